@@ -1,0 +1,89 @@
+# Rowan: build, install, test.
+#
+#   make                 build for the server that PG_CONFIG belongs to
+#   make install         install into that server
+#   make demo            a tour on real data (installs missing Debian packages as root)
+#   make test            the test suite (the same)
+#   make check-NAME      one long campaign (see doc/testing.md)
+#
+# Variants: FAULTS=1 (fault points), CHECK_PAGES=1 (pages validated at every
+# release of an exclusive latch), WERROR=1.
+
+EXTENSION = rowan
+DATA = rowan--0.1.0.sql
+MODULE_big = rowan
+OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c))
+REGRESS = $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))
+
+PG_CONFIG ?= pg_config
+PYTHON ?= python3
+
+# Core's headers are system headers: their warnings are not ours to mend.
+PG_CPPFLAGS = -I$(srcdir)/src -isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
+PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -MMD -MP
+
+ifeq ($(FAULTS),1)
+PG_CPPFLAGS += -DROWAN_FAULTS
+endif
+ifeq ($(CHECK_PAGES),1)
+PG_CPPFLAGS += -DROWAN_CHECK_PAGES
+endif
+ifeq ($(WERROR),1)
+PG_CFLAGS += -Werror
+endif
+
+ROWAN_DEPS = $(OBJS:.o=.d)
+EXTRA_CLEAN = $(ROWAN_DEPS) build
+override with_llvm = no
+
+# PGXS may be missing still: `make test` and `make demo` install it.
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+ifneq ($(PGXS),)
+include $(PGXS)
+else
+.PHONY: all install
+all install:
+	@echo "PostgreSQL's development files are missing: apt-get install postgresql-server-dev-15" >&2; exit 1
+endif
+
+-include $(ROWAN_DEPS)
+
+# Objects are rebuilt when the variant changes.
+ROWAN_VARIANT = $(PG_CONFIG) $(PG_CPPFLAGS) $(PG_CFLAGS)
+$(OBJS): .variant
+.variant: FORCE
+	@echo '$(ROWAN_VARIANT)' | cmp -s - $@ || echo '$(ROWAN_VARIANT)' > $@
+FORCE:
+.PHONY: FORCE
+EXTRA_CLEAN += .variant
+
+RUN = @test/lib/bootstrap.sh && $(PYTHON)
+
+.PHONY: test demo bench check-core
+test:
+	$(RUN) test/run.py $(TESTFLAGS)
+
+demo:
+	$(RUN) test/demo.py
+
+bench:
+	$(RUN) bench/run.py $(BENCHFLAGS)
+
+# Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
+CAMPAIGNS = twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown
+.PHONY: $(CAMPAIGNS:%=check-%)
+check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
+check-crash:      ; $(RUN) test/t/crash.py --long kill $(TESTFLAGS)
+check-powerloss:  ; $(RUN) test/t/crash.py --long powerloss $(TESTFLAGS)
+check-faults:     ; $(RUN) test/t/crash.py --long faults $(TESTFLAGS)
+check-standby:    ; $(RUN) test/t/standby.py --long $(TESTFLAGS)
+check-bytes:      ; $(RUN) test/t/bytes.py --long $(TESTFLAGS)
+check-smallpool:  ; $(RUN) test/t/smallpool.py --long $(TESTFLAGS)
+check-pgbench:    ; $(RUN) test/t/pgbench.py --long $(TESTFLAGS)
+check-snapshot:   ; $(RUN) test/t/snapshot.py --long $(TESTFLAGS)
+check-shutdown:   ; $(RUN) test/t/shutdown.py --long $(TESTFLAGS)
+
+# PostgreSQL's own suites with Rowan as the default; PGSUITE names the
+# directory with run-pg-suite.sh, PGSUITE_CACHE its server and suites.
+check-core:
+	$(RUN) test/core.py $(TESTFLAGS)

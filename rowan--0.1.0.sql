@@ -1,0 +1,282 @@
+/* rowan--0.1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION rowan" to load this file. \quit
+
+COMMENT ON SCHEMA rowan IS 'functions of the Rowan storage engine';
+
+--
+-- The table access method
+--
+CREATE FUNCTION rowan.rowan_table_handler(internal)
+RETURNS table_am_handler
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'rowan_table_handler';
+COMMENT ON FUNCTION rowan.rowan_table_handler(internal)
+IS 'handler of the table access method rowan';
+
+CREATE ACCESS METHOD rowan TYPE TABLE HANDLER rowan.rowan_table_handler;
+COMMENT ON ACCESS METHOD rowan
+IS 'table storage in a B+tree, with in-place update and an own buffer pool';
+
+--
+-- Checking
+--
+CREATE FUNCTION rowan.verify(rel regclass, OUT block bigint, OUT problem text)
+RETURNS SETOF record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_verify';
+COMMENT ON FUNCTION rowan.verify(regclass)
+IS 'checks every page and link of a Rowan table; one row for each problem';
+
+--
+-- Pages
+--
+CREATE FUNCTION rowan.get_page(rel regclass, block bigint)
+RETURNS bytea
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_get_page';
+COMMENT ON FUNCTION rowan.get_page(regclass, bigint)
+IS 'a page of a Rowan table as it would be written to disk now';
+
+CREATE FUNCTION rowan.page_header(rel regclass, block bigint,
+	OUT lsn pg_lsn,
+	OUT checksum integer,
+	OUT lower integer,
+	OUT upper integer,
+	OUT special integer,
+	OUT type text,
+	OUT level integer,
+	OUT self_block bigint,
+	OUT right_block bigint,
+	OUT low_fence bigint,
+	OUT high_fence bigint,
+	OUT next_key bigint,
+	OUT page_xid xid,
+	OUT page_cid cid,
+	OUT newest_xid xid,
+	OUT file_id bigint,
+	OUT slots integer,
+	OUT dead_bytes integer,
+	OUT page_natts integer,
+	OUT flags text[],
+	OUT magic integer,
+	OUT format_version integer,
+	OUT crc bigint,
+	OUT problem text)
+RETURNS record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_page_header';
+COMMENT ON FUNCTION rowan.page_header(regclass, bigint)
+IS 'header and trailer of a page of a Rowan table';
+
+CREATE FUNCTION rowan.page_header(page bytea,
+	OUT lsn pg_lsn,
+	OUT checksum integer,
+	OUT lower integer,
+	OUT upper integer,
+	OUT special integer,
+	OUT type text,
+	OUT level integer,
+	OUT self_block bigint,
+	OUT right_block bigint,
+	OUT low_fence bigint,
+	OUT high_fence bigint,
+	OUT next_key bigint,
+	OUT page_xid xid,
+	OUT page_cid cid,
+	OUT newest_xid xid,
+	OUT file_id bigint,
+	OUT slots integer,
+	OUT dead_bytes integer,
+	OUT page_natts integer,
+	OUT flags text[],
+	OUT magic integer,
+	OUT format_version integer,
+	OUT crc bigint,
+	OUT problem text)
+RETURNS record
+LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'rowan_page_header_bytes';
+COMMENT ON FUNCTION rowan.page_header(bytea)
+IS 'header and trailer of a Rowan page given as bytes';
+
+CREATE FUNCTION rowan.page_items(rel regclass, block bigint,
+	OUT slot integer,
+	OUT "offset" integer,
+	OUT size integer,
+	OUT key bigint,
+	OUT tid tid,
+	OUT tag integer,
+	OUT flags text[],
+	OUT xmin xid,
+	OUT cid cid,
+	OUT older_block bigint,
+	OUT older_offset integer,
+	OUT lock_xid xid,
+	OUT lock_bits integer,
+	OUT forward tid,
+	OUT token bigint,
+	OUT natts integer,
+	OUT nulls text,
+	OUT data bytea,
+	OUT child bigint,
+	OUT kind text,
+	OUT superseder xid,
+	OUT newer_tag integer,
+	OUT prefix integer,
+	OUT suffix integer,
+	OUT problem text)
+RETURNS SETOF record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_page_items';
+COMMENT ON FUNCTION rowan.page_items(regclass, bigint)
+IS 'rows, children or older versions on a page of a Rowan table';
+
+CREATE FUNCTION rowan.page_items(page bytea,
+	OUT slot integer,
+	OUT "offset" integer,
+	OUT size integer,
+	OUT key bigint,
+	OUT tid tid,
+	OUT tag integer,
+	OUT flags text[],
+	OUT xmin xid,
+	OUT cid cid,
+	OUT older_block bigint,
+	OUT older_offset integer,
+	OUT lock_xid xid,
+	OUT lock_bits integer,
+	OUT forward tid,
+	OUT token bigint,
+	OUT natts integer,
+	OUT nulls text,
+	OUT data bytea,
+	OUT child bigint,
+	OUT kind text,
+	OUT superseder xid,
+	OUT newer_tag integer,
+	OUT prefix integer,
+	OUT suffix integer,
+	OUT problem text)
+RETURNS SETOF record
+LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'rowan_page_items_bytes';
+COMMENT ON FUNCTION rowan.page_items(bytea)
+IS 'rows, children or older versions on a Rowan page given as bytes';
+
+--
+-- Files
+--
+CREATE FUNCTION rowan.file_header(rel regclass,
+	OUT file_id bigint,
+	OUT tree_kind integer,
+	OUT page_size_kb integer,
+	OUT high_water bigint,
+	OUT free_head bigint,
+	OUT free_count bigint,
+	OUT version_head bigint,
+	OUT version_tail bigint,
+	OUT version_count bigint,
+	OUT version_active bigint[])
+RETURNS record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_file_header';
+COMMENT ON FUNCTION rowan.file_header(regclass)
+IS 'the file header of a Rowan table; NULL if nothing was ever inserted';
+
+CREATE FUNCTION rowan.tree_stats(rel regclass,
+	OUT height integer,
+	OUT inner_pages bigint,
+	OUT leaf_pages bigint,
+	OUT version_pages bigint,
+	OUT free_pages bigint,
+	OUT unused_pages bigint,
+	OUT rows bigint,
+	OUT leaf_free_bytes bigint,
+	OUT leaf_dead_bytes bigint)
+RETURNS record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_tree_stats';
+COMMENT ON FUNCTION rowan.tree_stats(regclass)
+IS 'height, pages and space of the tree of a Rowan table; reads all of it';
+
+CREATE FUNCTION rowan.version_store_stats(rel regclass,
+	OUT pages bigint,
+	OUT records bigint,
+	OUT record_bytes bigint,
+	OUT oldest_xid xid,
+	OUT newest_xid xid)
+RETURNS record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_version_store_stats';
+COMMENT ON FUNCTION rowan.version_store_stats(regclass)
+IS 'older row versions that a Rowan table keeps, and the oldest and newest transaction that superseded one';
+
+--
+-- The buffer pool
+--
+CREATE FUNCTION rowan.pool_stat(
+	OUT frames bigint,
+	OUT used bigint,
+	OUT dirty bigint,
+	OUT reads bigint,
+	OUT writes bigint,
+	OUT evictions bigint,
+	OUT backend_writes bigint,
+	OUT discards bigint,
+	OUT flushes bigint,
+	OUT armed boolean)
+RETURNS record
+LANGUAGE C STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'rowan_pool_stat';
+COMMENT ON FUNCTION rowan.pool_stat()
+IS 'state and counters of Rowan''s buffer pool since the server started';
+
+CREATE VIEW rowan.pool_stat AS SELECT * FROM rowan.pool_stat();
+COMMENT ON VIEW rowan.pool_stat
+IS 'state and counters of Rowan''s buffer pool since the server started';
+
+CREATE FUNCTION rowan.flush(rel regclass)
+RETURNS void
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_flush';
+COMMENT ON FUNCTION rowan.flush(regclass)
+IS 'writes the changed pages of a Rowan table from the pool to its file';
+
+CREATE FUNCTION rowan.prewarm(rel regclass)
+RETURNS bigint
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_prewarm';
+COMMENT ON FUNCTION rowan.prewarm(regclass)
+IS 'loads a Rowan table into the pool; returns the number of pages';
+
+--
+-- Privileges.  Functions that show rows' bytes, whatever the table's
+-- privileges and row security say, are the superuser's; those that show the
+-- structure only are for monitoring roles too.
+--
+GRANT USAGE ON SCHEMA rowan TO PUBLIC;
+
+REVOKE ALL ON FUNCTION rowan.get_page(regclass, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.page_items(regclass, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.page_items(bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.flush(regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowan.page_header(regclass, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.page_header(bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.file_header(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.tree_stats(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.version_store_stats(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.verify(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.pool_stat() FROM PUBLIC;
+REVOKE ALL ON rowan.pool_stat FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION rowan.page_header(regclass, bigint) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION rowan.page_header(bytea) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION rowan.file_header(regclass) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION rowan.tree_stats(regclass) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION rowan.version_store_stats(regclass) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION rowan.verify(regclass) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION rowan.pool_stat() TO pg_monitor;
+GRANT SELECT ON rowan.pool_stat TO pg_monitor;

@@ -1,0 +1,258 @@
+/*
+ * fetch.c
+ *	  Single rows by TID: for index scans, triggers, constraints, TID scans, and for index
+ *	  AMs that want to know which entries are dead.
+ *
+ * An index entry's TID names a row; the version that was found is said by the tag in the TID that
+ * goes into the slot.  No latch is held between calls.
+ */
+#include "postgres.h"
+
+#include "access/relscan.h"
+#include "am/table.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
+
+typedef struct RowanFetchData
+{
+	IndexFetchTableData base;
+	RowTable	table;
+	RowWork    *work;
+	RowHint		hint;			/* the leaf of the last row */
+	char	   *cell;
+	Snapshot	snapshot;		/* for conflict_out */
+} RowanFetchData;
+
+typedef RowanFetchData *RowanFetch;
+
+static void
+fetch_conflict_out(void *arg, TransactionId xid)
+{
+	RowanFetch	fetch = (RowanFetch) arg;
+
+	CheckForSerializableConflictOut(fetch->base.rel, xid, fetch->snapshot);
+}
+
+struct IndexFetchTableData *
+rowan_index_fetch_begin(Relation rel)
+{
+	RowanFetch	fetch = palloc0(sizeof(RowanFetchData));
+
+	fetch->base.rel = rel;
+	table_row_table(rel, &fetch->table);
+	fetch->work = row_work_create();
+	fetch->cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
+	return &fetch->base;
+}
+
+void
+rowan_index_fetch_reset(struct IndexFetchTableData *data)
+{
+}
+
+void
+rowan_index_fetch_end(struct IndexFetchTableData *data)
+{
+	RowanFetch	fetch = (RowanFetch) data;
+
+	row_work_free(fetch->work);
+	pfree(fetch->cell);
+	pfree(fetch);
+}
+
+static void
+watch_conflicts(RowanFetch fetch, Snapshot snapshot)
+{
+	bool		needed = CheckForSerializableConflictOutNeeded(fetch->base.rel, snapshot);
+
+	fetch->snapshot = snapshot;
+	fetch->table.conflict_arg = fetch;
+	fetch->table.conflict_out = needed ? fetch_conflict_out : NULL;
+}
+
+bool
+rowan_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot,
+						TupleTableSlot *slot, bool *call_again, bool *all_dead)
+{
+	RowanFetch	fetch = (RowanFetch) data;
+	RowId		row = row_id_from_tid(tid);
+	RowVersion	version;
+
+	*call_again = false;
+	if (all_dead != NULL)
+		*all_dead = false;
+	if (!tree_exists(&fetch->table.file))
+		return false;
+	watch_conflicts(fetch, snapshot);
+	if (!row_fetch_visible(&fetch->table, row, snapshot, &fetch->hint, fetch->cell,
+						   fetch->work, &version, all_dead))
+		return false;
+	if (IsMVCCSnapshot(snapshot))
+	{
+		ItemPointerData untagged;
+
+		row_tid_set(&untagged, row, 0);
+		PredicateLockTID(fetch->base.rel, &untagged, snapshot, version.meta.xid);
+	}
+	table_store_version(fetch->base.rel, slot, row, &version, true);
+	*tid = slot->tts_tid;
+	return true;
+}
+
+/* ---- by exact version ---- */
+
+typedef struct OneFetch
+{
+	RowTable	table;
+	RowWork    *work;
+	char	   *cell;
+} OneFetch;
+
+static bool
+one_begin(OneFetch *one, Relation rel, ItemPointer tid)
+{
+	if (!row_tid_plausible(tid))
+		return false;
+	table_row_table(rel, &one->table);
+	if (!tree_exists(&one->table.file))
+		return false;
+	one->work = row_work_create();
+	one->cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
+	return true;
+}
+
+static void
+one_end(OneFetch *one)
+{
+	row_work_free(one->work);
+	pfree(one->cell);
+}
+
+bool
+rowan_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+{
+	OneFetch	one;
+	RowVersion	version;
+	ItemPointerData wanted = *tid;	/* may be the slot's own */
+	RowId		row = row_id_from_tid(&wanted);
+	uint8		tag = row_tag_from_tid(&wanted);
+	bool		found;
+
+	if (!one_begin(&one, rel, &wanted))
+		return false;
+	if (snapshot->snapshot_type == SNAPSHOT_ANY)
+		found = row_fetch_tag(&one.table, row, tag, NULL, one.cell, one.work, &version);
+	else
+		found = row_fetch_visible(&one.table, row, snapshot, NULL, one.cell, one.work, &version,
+								  NULL) && version.meta.tag == tag;
+	if (found)
+	{
+		if (IsMVCCSnapshot(snapshot))
+		{
+			ItemPointerData untagged;
+
+			row_tid_set(&untagged, row, 0);
+			PredicateLockTID(rel, &untagged, snapshot, version.meta.xid);
+		}
+		table_store_version(rel, slot, row, &version, true);
+		pgstat_count_heap_fetch(rel);
+	}
+	one_end(&one);
+	return found;
+}
+
+bool
+rowan_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
+{
+	OneFetch	one;
+	RowVersion	version;
+	bool		found;
+
+	if (!one_begin(&one, rel, &slot->tts_tid))
+		return false;
+	found = row_fetch_visible(&one.table, row_id_from_tid(&slot->tts_tid), snapshot, NULL,
+							  one.cell, one.work, &version, NULL) &&
+		version.meta.tag == row_tag_from_tid(&slot->tts_tid);
+	one_end(&one);
+	return found;
+}
+
+bool
+rowan_tid_valid(TableScanDesc sscan, ItemPointer tid)
+{
+	RowanScan	scan = (RowanScan) sscan;
+
+	return row_tid_plausible(tid) && tree_exists(&scan->table.file) &&
+		ItemPointerGetBlockNumberNoCheck(tid) < table_logical_blocks(&scan->table.file);
+}
+
+/* Follows moves as far as the scan's snapshot sees them; the newest version visible there. */
+void
+rowan_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
+{
+	RowanScan	scan = (RowanScan) sscan;
+
+	for (;;)
+	{
+		RowId		row = row_id_from_tid(tid);
+		RowVersion	version;
+		RowMeta		newest;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!row_tid_plausible(tid) || !tree_exists(&scan->table.file))
+			return;
+		if (row_fetch_visible(&scan->table, row, sscan->rs_snapshot, NULL, scan->cell, scan->work,
+							  &version, NULL))
+		{
+			row_tid_set(tid, row, version.meta.tag);
+			return;
+		}
+		if (!row_read(&scan->table, row, NULL, scan->cell, &version))
+			return;
+		newest = version.meta;
+		if ((newest.flags & ROW_DELETED) == 0 || (newest.flags & ROW_FORWARD) == 0 ||
+			newest.forward_offset == MovedPartitionsOffsetNumber)
+			return;
+		ItemPointerSet(tid, newest.forward_block, newest.forward_offset);
+	}
+}
+
+/* ---- for index AMs ---- */
+
+/*
+ * Which of the entries point to rows that nobody can see any more.  The
+ * horizon is that of the deletions; rows already reduced to stubs, or removed, had their conflict
+ * resolved when that was logged.
+ */
+TransactionId
+rowan_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
+{
+	TransactionId horizon = InvalidTransactionId;
+	RowHint		hint = {0};
+	RowTable	table;
+	char	   *cell;
+
+	table_row_table(rel, &table);
+	cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
+	for (int i = 0; i < delstate->ndeltids; i++)
+	{
+		TM_IndexDelete *entry = &delstate->deltids[i];
+		TM_IndexStatus *status = delstate->status + entry->id;
+		RowVersion	version;
+		TransactionId removed = InvalidTransactionId;
+		bool		dead;
+
+		dead = !row_read(&table, row_id_from_tid(&entry->tid), &hint, cell, &version) ||
+			row_is_dead_to_all(&table, &version.meta, &removed);
+		if (status->knowndeletable)
+			Assert(dead || !delstate->bottomup);
+		else if (dead)
+			status->knowndeletable = true;
+		if (status->knowndeletable && TransactionIdIsNormal(removed) &&
+			(!TransactionIdIsValid(horizon) || TransactionIdFollows(removed, horizon)))
+			horizon = removed;
+	}
+	pfree(cell);
+	return horizon;
+}

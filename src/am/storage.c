@@ -1,0 +1,167 @@
+/*
+ * storage.c
+ *	  Files of tables: creation, truncation, copies; sizes for the planner.
+ *
+ * An empty file is an empty table: the tree is made by the first insertion.
+ */
+#include "postgres.h"
+
+#include "access/multixact.h"
+#include "access/xlog.h"
+#include "am/table.h"
+#include "catalog/pg_am.h"
+#include "catalog/storage.h"
+#include "catalog/storage_xlog.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/procarray.h"
+#include "storage/smgr.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+/* Per row, besides its data: slot and fixed header. */
+#define ROW_OVERHEAD	(sizeof(SlotData) + sizeof(RowHeaderData))
+
+void
+rowan_set_new_filenode(Relation rel, const RelFileNode *node, char persistence,
+					   TransactionId *freeze_xid, MultiXactId *min_multi)
+{
+	PoolFile	file = {.node = *node,.backend = InvalidBackendId};
+	SMgrRelation srel;
+
+	rowan_require_preload();
+	*freeze_xid = RecentXmin;
+	*min_multi = GetOldestMultiXactId();
+	srel = RelationCreateStorage(*node, persistence, true);
+	if (persistence == RELPERSISTENCE_TEMP)
+		file.backend = BackendIdForTempRelations();
+	/* frames of a file that had the name before and was never heard of again */
+	pool_discard_file(&file, 0);
+	if (persistence == RELPERSISTENCE_UNLOGGED)
+	{
+		smgrcreate(srel, INIT_FORKNUM, false);
+		log_smgrcreate(node, INIT_FORKNUM);
+		smgrimmedsync(srel, INIT_FORKNUM);
+	}
+	smgrclose(srel);
+}
+
+void
+rowan_nontransactional_truncate(Relation rel)
+{
+	PoolFile	file;
+
+	table_pool_file(rel, &file);
+	pool_discard_file(&file, 0);
+	RelationTruncate(rel, 0);
+	pool_discard_file(&file, 0);
+}
+
+/* Copies every page through the pool, logged whole: core's own copy would log what shared_buffers holds. */
+static void
+copy_main_fork(const PoolFile *from, const PoolFile *to)
+{
+	BlockNumber nblocks = pool_file_blocks(from);
+	char	   *page = palloc(BLCKSZ);
+	FileHeaderData header;
+
+	if (!tree_exists(from))
+		return;
+	space_read_header(from, &header);
+	nblocks = Min(nblocks, header.high_water);
+	pool_prepare_write();
+	pool_file_extend(to, nblocks);
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		PageChange	change;
+		Page		copy;
+
+		CHECK_FOR_INTERRUPTS();
+		pool_read_copy(from, block, NULL, page);
+		change_begin(&change, to);
+		copy = change_page(&change, pool_latch_new(to, block), true);
+		memcpy(copy, page, BLCKSZ);
+		PageSetLSN(copy, InvalidXLogRecPtr);
+		change_commit(&change, InvalidTransactionId);
+	}
+	pfree(page);
+}
+
+void
+rowan_copy_data(Relation rel, const RelFileNode *node)
+{
+	SMgrRelation dst;
+	PoolFile	from,
+				to;
+
+	table_pool_file(rel, &from);
+	to = from;
+	to.node = *node;
+	dst = RelationCreateStorage(*node, rel->rd_rel->relpersistence, true);
+	pool_discard_file(&to, 0);
+	copy_main_fork(&from, &to);
+	FlushRelationBuffers(rel);	/* visibility map */
+	for (ForkNumber fork = MAIN_FORKNUM + 1; fork <= MAX_FORKNUM; fork++)
+	{
+		if (!smgrexists(RelationGetSmgr(rel), fork))
+			continue;
+		smgrcreate(dst, fork, false);
+		if (RelationIsPermanent(rel) ||
+			(rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED && fork == INIT_FORKNUM))
+			log_smgrcreate(node, fork);
+		RelationCopyStorage(RelationGetSmgr(rel), dst, fork, rel->rd_rel->relpersistence);
+	}
+	RelationDropStorage(rel);
+	smgrclose(dst);
+}
+
+/* ---- sizes ---- */
+
+static bool
+has_brin_index(Relation rel)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *cell;
+	bool		found = false;
+
+	foreach(cell, indexes)
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(cell)));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		found |= ((Form_pg_class) GETSTRUCT(tuple))->relam == BRIN_AM_OID;
+		ReleaseSysCache(tuple);
+	}
+	list_free(indexes);
+	return found;
+}
+
+/*
+ * Physical size: ANALYZE samples and prefetches pages of the file.  But BRIN takes what
+ * comes from here for the range of block numbers in TIDs, so a table of narrow rows with such an
+ * index must own to as many logical blocks as it has.
+ */
+uint64
+rowan_relation_size(Relation rel, ForkNumber fork)
+{
+	uint64		size = table_block_relation_size(rel, fork);
+
+	if (fork == MAIN_FORKNUM && rel->rd_rel->relhasindex && size > 0 && has_brin_index(rel))
+	{
+		PoolFile	file;
+
+		table_pool_file(rel, &file);
+		if (tree_exists(&file))
+			size = Max(size, (uint64) table_logical_blocks(&file) * BLCKSZ);
+	}
+	return size;
+}
+
+void
+rowan_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
+					double *allvisfrac)
+{
+	table_block_relation_estimate_size(rel, attr_widths, pages, tuples, allvisfrac,
+									   ROW_OVERHEAD, ROWAN_PAGE_ROOM);
+}

@@ -1,0 +1,202 @@
+/*
+ * table.c
+ *	  The table access method: its routine table, and what its parts share.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "am/table.h"
+#include "am/toast.h"
+#include "catalog/pg_am_d.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/*
+ * Leaves that rows are appended to keep some room for the headers that updates
+ * in place add (10 bytes a row), so that updating every row once splits nothing.
+ */
+#define DEFAULT_FILLFACTOR	91
+
+PG_FUNCTION_INFO_V1(rowan_table_handler);
+
+void
+table_pool_file(Relation rel, PoolFile *file)
+{
+	file->node = rel->rd_node;
+	file->backend = rel->rd_backend;
+	file->logged = RelationIsPermanent(rel);
+	file->fetched = file->hit = NULL;
+	if (pgstat_should_count_relation(rel))
+	{
+		file->fetched = &rel->pgstat_info->t_counts.t_blocks_fetched;
+		file->hit = &rel->pgstat_info->t_counts.t_blocks_hit;
+	}
+}
+
+void
+table_row_table(Relation rel, RowTable *table)
+{
+	memset(table, 0, sizeof(*table));
+	table_pool_file(rel, &table->file);
+	table->horizon = GlobalVisTestFor(rel);
+	table->fill_reserve = ROWAN_PAGE_ROOM *
+		(100 - RelationGetFillFactor(rel, DEFAULT_FILLFACTOR)) / 100;
+	table->clear_visibility = table_clear_visibility;
+	table->visibility_arg = rel;
+}
+
+const RowLayout *
+table_layout(Relation rel)
+{
+	if (rel->rd_amcache == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(CacheMemoryContext);
+
+		rel->rd_amcache = row_layout_create(RelationGetDescr(rel));
+		MemoryContextSwitchTo(caller);
+	}
+	return rel->rd_amcache;
+}
+
+BlockNumber
+table_logical_blocks(const PoolFile *file)
+{
+	char	   *page = palloc(BLCKSZ);
+	RowId		next;
+
+	tree_copy_leaf(file, TREE_KEY_MAX - 1, InvalidBlockNumber, NULL, page);
+	next = page_trailer(page)->next_key;
+	pfree(page);
+	return (BlockNumber) ((next + ROWS_PER_LOGICAL_BLOCK - 1) / ROWS_PER_LOGICAL_BLOCK);
+}
+
+TransactionId
+table_version_xmax(const RowVersion *version)
+{
+	if (version->superseded)
+		return version->newer_xid;
+	if (version->meta.flags & ROW_LOCK)
+		return version->meta.lock_xid;
+	return InvalidTransactionId;
+}
+
+void
+table_store_version(Relation rel, TupleTableSlot *slot, RowId row, const RowVersion *version,
+					bool copy)
+{
+	RowanSlot  *rslot = (RowanSlot *) slot;
+	ItemPointerData tid;
+
+	row_tid_set(&tid, row, version->meta.tag);
+	if (copy)
+		slot_store_row_copy(slot, &version->data, &tid, RelationGetRelid(rel));
+	else
+		slot_store_row(slot, &version->data, &tid, RelationGetRelid(rel));
+	rslot->xmin = TransactionIdIsValid(version->meta.xid) ? version->meta.xid
+		: FrozenTransactionId;
+	rslot->cmin = version->meta.cid;
+	rslot->xmax = table_version_xmax(version);
+	rslot->cmax = version->superseded ? version->newer_cid : FirstCommandId;
+}
+
+static const TupleTableSlotOps *
+rowan_slot_callbacks(Relation rel)
+{
+	return &TTSOpsRowan;
+}
+
+static void
+rowan_finish_bulk_insert(Relation rel, int options)
+{
+}
+
+static void
+rowan_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
+					   TransactionId oldest_xmin, TransactionId *xid_cutoff,
+					   MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
+					   double *tups_recently_dead)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("CLUSTER and VACUUM FULL are not supported on Rowan tables yet"),
+			 errhint("VACUUM returns free space; ALTER TABLE ... SET ACCESS METHOD rewrites a table.")));
+}
+
+static Oid
+rowan_toast_am(Relation rel)
+{
+	return HEAP_TABLE_AM_OID;
+}
+
+static const TableAmRoutine rowan_routine = {
+	.type = T_TableAmRoutine,
+
+	.slot_callbacks = rowan_slot_callbacks,
+
+	.scan_begin = rowan_scan_begin,
+	.scan_end = rowan_scan_end,
+	.scan_rescan = rowan_scan_rescan,
+	.scan_getnextslot = rowan_scan_getnextslot,
+	.scan_set_tidrange = rowan_scan_set_tidrange,
+	.scan_getnextslot_tidrange = rowan_scan_getnextslot_tidrange,
+
+	.parallelscan_estimate = table_block_parallelscan_estimate,
+	.parallelscan_initialize = rowan_parallelscan_initialize,
+	.parallelscan_reinitialize = table_block_parallelscan_reinitialize,
+
+	.index_fetch_begin = rowan_index_fetch_begin,
+	.index_fetch_reset = rowan_index_fetch_reset,
+	.index_fetch_end = rowan_index_fetch_end,
+	.index_fetch_tuple = rowan_index_fetch_tuple,
+
+	.tuple_fetch_row_version = rowan_fetch_row_version,
+	.tuple_tid_valid = rowan_tid_valid,
+	.tuple_get_latest_tid = rowan_get_latest_tid,
+	.tuple_satisfies_snapshot = rowan_satisfies_snapshot,
+	.index_delete_tuples = rowan_index_delete_tuples,
+
+	.tuple_insert = rowan_tuple_insert,
+	.tuple_insert_speculative = rowan_tuple_insert_speculative,
+	.tuple_complete_speculative = rowan_tuple_complete_speculative,
+	.multi_insert = rowan_multi_insert,
+	.tuple_delete = rowan_tuple_delete,
+	.tuple_update = rowan_tuple_update,
+	.tuple_lock = rowan_tuple_lock,
+	.finish_bulk_insert = rowan_finish_bulk_insert,
+
+	.relation_set_new_filenode = rowan_set_new_filenode,
+	.relation_nontransactional_truncate = rowan_nontransactional_truncate,
+	.relation_copy_data = rowan_copy_data,
+	.relation_copy_for_cluster = rowan_copy_for_cluster,
+	.relation_vacuum = rowan_vacuum,
+	.scan_analyze_next_block = rowan_scan_analyze_next_block,
+	.scan_analyze_next_tuple = rowan_scan_analyze_next_tuple,
+	.index_build_range_scan = rowan_index_build_range_scan,
+	.index_validate_scan = rowan_index_validate_scan,
+
+	.relation_size = rowan_relation_size,
+	.relation_needs_toast_table = rowan_relation_needs_toast_table,
+	.relation_toast_am = rowan_toast_am,
+
+	.relation_estimate_size = rowan_estimate_size,
+
+	.scan_bitmap_next_block = rowan_scan_bitmap_next_block,
+	.scan_bitmap_next_tuple = rowan_scan_bitmap_next_tuple,
+	.scan_sample_next_block = rowan_scan_sample_next_block,
+	.scan_sample_next_tuple = rowan_scan_sample_next_tuple
+};
+
+bool
+rowan_relation_is_rowan(Relation rel)
+{
+	return rel->rd_tableam == &rowan_routine;
+}
+
+Datum
+rowan_table_handler(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(&rowan_routine);
+}

@@ -1,0 +1,178 @@
+/*
+ * table.h
+ *	  The table access method's parts, for each other.
+ */
+#ifndef ROWAN_AM_TABLE_H
+#define ROWAN_AM_TABLE_H
+
+#include "access/tableam.h"
+#include "am/slot.h"
+#include "row/row.h"
+#include "utils/rel.h"
+
+/* The relation as the pool and the row layer see it; valid in this transaction. */
+extern void table_pool_file(Relation rel, PoolFile *file);
+extern void table_row_table(Relation rel, RowTable *table);
+
+/* How the relation's columns are encoded; cached in the relcache entry. */
+extern const RowLayout *table_layout(Relation rel);
+
+/* Number of logical blocks: all row ids are below it times 256. */
+extern BlockNumber table_logical_blocks(const PoolFile *file);
+
+extern bool rowan_relation_is_rowan(Relation rel);
+
+/* Stores a version, with its identity, into a slot of ours. copy: the slot gets its own bytes. */
+extern void table_store_version(Relation rel, TupleTableSlot *slot, RowId row,
+								const RowVersion *version, bool copy);
+
+/* Lock word or superseder, as xmax. */
+extern TransactionId table_version_xmax(const RowVersion *version);
+
+/* ---- callbacks, by file ---- */
+
+/* scan.c */
+extern TableScanDesc rowan_scan_begin(Relation rel, Snapshot snapshot, int nkeys,
+									  struct ScanKeyData *key, ParallelTableScanDesc pscan,
+									  uint32 flags);
+extern void rowan_scan_end(TableScanDesc scan);
+extern void rowan_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params,
+							  bool allow_strat, bool allow_sync, bool allow_pagemode);
+extern bool rowan_scan_getnextslot(TableScanDesc scan, ScanDirection direction,
+								   TupleTableSlot *slot);
+extern void rowan_scan_set_tidrange(TableScanDesc scan, ItemPointer mintid, ItemPointer maxtid);
+extern bool rowan_scan_getnextslot_tidrange(TableScanDesc scan, ScanDirection direction,
+											TupleTableSlot *slot);
+extern Size rowan_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan);
+extern bool rowan_scan_bitmap_next_block(TableScanDesc scan, struct TBMIterateResult *tbmres);
+extern bool rowan_scan_bitmap_next_tuple(TableScanDesc scan, struct TBMIterateResult *tbmres,
+										 TupleTableSlot *slot);
+extern bool rowan_scan_sample_next_block(TableScanDesc scan, struct SampleScanState *state);
+extern bool rowan_scan_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state,
+										 TupleTableSlot *slot);
+
+/* fetch.c */
+extern struct IndexFetchTableData *rowan_index_fetch_begin(Relation rel);
+extern void rowan_index_fetch_reset(struct IndexFetchTableData *data);
+extern void rowan_index_fetch_end(struct IndexFetchTableData *data);
+extern bool rowan_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid,
+									Snapshot snapshot, TupleTableSlot *slot, bool *call_again,
+									bool *all_dead);
+extern bool rowan_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot,
+									TupleTableSlot *slot);
+extern void rowan_get_latest_tid(TableScanDesc scan, ItemPointer tid);
+extern bool rowan_tid_valid(TableScanDesc scan, ItemPointer tid);
+extern bool rowan_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot);
+extern TransactionId rowan_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate);
+
+/* modify.c */
+extern void rowan_tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+							   struct BulkInsertStateData *bistate);
+extern void rowan_tuple_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid,
+										   int options, struct BulkInsertStateData *bistate,
+										   uint32 token);
+extern void rowan_tuple_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token,
+											 bool succeeded);
+extern void rowan_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid,
+							   int options, struct BulkInsertStateData *bistate);
+extern TM_Result rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid,
+									Snapshot snapshot, Snapshot crosscheck, bool wait,
+									TM_FailureData *tmfd, bool changing_part);
+extern TM_Result rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot,
+									CommandId cid, Snapshot snapshot, Snapshot crosscheck,
+									bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
+									bool *update_indexes);
+extern TM_Result rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
+								  TupleTableSlot *slot, CommandId cid, LockTupleMode mode,
+								  LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd);
+
+/* build.c */
+extern double rowan_index_build_range_scan(Relation rel, Relation index,
+										   struct IndexInfo *info, bool allow_sync,
+										   bool anyvisible, bool progress, BlockNumber start,
+										   BlockNumber nblocks, IndexBuildCallback callback,
+										   void *callback_state, TableScanDesc scan);
+extern void rowan_index_validate_scan(Relation rel, Relation index, struct IndexInfo *info,
+									  Snapshot snapshot, struct ValidateIndexState *state);
+
+/* analyze.c */
+extern bool rowan_scan_analyze_next_block(TableScanDesc scan, BlockNumber block,
+										  BufferAccessStrategy strategy);
+extern bool rowan_scan_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin,
+										  double *live, double *dead, TupleTableSlot *slot);
+
+/* storage.c */
+extern void rowan_set_new_filenode(Relation rel, const RelFileNode *node, char persistence,
+								   TransactionId *freeze_xid, MultiXactId *min_multi);
+extern void rowan_nontransactional_truncate(Relation rel);
+extern void rowan_copy_data(Relation rel, const RelFileNode *node);
+extern uint64 rowan_relation_size(Relation rel, ForkNumber fork);
+extern void rowan_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages,
+								double *tuples, double *allvisfrac);
+
+/* maint/vacuum.c */
+extern void rowan_vacuum(Relation rel, struct VacuumParams *params,
+						 BufferAccessStrategy strategy);
+
+/* vismap.c */
+extern void table_clear_visibility(void *rel, BlockNumber logical_block);
+
+/*
+ * Sets the bits of a logical block whose rows are on those leaves (blocks), if all of them are settled and nobody is
+ * changing them.
+ */
+extern bool table_set_visibility(Relation rel, RowTable *table, BlockNumber logical_block,
+								 const BlockNumber *leaves, int nleaves);
+
+/*
+ * The state of a row for index builds and ANALYZE, as HeapTupleSatisfiesVacuum; steps *version
+ * over aborted versions.
+ */
+typedef enum RowStatus
+{
+	ROW_STATUS_DEAD,
+	ROW_STATUS_LIVE,
+	ROW_STATUS_RECENTLY_DEAD,
+	ROW_STATUS_INSERTING,
+	ROW_STATUS_DELETING
+} RowStatus;
+extern RowStatus table_row_status(RowTable *table, RowId row, RowVersion *version, RowWork *work,
+								  TransactionId *xid);
+
+/* The scan descriptor; in the header for analyze.c and build.c. */
+typedef struct RowanScanData
+{
+	TableScanDescData base;
+	RowTable	table;
+	RowWork    *work;
+	PoolRing   *ring;			/* NULL for small tables */
+	char	   *cell;			/* BLCKSZ + 8: a row read by itself */
+
+	/* the leaf we are on: a private copy */
+	char	   *page;
+	bool		have_page;
+	bool		all_visible;	/* one test answered for all its rows */
+	int			pos;			/* slot returned last */
+	int			nslots;
+
+	/* rows to return: [first, limit) */
+	RowId		first;
+	RowId		limit;
+	bool		started;
+
+	/* parallel scan */
+	ParallelBlockTableScanWorkerData *worker;
+
+	/* bitmap and sample scans: the rows of one logical block */
+	int			nrows;
+	int			next_row;
+	RowId		rows[ROWS_PER_LOGICAL_BLOCK];
+	RowId		block_first;
+} RowanScanData;
+
+typedef RowanScanData *RowanScan;
+
+/* Makes the page that covers `row` the scan's page. */
+extern void scan_load_page(RowanScan scan, RowId row, BlockNumber hint);
+
+#endif							/* ROWAN_AM_TABLE_H */

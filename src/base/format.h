@@ -1,0 +1,277 @@
+/*
+ * format.h
+ *	  Every structure that Rowan keeps on disk, and nothing else.
+ *
+ * A Rowan file is a sequence of BLCKSZ pages in the relation's main fork.
+ *
+ *	block 0		file header
+ *	block 1		root of the tree, for ever
+ *	others		inner pages, leaves, version pages, free pages
+ *
+ * Every page:
+ *
+ *	offset			what
+ *	0				PageHeaderData (24 bytes; pd_lower, pd_upper and pd_special are true)
+ *	24				body; slotted pages: slot array, growing up to pd_lower
+ *	pd_lower		free gap, not logged with full-page images
+ *	pd_upper		cells, growing down
+ *	pd_special		PageTrailerData (64 bytes), up to the end of the page
+ *
+ * A change of anything here bumps ROWAN_FORMAT_VERSION and doc/format.md.
+ */
+#ifndef ROWAN_BASE_FORMAT_H
+#define ROWAN_BASE_FORMAT_H
+
+#include "access/transam.h"
+#include "storage/block.h"
+#include "storage/bufpage.h"
+
+#define ROWAN_MAGIC				0x5257	/* "RW" */
+#define ROWAN_FORMAT_VERSION	1
+
+#define ROWAN_HEADER_BLOCK		0
+#define ROWAN_ROOT_BLOCK		1
+
+/* The tree's key.  In a table it is the row id. */
+typedef uint64 TreeKey;
+
+#define TREE_KEY_MIN	((TreeKey) 0)
+#define TREE_KEY_MAX	PG_UINT64_MAX	/* high fence of the right edge: no key reaches it */
+
+typedef enum RowanPageType
+{
+	ROWAN_PAGE_HEADER = 1,
+	ROWAN_PAGE_INNER = 2,
+	ROWAN_PAGE_LEAF = 3,		/* leaf of a table */
+	ROWAN_PAGE_VERSION = 4,		/* older row versions */
+	ROWAN_PAGE_FREE = 5			/* on the free list */
+} RowanPageType;
+
+/*
+ * The trailer, in the special area of every page.
+ */
+typedef struct PageTrailerData
+{
+	TreeKey		low_fence;		/* 0: smallest key this page may hold */
+	TreeKey		high_fence;		/* 8: first key beyond it */
+	TreeKey		next_key;		/* 16: leaf at the right edge only: next row id to hand out */
+	TransactionId page_xid;		/* 24: creator of the rows that say ROW_PAGE_XID */
+	CommandId	page_cid;		/* 28: its command */
+	TransactionId newest_xid;	/* 32: version page: newest superseding xid;
+								 * leaf: newest xid that may need pruning */
+	BlockNumber self_block;		/* 36: this page's own block number */
+	BlockNumber right_block;	/* 40: inner, leaf: right sibling; version: next in
+								 * allocation order; free: next free page */
+	uint32		file_id;		/* 44: that of the file header */
+	uint16		dead_bytes;		/* 48: bytes of dead cells, found by compaction */
+	uint16		page_natts;		/* 50: attributes of rows without ROW_NATTS */
+	uint16		flags;			/* 52: PAGE_* */
+	uint8		type;			/* 54: RowanPageType */
+	uint8		level;			/* 55: 0 = leaf */
+	uint16		magic;			/* 56: ROWAN_MAGIC */
+	uint8		format_version; /* 58: ROWAN_FORMAT_VERSION */
+	uint8		unused;			/* 59: zero */
+	uint32		crc;			/* 60: CRC-32C of the page with this field and
+								 * pd_checksum as zero; set when written */
+} PageTrailerData;
+
+typedef PageTrailerData *PageTrailer;
+
+StaticAssertDecl(sizeof(PageTrailerData) == 64, "page trailer is 64 bytes");
+StaticAssertDecl(offsetof(PageTrailerData, self_block) == 36, "page trailer layout");
+StaticAssertDecl(offsetof(PageTrailerData, crc) == 60, "page trailer layout");
+
+/*
+ * Leaf: no row has a creator of its own, an older version, a deletion or a
+ * speculative token: one visibility test answers for all of its rows.
+ */
+#define PAGE_UNIFORM		0x0001
+
+#define PAGE_LOCKS			0x0002	/* leaf: some row may have ROW_LOCK */
+#define PAGE_VISIBLE_BITS	0x0004	/* leaf: the visibility map may have bits for
+									 * logical blocks of rows on this page (I7) */
+#define PAGE_STUBS			0x0008	/* leaf: some row may be a stub */
+
+#define ROWAN_PAGE_BODY		SizeOfPageHeaderData	/* 24 */
+#define ROWAN_PAGE_SPECIAL	(BLCKSZ - sizeof(PageTrailerData))
+#define ROWAN_PAGE_ROOM		(ROWAN_PAGE_SPECIAL - ROWAN_PAGE_BODY)
+
+#define page_trailer(page)	((PageTrailer) ((char *) (page) + ROWAN_PAGE_SPECIAL))
+
+/*
+ * Slot: one per cell, in key order.
+ */
+typedef struct SlotData
+{
+	uint16		offset;			/* of the cell, from the page's start */
+	uint16		delta;			/* leaf: row id minus low_fence of the page;
+								 * inner: zero */
+} SlotData;
+
+StaticAssertDecl(sizeof(SlotData) == 4, "slot is 4 bytes");
+
+/*
+ * Cell of an inner page.  The first cell's key equals the page's low fence.
+ * A child covers [its key, the next cell's key or the page's high fence).
+ */
+typedef struct InnerCellData
+{
+	uint16		size;			/* 0: of the cell, bytes */
+	uint16		unused;			/* 2: zero */
+	BlockNumber child;			/* 4 */
+	uint32		key_low;		/* 8: low half of the key */
+	uint32		key_high;		/* 12: high half; two halves, so that cells
+								 * need no 8-byte alignment */
+} InnerCellData;
+
+StaticAssertDecl(sizeof(InnerCellData) == 16, "inner cell is 16 bytes");
+
+/*
+ * Row id: logical block (32 bits) << 8 | slot within it (0..255).  The
+ * ItemPointer made from it has offset number slot + 1, plus the version tag
+ * << 9.  Row ids are below ROW_ID_LIMIT.
+ */
+typedef uint64 RowId;
+
+#define ROWS_PER_LOGICAL_BLOCK	256
+#define ROW_ID_LIMIT			((RowId) InvalidBlockNumber << 8)
+
+/*
+ * Row: the cell of a leaf.  A fixed header of 4 bytes, then in this order
+ * what the flags say:
+ *
+ *	ROW_XID			uint32	creator (or deleter) xid of the newest version
+ *	ROW_CID			uint32	its command id; without it the command id is 0
+ *	ROW_VERSION		uint32 block, uint16 offset of the older version
+ *	ROW_LOCK		uint32	xid or MultiXactId of lockers; uint16 lock bits
+ *	ROW_FORWARD		uint32	logical block, uint16 tid offset: where a moved row went;
+ *							or the speculative token, with ROW_SPECULATIVE
+ *	ROW_NATTS		uint16	number of attributes stored
+ *	ROW_NULLS		null bitmap, (natts + 7) / 8 bytes, bit set = not null
+ *
+ * then the data.  With ROW_ALIGNED, pad up to 8 bytes before the data, and the
+ * cell itself starts at an 8-byte boundary of the page; else no alignment
+ * at all.  With neither ROW_XID nor ROW_PAGE_XID the newest version is
+ * visible to everyone ("frozen").
+ */
+typedef struct RowHeaderData
+{
+	uint16		size_flags;		/* 0: 13 bits size of the whole cell, bytes;
+								 * 3 bits flags (ROW_* >> 13 << 13) */
+	uint16		tag_flags;		/* 2: 7 bits version tag; 9 bits flags << 7 */
+} RowHeaderData;
+
+StaticAssertDecl(sizeof(RowHeaderData) == 4, "row header is 4 bytes");
+
+#define ROW_SIZE_MASK		0x1FFF
+
+/* flags as functions pass them: low 9 in tag_flags, upper 3 in size_flags */
+#define ROW_XID				0x0001
+#define ROW_CID				0x0002
+#define ROW_VERSION			0x0004
+#define ROW_LOCK			0x0008
+#define ROW_FORWARD			0x0010
+#define ROW_NATTS			0x0020
+#define ROW_NULLS			0x0040
+#define ROW_ALIGNED			0x0080
+#define ROW_PAGE_XID		0x0100
+#define ROW_DELETED			0x0200	/* newest version is a deletion; the data
+									 * is that of the version deleted */
+#define ROW_SPECULATIVE		0x0400	/* not confirmed yet */
+#define ROW_EXTERNAL		0x0800	/* has toasted values outside */
+
+#define ROW_TAG_MAX			127
+
+static inline uint16
+row_header_size(const RowHeaderData *h)
+{
+	return h->size_flags & ROW_SIZE_MASK;
+}
+
+static inline uint16
+row_header_flags(const RowHeaderData *h)
+{
+	return (h->tag_flags >> 7) | ((h->size_flags >> 13) << 9);
+}
+
+static inline uint8
+row_header_tag(const RowHeaderData *h)
+{
+	return h->tag_flags & ROW_TAG_MAX;
+}
+
+static inline void
+row_header_set(RowHeaderData *h, uint16 size, uint16 flags, uint8 tag)
+{
+	h->size_flags = size | ((flags >> 9) << 13);
+	h->tag_flags = tag | (flags & 0x1FF) << 7;
+}
+
+/*
+ * Version record: the cell of a version page, 8-byte aligned, appended from
+ * the page's body upward (pd_lower is the end of the last one; there are no
+ * slots).  It says how to get the older version from the newer one.
+ *
+ * After this header: VERSION_DELTA: old bytes of the changed range of the
+ * data; VERSION_FULL: the old null bitmap, then the old data, without padding.
+ */
+typedef struct VersionRecordData
+{
+	uint16		size;			/* 0: of the record, without trailing alignment */
+	uint16		kind;			/* 2: VersionKind */
+	TransactionId superseder;	/* 4: xid that made the newer version */
+	uint32		row_low;		/* 8: row id, low 32 bits */
+	uint8		row_high;		/* 12: row id, high 8 bits */
+	uint8		newer_tag;		/* 13: tag of the newer version */
+	uint16		prefix;			/* 14: DELTA: bytes of data kept at the start */
+	uint16		suffix;			/* 16: DELTA: bytes of data kept at the end */
+	uint16		flags;			/* 18: old version's ROW_* */
+	uint16		natts;			/* 20: old version's attribute count */
+	uint16		older_offset;	/* 22: older version's record, if ROW_VERSION */
+	BlockNumber older_block;	/* 24 */
+	TransactionId xid;			/* 28: old version's creator; Invalid = frozen */
+	CommandId	cid;			/* 32: its command */
+	uint8		tag;			/* 36: old version's tag */
+	uint8		unused[3];		/* 37: zero */
+} VersionRecordData;
+
+StaticAssertDecl(sizeof(VersionRecordData) == 40, "version record header is 40 bytes");
+
+typedef enum VersionKind
+{
+	VERSION_SAME_DATA = 1,		/* data of the newer version is the older one's */
+	VERSION_DELTA = 2,			/* only bytes [prefix, length - suffix) differ;
+								 * same null bitmap and attribute count */
+	VERSION_FULL = 3			/* the whole old row follows */
+} VersionKind;
+
+/*
+ * File header: the body of block 0.
+ */
+#define ROWAN_ACTIVE_VERSION_PAGES	16
+
+typedef struct FileHeaderData
+{
+	uint32		file_id;		/* 0: random; same on every page of the file */
+	uint16		tree_kind;		/* 4: RowanTreeKind */
+	uint16		page_size_kb;	/* 6: BLCKSZ / 1024 */
+	BlockNumber high_water;		/* 8: blocks ever handed out; beyond them the file
+								 * may have zero pages */
+	BlockNumber free_head;		/* 12: first free page, or InvalidBlockNumber */
+	uint32		free_count;		/* 16: pages on the free list */
+	BlockNumber version_head;	/* 20: oldest version page */
+	BlockNumber version_tail;	/* 24: newest version page */
+	uint32		version_count;	/* 28: version pages */
+	BlockNumber version_active[ROWAN_ACTIVE_VERSION_PAGES];	/* 32: appended to now */
+} FileHeaderData;
+
+StaticAssertDecl(sizeof(FileHeaderData) == 96, "file header is 96 bytes");
+
+typedef enum RowanTreeKind
+{
+	ROWAN_TREE_TABLE = 1
+} RowanTreeKind;
+
+#define file_header(page)	((FileHeaderData *) ((char *) (page) + ROWAN_PAGE_BODY))
+
+#endif							/* ROWAN_BASE_FORMAT_H */

@@ -1,0 +1,423 @@
+/*
+ * change.c
+ *	  Changes of several pages as one WAL record, ROWAN_XLOG_CHANGE.
+ *
+ * The record: main data ChangeRecordData.  Per page either its whole content
+ * without the gap (WILL_INIT), or the bytes that differ, as a list of
+ * {uint16 offset, uint16 length, bytes}.
+ *
+ * What the gap between pd_lower and pd_upper holds is undefined, on disk and in the pool, and
+ * nobody reads it: a full-page image brings zeroes there.  So the list leaves out
+ * the new page's gap, and has all bytes of the new page's used areas that come out of
+ * the old page's gap, whatever they were.
+ *
+ * Latches: the caller's, in the order of change_page; redo takes the same in the
+ * same order.  A reader sees all pages before or all after the record, as all versions are odd
+ * in between.  Nothing is allocated in the critical section.
+ */
+#include "postgres.h"
+
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "pool/change.h"
+#include "pool/frame.h"
+
+#include "base/compat.h"
+#include "base/fault.h"
+
+typedef struct ChangeRecordData
+{
+	TransactionId horizon;		/* newest xid whose versions are removed, or invalid */
+} ChangeRecordData;
+
+/* Longer lists of differences are logged as whole pages. */
+#define DELTA_MAX		(BLCKSZ / 2)
+
+/* A run of equal bytes this long ends a difference (its header is 4 bytes). */
+#define DELTA_MERGE		8
+
+/* LSN and pd_checksum are no content. */
+#define CONTENT_START	offsetof(PageHeaderData, pd_flags)
+
+static PGAlignedBlock copies[CHANGE_MAX_PAGES];
+static struct
+{
+	int			size;			/* 0: unchanged; -1: log the whole page */
+	char		bytes[DELTA_MAX];
+}			deltas[CHANGE_MAX_PAGES];
+
+static bool change_is_open = false;
+
+/* ---- making a change ---- */
+
+void
+change_begin(PageChange *change, const PoolFile *file)
+{
+	/* one left open by an error is nobody's any more: its latches are gone */
+	change_is_open = true;
+	change->file = file;
+	change->npages = 0;
+}
+
+Page
+change_page(PageChange *change, PoolFrame *frame, bool is_new)
+{
+	int			i;
+	Page		copy;
+
+	Assert(change_is_open);
+	for (i = 0; i < change->npages; i++)
+		if (change->pages[i].frame == frame)
+			return change->pages[i].copy;
+	if (i == CHANGE_MAX_PAGES)
+		elog(ERROR, "rowan: more than %d pages in one change", CHANGE_MAX_PAGES);
+	Assert(LWLockHeldByMeInMode(&frame->latch, LW_EXCLUSIVE));
+
+	copy = (Page) copies[i].data;
+	if (is_new)
+		memset(copy, 0, BLCKSZ);
+	else
+		memcpy(copy, pool_page(frame), BLCKSZ);
+	change->pages[i].frame = frame;
+	change->pages[i].copy = copy;
+	change->pages[i].is_new = is_new;
+	change->npages++;
+	return copy;
+}
+
+Page
+change_find(PageChange *change, BlockNumber block)
+{
+	for (int i = 0; i < change->npages; i++)
+		if (pool_block(change->pages[i].frame) == block)
+			return change->pages[i].copy;
+	return NULL;
+}
+
+static void
+release_latches(PageChange *change)
+{
+	while (change->npages > 0)
+		pool_unlatch(change->pages[--change->npages].frame);
+	change_is_open = false;
+}
+
+void
+change_abort(PageChange *change)
+{
+	release_latches(change);
+}
+
+/* ---- differences ---- */
+
+typedef struct PagePair
+{
+	const char *old_bytes;
+	const char *new_bytes;
+	int			unknown_start;	/* the old page's gap */
+	int			unknown_end;
+} PagePair;
+
+static inline bool
+differs_at(const PagePair *pair, int at)
+{
+	return pair->old_bytes[at] != pair->new_bytes[at] ||
+		(at >= pair->unknown_start && at < pair->unknown_end);
+}
+
+/* First difference in [at, end), or end. */
+static int
+find_difference(const PagePair *pair, int at, int end)
+{
+	while (at + (int) sizeof(uint64) <= end)
+	{
+		uint64		a,
+					b;
+
+		if (at < pair->unknown_end && at + (int) sizeof(uint64) > pair->unknown_start)
+			break;
+		memcpy(&a, pair->old_bytes + at, sizeof(a));
+		memcpy(&b, pair->new_bytes + at, sizeof(b));
+		if (a != b)
+			break;
+		at += sizeof(uint64);
+	}
+	while (at < end && !differs_at(pair, at))
+		at++;
+	return at;
+}
+
+/* End of the difference that starts at `at`: what follows is equal for a while. */
+static int
+end_of_difference(const PagePair *pair, int at, int end)
+{
+	int			last = at;
+
+	for (at++; at < end && at - last <= DELTA_MERGE; at++)
+		if (differs_at(pair, at))
+			last = at;
+	return last + 1;
+}
+
+/* Appends the differences in [start, end) to a list of *size bytes; false: too long. */
+static bool
+append_differences(const PagePair *pair, int start, int end, char *list, int *size)
+{
+	int			at = find_difference(pair, start, end);
+
+	while (at < end)
+	{
+		uint16		header[2];
+		int			stop = end_of_difference(pair, at, end);
+
+		header[0] = at;
+		header[1] = stop - at;
+		if (*size + (int) sizeof(header) + header[1] > DELTA_MAX)
+			return false;
+		memcpy(list + *size, header, sizeof(header));
+		memcpy(list + *size + sizeof(header), pair->new_bytes + at, header[1]);
+		*size += sizeof(header) + header[1];
+
+		/* word by word again only from an equal byte on */
+		at = stop < end ? find_difference(pair, stop, end) : end;
+	}
+	return true;
+}
+
+static bool
+has_gap(Page page)
+{
+	PageHeader	header = (PageHeader) page;
+
+	return header->pd_lower >= SizeOfPageHeaderData &&
+		header->pd_lower <= header->pd_upper &&
+		header->pd_upper <= BLCKSZ;
+}
+
+static int
+compute_delta(Page old_page, Page new_page, char *list)
+{
+	PagePair	pair = {.old_bytes = (char *) old_page, .new_bytes = (char *) new_page};
+	int			size = 0;
+
+	Assert(has_gap(new_page));
+	if (!has_gap(old_page))
+		return -1;
+	pair.unknown_start = ((PageHeader) old_page)->pd_lower;
+	pair.unknown_end = ((PageHeader) old_page)->pd_upper;
+	if (!append_differences(&pair, CONTENT_START, ((PageHeader) new_page)->pd_lower, list, &size) ||
+		!append_differences(&pair, ((PageHeader) new_page)->pd_upper, BLCKSZ, list, &size))
+		return -1;
+	return size;
+}
+
+static void
+compute_deltas(PageChange *change)
+{
+	for (int i = 0; i < change->npages; i++)
+		deltas[i].size = change->pages[i].is_new ? -1 :
+			compute_delta(pool_page(change->pages[i].frame), change->pages[i].copy,
+						  deltas[i].bytes);
+}
+
+/* ---- publishing ---- */
+
+static inline bool
+is_changed(int i)
+{
+	return deltas[i].size != 0;
+}
+
+static void
+publish_copies(PageChange *change)
+{
+	for (int i = 0; i < change->npages; i++)
+		if (is_changed(i))
+			pool_change_begin(change->pages[i].frame);
+	for (int i = 0; i < change->npages; i++)
+		if (is_changed(i))
+			memcpy(pool_page(change->pages[i].frame), change->pages[i].copy, BLCKSZ);
+}
+
+static void
+register_page(PageChange *change, int i, uint8 block_id)
+{
+	PoolFrame  *frame = change->pages[i].frame;
+	char	   *page = (char *) pool_page(frame);
+	bool		whole = deltas[i].size < 0;
+
+	compat_register_block(block_id, &frame->tag.node, pool_block(frame), (Page) page,
+						  REGBUF_STANDARD | (whole ? REGBUF_WILL_INIT : 0));
+	if (whole)
+	{
+		PageHeader	header = (PageHeader) page;
+
+		XLogRegisterBufData(block_id, page, header->pd_lower);
+		XLogRegisterBufData(block_id, page + header->pd_upper, BLCKSZ - header->pd_upper);
+	}
+	else
+		XLogRegisterBufData(block_id, deltas[i].bytes, deltas[i].size);
+	wal_check_register(block_id, (Page) page);
+}
+
+static void
+log_change(PageChange *change, ChangeRecordData *data)
+{
+	XLogRecPtr	lsn;
+	int			block_id = 0;
+
+	XLogBeginInsert();
+	XLogRegisterData((char *) data, sizeof(ChangeRecordData));
+	for (int i = 0; i < change->npages; i++)
+		if (is_changed(i))
+			register_page(change, i, block_id++);
+	lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_CHANGE);
+	for (int i = 0; i < change->npages; i++)
+		if (is_changed(i))
+			PageSetLSN(pool_page(change->pages[i].frame), lsn);
+}
+
+static bool
+any_changed(PageChange *change)
+{
+	for (int i = 0; i < change->npages; i++)
+		if (is_changed(i))
+			return true;
+	return false;
+}
+
+void
+change_commit(PageChange *change, TransactionId horizon)
+{
+	ChangeRecordData data = {.horizon = horizon};
+
+	compute_deltas(change);
+	if (any_changed(change))
+	{
+		if (change->file->logged)
+			XLogEnsureRecordSpace(CHANGE_MAX_PAGES, CHANGE_MAX_PAGES * 3 + 4);
+		FAULT_POINT(change_before_log);
+		START_CRIT_SECTION();
+		publish_copies(change);
+		if (change->file->logged)
+			log_change(change, &data);
+		FAULT_POINT(change_after_log);
+		for (int i = 0; i < change->npages; i++)
+			if (is_changed(i))
+				pool_change_end(change->pages[i].frame);
+		END_CRIT_SECTION();
+	}
+	release_latches(change);
+}
+
+/* ---- redo ---- */
+
+static void
+apply_whole(Page page, const char *data, Size size)
+{
+	PageHeaderData header;
+	Size		tail;
+
+	if (size < SizeOfPageHeaderData)
+		elog(PANIC, "rowan: a whole page in WAL is too short");
+	memcpy(&header, data, SizeOfPageHeaderData);
+	tail = BLCKSZ - header.pd_upper;
+	if (header.pd_lower < SizeOfPageHeaderData || header.pd_lower > header.pd_upper ||
+		header.pd_lower + tail != size)
+		elog(PANIC, "rowan: a whole page in WAL has the wrong length");
+	memcpy(page, data, header.pd_lower);
+	memset((char *) page + header.pd_lower, 0, header.pd_upper - header.pd_lower);
+	memcpy((char *) page + header.pd_upper, data + header.pd_lower, tail);
+}
+
+static void
+apply_delta(Page page, const char *list, Size size)
+{
+	while (size > 0)
+	{
+		uint16		header[2];
+
+		if (size < sizeof(header))
+			elog(PANIC, "rowan: a difference in WAL is too short");
+		memcpy(header, list, sizeof(header));
+		list += sizeof(header);
+		size -= sizeof(header);
+		if (header[1] > size || header[0] + header[1] > BLCKSZ)
+			elog(PANIC, "rowan: a difference in WAL is too long");
+		memcpy((char *) page + header[0], list, header[1]);
+		list += header[1];
+		size -= header[1];
+	}
+}
+
+static bool
+is_whole(XLogReaderState *record, uint8 block_id)
+{
+	return (XLogRecGetBlock(record, block_id)->flags & BKPBLOCK_WILL_INIT) != 0;
+}
+
+static void
+apply_page(XLogReaderState *record, uint8 block_id, PoolFrame *frame)
+{
+	Page		page = pool_page(frame);
+	Size		size;
+	char	   *data = XLogRecGetBlockData(record, block_id, &size);
+
+	pool_change_begin(frame);
+	if (is_whole(record, block_id))
+		apply_whole(page, data, size);
+	else
+		apply_delta(page, data, size);
+	PageSetLSN(page, record->EndRecPtr);
+}
+
+static void
+change_redo(XLogReaderState *record)
+{
+	PoolFrame  *frames[CHANGE_MAX_PAGES];
+	PoolRedo	actions[CHANGE_MAX_PAGES];
+	ChangeRecordData data;
+	RelFileNode node;
+	int			npages = XLogRecMaxBlockId(record) + 1;
+
+	if (npages > CHANGE_MAX_PAGES)
+		elog(PANIC, "rowan: %d pages in one change", npages);
+	memcpy(&data, XLogRecGetData(record), sizeof(data));
+	XLogRecGetBlockTag(record, 0, &node, NULL, NULL);
+	wal_resolve_conflict(data.horizon, node);
+
+	for (int i = 0; i < npages; i++)
+		actions[i] = pool_redo_latch(record, i, is_whole(record, i), &frames[i]);
+	FAULT_POINT(change_redo_latched);
+	for (int i = 0; i < npages; i++)
+		if (actions[i] == POOL_REDO_APPLY)
+			apply_page(record, i, frames[i]);
+	FAULT_POINT(change_redo_applied);
+	for (int i = npages - 1; i >= 0; i--)
+	{
+		if (actions[i] == POOL_REDO_GONE)
+			continue;
+		if (actions[i] == POOL_REDO_APPLY)
+			wal_check_redo(record, i, pool_page(frames[i]));
+		pool_unlatch(frames[i]);
+	}
+}
+
+static void
+change_desc(StringInfo buf, XLogReaderState *record)
+{
+	ChangeRecordData data;
+
+	memcpy(&data, XLogRecGetData(record), sizeof(data));
+	appendStringInfo(buf, "pages %d", XLogRecMaxBlockId(record) + 1);
+	if (TransactionIdIsValid(data.horizon))
+		appendStringInfo(buf, ", horizon %u", data.horizon);
+}
+
+void
+change_register(void)
+{
+	static const RowanRedoOps ops = {"CHANGE", change_redo, change_desc};
+
+	wal_register_kind(ROWAN_XLOG_CHANGE, &ops);
+}

@@ -1,0 +1,193 @@
+/*
+ * core_events.c
+ *	  What core does to files behind the pool's back, and how the pool hears of it.
+ *
+ * There are no hooks for these events, but RmgrTable is writable: the redo functions of some of
+ * core's resource managers are wrapped, so that a standby and crash recovery drop the frames of
+ * dropped, cut and copied files, and flush before a checkpoint record can become a
+ * restartpoint.  On a primary, transaction callbacks drop the frames of relations
+ * whose files are about to be removed.
+ *
+ * Not heard of: COMMIT PREPARED and ROLLBACK PREPARED of a transaction that dropped
+ * or created files.  Their dirty frames are dropped when they are to be written (io.c), their
+ * clean ones when a new file gets the same name (file.c).
+ *
+ * Latches: those of pool_discard_*; called without any.
+ */
+#include "postgres.h"
+
+#include "access/rmgr.h"
+#include "access/xact.h"
+#include "access/xlog_internal.h"
+#include "catalog/pg_control.h"
+#include "catalog/storage.h"
+#include "catalog/storage_xlog.h"
+#include "commands/dbcommands_xlog.h"
+#include "pool/frame.h"
+
+#include "base/compat.h"
+#include "base/fault.h"
+
+typedef void (*RedoFunction) (XLogReaderState *record);
+
+static RedoFunction core_xlog_redo;
+static RedoFunction core_xact_redo;
+static RedoFunction core_smgr_redo;
+static RedoFunction core_dbase_redo;
+
+/* ---- redo ---- */
+
+static void
+xlog_redo_wrapper(XLogReaderState *record)
+{
+	uint8		info = XLogRecGetInfo(record) & ~XLR_INFO_MASK;
+
+	/* the original makes it known to the checkpointer as a possible restartpoint */
+	if (info == XLOG_CHECKPOINT_SHUTDOWN || info == XLOG_CHECKPOINT_ONLINE)
+	{
+		FAULT_POINT(redo_restartpoint);
+		pool_flush_all();
+	}
+	core_xlog_redo(record);
+}
+
+static void
+forget_dropped(const RelFileNode *nodes, int n)
+{
+	for (int i = 0; i < n; i++)
+		wal_forget_file(nodes[i], 0);
+	pool_discard_files(nodes, n);
+}
+
+static void
+xact_redo_wrapper(XLogReaderState *record)
+{
+	uint8		info = XLogRecGetInfo(record) & XLOG_XACT_OPMASK;
+
+	if (info == XLOG_XACT_COMMIT || info == XLOG_XACT_COMMIT_PREPARED)
+	{
+		xl_xact_parsed_commit parsed;
+
+		ParseCommitRecord(XLogRecGetInfo(record), (xl_xact_commit *) XLogRecGetData(record), &parsed);
+		forget_dropped(parsed.xnodes, parsed.nrels);
+	}
+	else if (info == XLOG_XACT_ABORT || info == XLOG_XACT_ABORT_PREPARED)
+	{
+		xl_xact_parsed_abort parsed;
+
+		ParseAbortRecord(XLogRecGetInfo(record), (xl_xact_abort *) XLogRecGetData(record), &parsed);
+		forget_dropped(parsed.xnodes, parsed.nrels);
+	}
+	core_xact_redo(record);
+}
+
+static void
+smgr_redo_wrapper(XLogReaderState *record)
+{
+	uint8		info = XLogRecGetInfo(record) & ~XLR_INFO_MASK;
+	PoolFile	file = {.backend = InvalidBackendId, .logged = true};
+
+	if (info == XLOG_SMGR_CREATE)
+	{
+		xl_smgr_create *create = (xl_smgr_create *) XLogRecGetData(record);
+
+		file.node = create->rnode;
+		if (create->forkNum == MAIN_FORKNUM)
+			pool_discard_file(&file, 0);
+	}
+	else if (info == XLOG_SMGR_TRUNCATE)
+	{
+		xl_smgr_truncate *truncate = (xl_smgr_truncate *) XLogRecGetData(record);
+
+		file.node = truncate->rnode;
+		if ((truncate->flags & SMGR_TRUNCATE_HEAP) != 0)
+		{
+			wal_forget_file(truncate->rnode, truncate->blkno);
+			pool_discard_file(&file, truncate->blkno);
+		}
+	}
+	core_smgr_redo(record);
+}
+
+/* The copy is made from the files: they must have what the pool has. */
+static void
+before_database_copy(const xl_dbase_create_file_copy_rec *copy)
+{
+	pool_flush_database(copy->src_db_id);
+	pool_discard_tablespace(copy->db_id, copy->tablespace_id);
+}
+
+static void
+before_database_drop(const xl_dbase_drop_rec *drop)
+{
+	for (int i = 0; i < drop->ntablespaces; i++)
+		pool_discard_tablespace(drop->db_id, drop->tablespace_ids[i]);
+	wal_forget_database(drop->db_id);
+}
+
+static void
+dbase_redo_wrapper(XLogReaderState *record)
+{
+	uint8		info = XLogRecGetInfo(record) & ~XLR_INFO_MASK;
+
+	if (info == XLOG_DBASE_CREATE_FILE_COPY)
+		before_database_copy((xl_dbase_create_file_copy_rec *) XLogRecGetData(record));
+	else if (info == XLOG_DBASE_DROP)
+		before_database_drop((xl_dbase_drop_rec *) XLogRecGetData(record));
+	core_dbase_redo(record);
+}
+
+static RedoFunction
+wrap_redo(RmgrId rmid, RedoFunction wrapper)
+{
+	RedoFunction original = RmgrTable[rmid].rm_redo;
+
+	RmgrTable[rmid].rm_redo = wrapper;
+	return original;
+}
+
+/* ---- transactions ---- */
+
+/* Files that core removes right after this; nobody else can reach them any more. */
+static void
+discard_pending_deletes(bool for_commit)
+{
+	RelFileNode *nodes;
+	int			n = smgrGetPendingDeletes(for_commit, &nodes);
+
+	if (n > 0)
+	{
+		pool_discard_files(nodes, n);
+		pfree(nodes);
+	}
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT)
+	{
+		discard_pending_deletes(true);
+		checkpoint_watch(GetCurrentTransactionStopTimestamp());
+	}
+	else if (event == XACT_EVENT_ABORT)
+		discard_pending_deletes(false);
+}
+
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		discard_pending_deletes(false);
+}
+
+void
+core_events_register(void)
+{
+	core_xlog_redo = wrap_redo(RM_XLOG_ID, xlog_redo_wrapper);
+	core_xact_redo = wrap_redo(RM_XACT_ID, xact_redo_wrapper);
+	core_smgr_redo = wrap_redo(RM_SMGR_ID, smgr_redo_wrapper);
+	core_dbase_redo = wrap_redo(RM_DBASE_ID, dbase_redo_wrapper);
+	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
+}

@@ -1,0 +1,277 @@
+/*
+ * file.c
+ *	  Files below the pool: existence, size, growth, truncation, and forgetting their
+ *	  frames.
+ *
+ * Latches: discarding takes the frames of the file exclusively, one at a time.  The extend
+ * lock of a file is taken with latches held; under it there is only I/O (and, for an
+ * empty file, the discard of frames that no longer belong to anything).
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "access/xlogutils.h"
+#include "miscadmin.h"
+#include "pool/change.h"
+#include "pool/frame.h"
+
+#include "base/compat.h"
+#include "base/fault.h"
+
+static SMgrRelation
+open_file(const PoolFile *file)
+{
+	return smgropen(file->node, file->backend);
+}
+
+BlockNumber
+pool_file_blocks(const PoolFile *file)
+{
+	SMgrRelation reln = open_file(file);
+
+	return smgrexists(reln, MAIN_FORKNUM) ? smgrnblocks(reln, MAIN_FORKNUM) : 0;
+}
+
+void
+pool_prefetch(const PoolFile *file, BlockNumber block)
+{
+#ifdef USE_PREFETCH
+	PoolTag		tag;
+	SMgrRelation reln;
+
+	tag_init(&tag, file, block);
+	if (map_find_optimistic(&tag) != NULL)
+		return;
+	reln = open_file(file);
+	if (block < smgrnblocks(reln, MAIN_FORKNUM))
+		(void) smgrprefetch(reln, MAIN_FORKNUM, block);
+#endif
+}
+
+/* ---- growing ---- */
+
+/* In redo the file may be missing: it was dropped later. */
+void
+pool_file_create_in_redo(const PoolFile *file)
+{
+	Assert(InRecovery);
+	smgrcreate(open_file(file), MAIN_FORKNUM, true);
+}
+
+void
+pool_file_extend(const PoolFile *file, BlockNumber nblocks)
+{
+	static PGAlignedBlock zero;
+	SMgrRelation reln = open_file(file);
+	LWLock	   *lock = pool_extend_lock(file);
+	BlockNumber block;
+
+	if (InRecovery)
+		pool_file_create_in_redo(file);
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	block = smgrnblocks(reln, MAIN_FORKNUM);
+
+	/* A new file: frames under its name are left from a file dropped without our knowing. */
+	if (block == 0)
+		pool_discard_file(file, 0);
+	for (; block < nblocks; block++)
+		compat_extend(reln, block, zero.data, file->backend != InvalidBackendId);
+	LWLockRelease(lock);
+	FAULT_POINT(pool_extend);
+}
+
+/* ---- discarding ---- */
+
+typedef struct DiscardRange
+{
+	const RelFileNode *nodes;	/* sorted; NULL: by database */
+	int			n;
+	BackendId	backend;
+	BlockNumber first_block;
+	Oid			database;
+	Oid			tablespace;		/* InvalidOid: any */
+} DiscardRange;
+
+static int
+compare_nodes(const void *left, const void *right)
+{
+	return memcmp(left, right, sizeof(RelFileNode));
+}
+
+static bool
+in_range(const PoolTag *tag, const DiscardRange *range)
+{
+	if (tag->block == InvalidBlockNumber)
+		return false;
+	if (range->nodes == NULL)
+		return tag->node.dbNode == range->database &&
+			(range->tablespace == InvalidOid || tag->node.spcNode == range->tablespace);
+	if (tag->backend != range->backend || tag->block < range->first_block)
+		return false;
+	if (range->n == 1)
+		return RelFileNodeEquals(tag->node, range->nodes[0]);
+	return bsearch(&tag->node, range->nodes, range->n, sizeof(RelFileNode), compare_nodes) != NULL;
+}
+
+/* The caller sees to it that nobody loads pages of the range meanwhile. */
+static void
+discard_range(const DiscardRange *range)
+{
+	pg_memory_barrier();
+	FAULT_POINT(pool_discard);
+	for (int i = 0; i < pool_n_frames; i++)
+	{
+		PoolFrame  *frame = &pool_frames[i];
+		PoolTag		tag = frame->tag;
+
+		if (!in_range(&tag, range))
+			continue;
+		LWLockAcquire(&frame->latch, LW_EXCLUSIVE);
+		tag = frame->tag;
+		if (in_range(&tag, range))
+			frame_discard(frame);
+		else
+			LWLockRelease(&frame->latch);
+	}
+}
+
+void
+pool_discard_file(const PoolFile *file, BlockNumber first_block)
+{
+	DiscardRange range = {.nodes = &file->node, .n = 1, .backend = file->backend,
+	.first_block = first_block};
+
+	discard_range(&range);
+}
+
+/* Permanent and unlogged files; one pass over the frames for all of them. */
+void
+pool_discard_files(const RelFileNode *nodes, int n)
+{
+	DiscardRange range = {.n = n, .backend = InvalidBackendId};
+	RelFileNode *sorted;
+
+	if (n == 0)
+		return;
+	sorted = palloc(n * sizeof(RelFileNode));
+	memcpy(sorted, nodes, n * sizeof(RelFileNode));
+	qsort(sorted, n, sizeof(RelFileNode), compare_nodes);
+	range.nodes = sorted;
+	discard_range(&range);
+	pfree(sorted);
+}
+
+void
+pool_discard_database(Oid database)
+{
+	pool_discard_tablespace(database, InvalidOid);
+}
+
+void
+pool_discard_tablespace(Oid database, Oid tablespace)
+{
+	DiscardRange range = {.database = database, .tablespace = tablespace};
+
+	discard_range(&range);
+}
+
+/* ---- truncating ---- */
+
+typedef struct TruncateRecordData
+{
+	RelFileNode node;
+	BlockNumber blocks;
+} TruncateRecordData;
+
+/* Frames first: one written later would make the file long again. */
+void
+pool_file_truncate(const PoolFile *file, BlockNumber nblocks)
+{
+	SMgrRelation reln = open_file(file);
+	BlockNumber old_blocks = smgrnblocks(reln, MAIN_FORKNUM);
+
+	if (old_blocks <= nblocks)
+		return;
+	START_CRIT_SECTION();
+	pool_discard_file(file, nblocks);
+	compat_truncate(reln, old_blocks, nblocks);
+	END_CRIT_SECTION();
+}
+
+static void
+log_truncate(const PoolFile *file, BlockNumber nblocks)
+{
+	TruncateRecordData record = {.node = file->node, .blocks = nblocks};
+	XLogRecPtr	lsn;
+
+	XLogBeginInsert();
+	XLogRegisterData((char *) &record, sizeof(record));
+	lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_TRUNCATE);
+
+	/* the cut must not reach the disk before the record does */
+	XLogFlush(lsn);
+}
+
+/*
+ * As RelationTruncate: a checkpoint must neither complete between the discard of dirty frames and
+ * the cut, nor take its redo point between the record and the cut's fsync
+ * request; hence both flags.
+ */
+void
+pool_truncate_logged(const PoolFile *file, BlockNumber nblocks)
+{
+	SMgrRelation reln = open_file(file);
+	BlockNumber old_blocks = smgrnblocks(reln, MAIN_FORKNUM);
+	const int	delay = DELAY_CHKPT_START | DELAY_CHKPT_COMPLETE;
+
+	if (old_blocks <= nblocks)
+		return;
+	Assert((MyProc->delayChkptFlags & delay) == 0);
+	MyProc->delayChkptFlags |= delay;
+	START_CRIT_SECTION();
+	if (file->logged)
+		log_truncate(file, nblocks);
+	FAULT_POINT(pool_truncate_logged);
+	pool_discard_file(file, nblocks);
+	compat_truncate(reln, old_blocks, nblocks);
+	END_CRIT_SECTION();
+	MyProc->delayChkptFlags &= ~delay;
+	FAULT_POINT(pool_truncate_done);
+}
+
+static void
+truncate_redo(XLogReaderState *record)
+{
+	TruncateRecordData data;
+	PoolFile	file = {.backend = InvalidBackendId, .logged = true};
+
+	memcpy(&data, XLogRecGetData(record), sizeof(data));
+	file.node = data.node;
+	pool_file_create_in_redo(&file);
+
+	/* once the file is cut there is no way back before this record */
+	XLogFlush(record->EndRecPtr);
+	wal_forget_file(data.node, data.blocks);
+	pool_file_truncate(&file, data.blocks);
+}
+
+static void
+truncate_desc(StringInfo buf, XLogReaderState *record)
+{
+	TruncateRecordData data;
+	char	   *path;
+
+	memcpy(&data, XLogRecGetData(record), sizeof(data));
+	path = compat_path(data.node, InvalidBackendId);
+	appendStringInfo(buf, "%s to %u blocks", path, data.blocks);
+	pfree(path);
+}
+
+void
+file_register_truncate(void)
+{
+	static const RowanRedoOps ops = {"TRUNCATE", truncate_redo, truncate_desc};
+
+	wal_register_kind(ROWAN_XLOG_TRUNCATE, &ops);
+}

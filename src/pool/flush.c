@@ -1,0 +1,184 @@
+/*
+ * flush.c
+ *	  Writes dirty frames that stay in the pool: for checkpoints, for whole files, and
+ *	  little by little in the background.
+ *
+ * Latches: one frame at a time, shared; must be called without latches.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pool/frame.h"
+
+#include "base/compat.h"
+#include "base/fault.h"
+
+typedef struct FlushItem
+{
+	PoolTag		tag;
+	int			index;
+} FlushItem;
+
+typedef struct FlushList
+{
+	FlushItem  *items;
+	Size		n;
+	Size		size;
+} FlushList;
+
+static void
+list_add(FlushList *list, const PoolTag *tag, int index)
+{
+	if (list->n == list->size)
+	{
+		list->size = list->size ? list->size * 2 : 1024;
+		list->items = list->items ?
+			repalloc_huge(list->items, list->size * sizeof(FlushItem)) :
+			MemoryContextAllocHuge(CurrentMemoryContext, list->size * sizeof(FlushItem));
+	}
+	list->items[list->n].tag = *tag;
+	list->items[list->n].index = index;
+	list->n++;
+}
+
+/*
+ * Reads flags and tags without latches.  What was dirty before the caller read the
+ * redo point is seen as dirty, or was written since: a frame changes its page only after
+ * its write.
+ */
+static void
+collect_dirty(FlushList *list, FlushFilter filter, const void *arg)
+{
+	pg_memory_barrier();
+	for (int i = 0; i < pool_n_frames; i++)
+	{
+		PoolFrame  *frame = &pool_frames[i];
+		PoolTag		tag;
+
+		if (!frame->dirty)
+			continue;
+		tag = frame->tag;
+		if (tag.block != InvalidBlockNumber && filter(&tag, arg))
+			list_add(list, &tag, i);
+	}
+}
+
+static int
+compare_items(const void *left, const void *right)
+{
+	const PoolTag *a = &((const FlushItem *) left)->tag;
+	const PoolTag *b = &((const FlushItem *) right)->tag;
+
+	if (a->node.spcNode != b->node.spcNode)
+		return a->node.spcNode < b->node.spcNode ? -1 : 1;
+	if (a->node.dbNode != b->node.dbNode)
+		return a->node.dbNode < b->node.dbNode ? -1 : 1;
+	if (a->node.relNode != b->node.relNode)
+		return a->node.relNode < b->node.relNode ? -1 : 1;
+	if (a->block != b->block)
+		return a->block < b->block ? -1 : 1;
+	return 0;
+}
+
+static bool
+flush_one(const FlushItem *item)
+{
+	PoolFrame  *frame = &pool_frames[item->index];
+	WriteResult result = WRITE_CLEAN;
+
+	if (!frame->dirty)
+		return false;
+	io_flush_wal(frame);
+	LWLockAcquire(&frame->latch, LW_SHARED);
+	if (tag_equal(&frame->tag, &item->tag))
+		result = io_write(frame);
+	LWLockRelease(&frame->latch);
+	return result == WRITE_DONE;
+}
+
+/*
+ * Writes all dirty frames that the filter accepts, in the order of files and
+ * blocks.  Returns how many.
+ */
+int
+flush_frames(FlushFilter filter, const void *arg)
+{
+	FlushList	list = {0};
+	int			written = 0;
+
+	collect_dirty(&list, filter, arg);
+	if (list.n == 0)
+		return 0;
+	qsort(list.items, list.n, sizeof(FlushItem), compare_items);
+	for (Size i = 0; i < list.n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		FAULT_POINT(pool_flush_each);
+		if (flush_one(&list.items[i]))
+			written++;
+	}
+	pfree(list.items);
+	return written;
+}
+
+/* ---- what to flush ---- */
+
+static bool
+accept_all_but_temporary(const PoolTag *tag, const void *arg)
+{
+	return tag->backend == InvalidBackendId;
+}
+
+static bool
+accept_file(const PoolTag *tag, const void *arg)
+{
+	return tag_of_file(tag, arg);
+}
+
+static bool
+accept_database(const PoolTag *tag, const void *arg)
+{
+	return tag->node.dbNode == *(const Oid *) arg && tag->backend == InvalidBackendId;
+}
+
+void
+pool_flush_all(void)
+{
+	(void) flush_frames(accept_all_but_temporary, NULL);
+	pool_count(flushes);
+}
+
+void
+pool_flush_file(const PoolFile *file)
+{
+	(void) flush_frames(accept_file, file);
+}
+
+void
+pool_flush_database(Oid database)
+{
+	(void) flush_frames(accept_database, &database);
+}
+
+/* ---- in the background ---- */
+
+/*
+ * Looks at the next so many frames and writes the dirty ones that ask for no WAL flush
+ * and are not latched.
+ */
+void
+flush_trickle(int frames)
+{
+	static uint32 hand;
+
+	for (int i = 0; i < frames; i++)
+	{
+		PoolFrame  *frame = &pool_frames[hand++ % (uint32) pool_n_frames];
+
+		if (!frame->dirty || frame->temporary || io_needs_wal_flush(frame) ||
+			!LWLockConditionalAcquire(&frame->latch, LW_SHARED))
+			continue;
+		(void) io_write(frame);
+		LWLockRelease(&frame->latch);
+	}
+}

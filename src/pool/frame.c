@@ -1,0 +1,598 @@
+/*
+ * frame.c
+ *	  Frames in shared memory: their states, latching, optimistic reading, loading.
+ *
+ * Latches: takes the latch of the page asked for; callers follow the order in
+ * pool.h.  A latch is waited for only while the frame is known to hold that very page and
+ * cannot be reused (see wait_for_latch), so waits follow the order of pages, however frames
+ * are reused meanwhile.
+ *
+ * Must never wait for a latch while holding a partition lock of the map.
+ */
+#include "postgres.h"
+
+#include "access/xlogutils.h"
+#include "executor/instrument.h"
+#include "miscadmin.h"
+#include "pool/frame.h"
+#include "storage/shmem.h"
+#include "storage/s_lock.h"
+
+#include "base/compat.h"
+#include "base/fault.h"
+
+PoolFrame  *pool_frames;
+char	   *pool_pages;
+int			pool_n_frames;
+PoolControl *pool_control;
+int			pool_buffers_setting;
+
+const char *(*pool_page_validator) (Page page, BlockNumber block);
+
+static LWLockPadded *extend_locks;
+static LWLockPadded *init_locks;
+
+/* How long to spin for a change to end before waiting for the latch. */
+#define SPINS_BEFORE_LATCH	200
+
+/* ---- shared memory ---- */
+
+Size
+frame_shmem_size(void)
+{
+	Size		size = MAXALIGN(sizeof(PoolControl));
+
+	size = add_size(size, mul_size(pool_buffers_setting, sizeof(PoolFrame)));
+	size = add_size(size, mul_size(pool_buffers_setting, BLCKSZ));
+	size = add_size(size, sizeof(LWLockPadded) * (POOL_EXTEND_LOCKS + POOL_INIT_LOCKS));
+	size = add_size(size, PG_CACHE_LINE_SIZE + BLCKSZ); /* alignment */
+	return add_size(size, map_shmem_size());
+}
+
+static void
+init_control(void)
+{
+	memset(pool_control, 0, sizeof(PoolControl));
+	pool_control->frame_tranche = LWLockNewTrancheId();
+	pool_control->map_tranche = LWLockNewTrancheId();
+	pool_control->extend_tranche = LWLockNewTrancheId();
+	pool_control->init_tranche = LWLockNewTrancheId();
+	SpinLockInit(&pool_control->mutex);
+	pg_atomic_init_u64(&pool_control->tick_time, 0);
+	pg_atomic_init_u64(&pool_control->warned_time, 0);
+	pg_atomic_init_u64(&pool_control->reads, 0);
+	pg_atomic_init_u64(&pool_control->writes, 0);
+	pg_atomic_init_u64(&pool_control->evictions, 0);
+	pg_atomic_init_u64(&pool_control->backend_writes, 0);
+	pg_atomic_init_u64(&pool_control->discards, 0);
+	pg_atomic_init_u64(&pool_control->flushes, 0);
+	pg_atomic_init_u32(&pool_control->clock_hand, 0);
+}
+
+void
+tag_set_free(PoolTag *tag)
+{
+	memset(tag, 0, sizeof(PoolTag));
+	tag->backend = InvalidBackendId;
+	tag->block = InvalidBlockNumber;
+}
+
+static void
+init_frames(void)
+{
+	for (int i = 0; i < pool_n_frames; i++)
+	{
+		PoolFrame  *frame = &pool_frames[i];
+
+		memset(frame, 0, sizeof(PoolFrame));
+		pg_atomic_init_u64(&frame->version, 0);
+		pg_atomic_init_u32(&frame->hash_next, POOL_NO_FRAME);
+		pg_atomic_init_u32(&frame->waiters, 0);
+		tag_set_free(&frame->tag);
+		LWLockInitialize(&frame->latch, pool_control->frame_tranche);
+	}
+}
+
+void
+frame_shmem_init(void)
+{
+	bool		found;
+	char	   *memory;
+	LWLockPadded *locks;
+	int			nlocks = POOL_EXTEND_LOCKS + POOL_INIT_LOCKS;
+
+	pool_n_frames = pool_buffers_setting;
+	pool_control = ShmemInitStruct("rowan pool", sizeof(PoolControl), &found);
+	if (!found)
+		init_control();
+	locks = ShmemInitStruct("rowan file locks", sizeof(LWLockPadded) * nlocks, &found);
+	extend_locks = locks;
+	init_locks = locks + POOL_EXTEND_LOCKS;
+	if (!found)
+		for (int i = 0; i < nlocks; i++)
+			LWLockInitialize(&locks[i].lock,
+							 i < POOL_EXTEND_LOCKS ? pool_control->extend_tranche :
+							 pool_control->init_tranche);
+
+	memory = ShmemInitStruct("rowan frames",
+							 (Size) pool_n_frames * sizeof(PoolFrame) + PG_CACHE_LINE_SIZE, &found);
+	pool_frames = (PoolFrame *) TYPEALIGN(sizeof(PoolFrame), memory);
+	if (!found)
+		init_frames();
+	memory = ShmemInitStruct("rowan pages", (Size) pool_n_frames * BLCKSZ + BLCKSZ, &found);
+	pool_pages = (char *) TYPEALIGN(BLCKSZ, memory);
+	map_shmem_init();
+
+	LWLockRegisterTranche(pool_control->frame_tranche, "RowanPage");
+	LWLockRegisterTranche(pool_control->map_tranche, "RowanMap");
+	LWLockRegisterTranche(pool_control->extend_tranche, "RowanExtend");
+	LWLockRegisterTranche(pool_control->init_tranche, "RowanInit");
+}
+
+/* Serialises the growth of a file; waited for with latches held, holds I/O only. */
+LWLock *
+pool_extend_lock(const PoolFile *file)
+{
+	return &extend_locks[node_relation(file->node) % POOL_EXTEND_LOCKS].lock;
+}
+
+LWLock *
+pool_init_lock(const PoolFile *file)
+{
+	return &init_locks[node_relation(file->node) % POOL_INIT_LOCKS].lock;
+}
+
+/* ---- states ---- */
+
+bool
+frame_is_changing(const PoolFrame *frame)
+{
+	return (pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &frame->version)) & 1) != 0;
+}
+
+/*
+ * Even to odd, or odd to even.  Only the holder of the exclusive latch does this, so
+ * plain stores suffice; the barriers order them with the page's bytes on both sides.
+ */
+void
+frame_version_advance(PoolFrame *frame)
+{
+	Assert(LWLockHeldByMeInMode(&frame->latch, LW_EXCLUSIVE));
+	pg_write_barrier();
+	pg_atomic_write_u64(&frame->version, pg_atomic_read_u64(&frame->version) + 1);
+	pg_write_barrier();
+}
+
+/* taken, or out of its chain again: free; releases the latch. */
+void
+frame_give_back(PoolFrame *frame)
+{
+	Assert(frame_is_changing(frame));
+	tag_set_free(&frame->tag);
+	frame->dirty = false;
+	frame->referenced = 0;
+	frame_version_advance(frame);
+	LWLockRelease(&frame->latch);
+}
+
+/* valid, latched exclusively: free; releases the latch. */
+void
+frame_discard(PoolFrame *frame)
+{
+	PoolTag		tag = frame->tag;
+
+	Assert(tag.block != InvalidBlockNumber);
+	if (!frame_is_changing(frame))
+		frame_version_advance(frame);
+	tag_set_free(&frame->tag);
+	map_remove(&tag, frame);
+	frame_give_back(frame);
+}
+
+/* ---- latching a page that is in the pool ---- */
+
+/*
+ * Waits for the latch of a frame that holds the page.  From the registration
+ * as a waiter on, the frame cannot be reused for another page (replace.c looks
+ * after it has made the tag invalid; the tag is read here after registering), so
+ * we wait for holders of this page only.  It can still be discarded; hence the caller's check.
+ */
+static bool
+wait_for_latch(PoolFrame *frame, const PoolTag *tag, LWLockMode mode)
+{
+	bool		same;
+
+	pg_atomic_fetch_add_u32(&frame->waiters, 1);
+	same = tag_equal(&frame->tag, tag);
+	if (same)
+		LWLockAcquire(&frame->latch, mode);
+	pg_atomic_fetch_sub_u32(&frame->waiters, 1);
+	return same;
+}
+
+/* Latches the page if it is in the pool, after waiting for its load; else NULL. */
+PoolFrame *
+frame_latch_if_present(const PoolTag *tag, LWLockMode mode)
+{
+	for (;;)
+	{
+		PoolFrame  *frame = map_find_optimistic(tag);
+
+		if (frame == NULL)
+			frame = map_find(tag);
+		if (frame == NULL)
+			return NULL;
+		if (!LWLockConditionalAcquire(&frame->latch, mode) &&
+			!wait_for_latch(frame, tag, mode))
+			continue;
+		if (tag_equal(&frame->tag, tag))
+			return frame;
+		LWLockRelease(&frame->latch);
+	}
+}
+
+/* ---- accounting ---- */
+
+static inline void
+count_hit(const PoolFile *file)
+{
+	if (file->fetched != NULL)
+		(*file->fetched)++;
+	if (file->hit != NULL)
+		(*file->hit)++;
+	if (likely(file->backend == InvalidBackendId))
+		pgBufferUsage.shared_blks_hit++;
+	else
+		pgBufferUsage.local_blks_hit++;
+	if (VacuumCostActive)
+		VacuumCostBalance += VacuumCostPageHit;
+}
+
+static void
+count_miss(const PoolFile *file)
+{
+	if (file->fetched != NULL)
+		(*file->fetched)++;
+	if (file->backend == InvalidBackendId)
+		pgBufferUsage.shared_blks_read++;
+	else
+		pgBufferUsage.local_blks_read++;
+	if (VacuumCostActive)
+		VacuumCostBalance += VacuumCostPageMiss;
+	pool_count(reads);
+}
+
+static inline void
+mark_referenced(PoolFrame *frame)
+{
+	if (frame->referenced != POOL_REFERENCED_MAX)
+		frame->referenced = POOL_REFERENCED_MAX;
+}
+
+/* ---- loading ---- */
+
+typedef enum LoadMode
+{
+	LOAD_READ,					/* from disk, must be a good page */
+	LOAD_READ_REDO,				/* an empty page is good enough */
+	LOAD_ZERO					/* not from disk */
+} LoadMode;
+
+static void
+fill_page(const PoolFile *file, PoolFrame *frame, LoadMode how)
+{
+	if (how == LOAD_ZERO)
+	{
+		memset(pool_page(frame), 0, BLCKSZ);
+		return;
+	}
+	FAULT_POINT(pool_load);
+	io_read(&frame->tag, pool_page(frame), how == LOAD_READ_REDO);
+	count_miss(file);
+}
+
+/* The load failed: the page is not in the pool after all. */
+static void
+abandon_load(PoolFrame *frame)
+{
+	PoolTag		tag = frame->tag;
+
+	HOLD_INTERRUPTS();			/* elog(ERROR) forgot the count of our latch */
+	tag_set_free(&frame->tag);
+	map_remove(&tag, frame);
+	frame_give_back(frame);
+}
+
+/*
+ * Loads a page into a frame of its own and returns it latched exclusively,
+ * version even; NULL if somebody else did it meanwhile.
+ */
+static PoolFrame *
+frame_load(const PoolFile *file, const PoolTag *tag, PoolRing *ring, LoadMode how)
+{
+	PoolFrame  *frame = replace_take(ring);
+
+	Assert(CritSectionCount == 0);
+	frame->tag = *tag;
+	frame->dirty = false;
+	frame->referenced = ring ? 0 : 1;
+	frame->temporary = file->backend != InvalidBackendId;
+	frame->unlogged = !file->logged;
+	if (!map_insert(frame))
+	{
+		frame_give_back(frame);
+		return NULL;
+	}
+	PG_TRY();
+	{
+		fill_page(file, frame, how);
+	}
+	PG_CATCH();
+	{
+		abandon_load(frame);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	frame_version_advance(frame);
+	return frame;
+}
+
+/* ---- latched access ---- */
+
+static PoolFrame *
+latch_or_load(const PoolFile *file, BlockNumber block, LWLockMode mode, PoolRing *ring,
+			  LoadMode how)
+{
+	PoolTag		tag;
+	PoolFrame  *frame;
+	bool		loaded = false;
+
+	tag_init(&tag, file, block);
+	for (;;)
+	{
+		frame = frame_latch_if_present(&tag, mode);
+		if (frame != NULL)
+			break;
+		frame = frame_load(file, &tag, ring, how);
+		if (frame == NULL)
+			continue;
+		if (mode == LW_EXCLUSIVE)
+			return frame;
+		LWLockRelease(&frame->latch);
+		loaded = true;
+	}
+	if (!loaded)
+	{
+		count_hit(file);
+		mark_referenced(frame);
+	}
+	return frame;
+}
+
+PoolFrame *
+pool_latch(const PoolFile *file, BlockNumber block, LWLockMode mode)
+{
+	return latch_or_load(file, block, mode, NULL, LOAD_READ);
+}
+
+PoolFrame *
+pool_latch_new(const PoolFile *file, BlockNumber block)
+{
+	return latch_or_load(file, block, LW_EXCLUSIVE, NULL, LOAD_ZERO);
+}
+
+/* In redo: the page may be empty on disk. */
+PoolFrame *
+pool_latch_redo(const PoolFile *file, BlockNumber block)
+{
+	return latch_or_load(file, block, LW_EXCLUSIVE, NULL, LOAD_READ_REDO);
+}
+
+#ifdef ROWAN_CHECK_PAGES
+static void
+validate_page(PoolFrame *frame)
+{
+	const char *problem;
+
+	if (pool_page_validator == NULL || PageIsNew(pool_page(frame)))
+		return;
+	problem = pool_page_validator(pool_page(frame), frame->tag.block);
+	if (problem != NULL)
+		elog(PANIC, "rowan: block %u of relfilenode %u is bad after a change: %s",
+			 frame->tag.block, node_relation(frame->tag.node), problem);
+}
+#else
+#define validate_page(frame) ((void) 0)
+#endif
+
+void
+pool_unlatch(PoolFrame *frame)
+{
+	if (frame_is_changing(frame))
+	{
+		Assert(InRecovery);		/* left so by pool_redo_latch */
+		pool_change_end(frame);
+	}
+	else if (unlikely(PageIsNew(pool_page(frame))) && !frame->dirty &&
+			 LWLockHeldByMeInMode(&frame->latch, LW_EXCLUSIVE))
+	{
+		/* from pool_latch_new, and never changed: not what the disk has */
+		frame_discard(frame);
+		return;
+	}
+#ifdef ROWAN_CHECK_PAGES
+	else if (LWLockHeldByMeInMode(&frame->latch, LW_EXCLUSIVE))
+		validate_page(frame);
+#endif
+	LWLockRelease(&frame->latch);
+}
+
+void
+pool_change_begin(PoolFrame *frame)
+{
+	Assert(CritSectionCount > 0 || InRecovery);
+	Assert(LWLockHeldByMeInMode(&frame->latch, LW_EXCLUSIVE));
+	Assert(frame->tag.block != InvalidBlockNumber);
+
+	/* before the WAL record is inserted: else a checkpoint could pass us (I3) */
+	if (!frame->dirty)
+	{
+		frame->dirty = true;
+		if (frame->temporary)
+			pgBufferUsage.local_blks_dirtied++;
+		else
+			pgBufferUsage.shared_blks_dirtied++;
+		if (VacuumCostActive)
+			VacuumCostBalance += VacuumCostPageDirty;
+	}
+	if (!frame_is_changing(frame))
+		frame_version_advance(frame);
+	else
+		Assert(InRecovery);
+}
+
+void
+pool_change_end(PoolFrame *frame)
+{
+	Assert(frame_is_changing(frame));
+	validate_page(frame);
+	frame_version_advance(frame);
+}
+
+/* ---- optimistic reading ---- */
+
+/* True if the version became even; false: better wait for the latch. */
+static bool
+spin_for_change(PoolFrame *frame, uint64 *version)
+{
+	for (int i = 0; i < SPINS_BEFORE_LATCH; i++)
+	{
+		SPIN_DELAY();
+		*version = pg_atomic_read_u64(&frame->version);
+		if ((*version & 1) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The common case: the page is in the pool and nobody changes it. */
+static inline bool
+begin_optimistic(const PoolTag *tag, PoolRead *read)
+{
+	PoolFrame  *frame = map_find_optimistic(tag);
+	uint64		version;
+
+	if (unlikely(frame == NULL))
+		return false;
+	version = pg_atomic_read_u64(&frame->version);
+	if (unlikely((version & 1) != 0) && !spin_for_change(frame, &version))
+		return false;
+	pg_read_barrier();
+	if (unlikely(!tag_equal(&frame->tag, tag)))
+		return false;
+	mark_referenced(frame);
+	read->frame = frame;
+	read->page = pool_page(frame);
+	read->version = version;
+	read->latched = false;
+	return true;
+}
+
+/* Under the latch, loading the page if need be; keeps the latch if asked to. */
+static void
+begin_latched(const PoolFile *file, const PoolTag *tag, PoolRing *ring, bool keep_latch,
+			  PoolRead *read)
+{
+	PoolFrame  *frame;
+
+	frame = frame_latch_if_present(tag, LW_SHARED);
+	if (frame != NULL)
+	{
+		count_hit(file);
+		mark_referenced(frame);
+	}
+	while (frame == NULL)
+	{
+		frame = frame_load(file, tag, ring, LOAD_READ); /* latched exclusively */
+		if (frame == NULL)
+			frame = frame_latch_if_present(tag, LW_SHARED);
+	}
+	read->frame = frame;
+	read->page = pool_page(frame);
+	read->version = pg_atomic_read_u64(&frame->version);
+	read->latched = keep_latch;
+	Assert((read->version & 1) == 0);
+	if (!read->latched)
+		LWLockRelease(&frame->latch);
+}
+
+void
+pool_read_begin(const PoolFile *file, BlockNumber block, int attempt, PoolRing *ring,
+				PoolRead *read)
+{
+	PoolTag		tag;
+
+	tag_init(&tag, file, block);
+	if (likely(attempt < POOL_OPTIMISTIC_ATTEMPTS) && likely(begin_optimistic(&tag, read)))
+		count_hit(file);
+	else
+		begin_latched(file, &tag, ring, attempt >= POOL_OPTIMISTIC_ATTEMPTS, read);
+}
+
+bool
+pool_read_again(const PoolFile *file, BlockNumber block, PoolFrame *frame, uint64 version,
+				PoolRead *read)
+{
+	/* an unchanged version means an unchanged tag */
+	if (pg_atomic_read_u64(&frame->version) != version)
+		return false;
+	Assert((version & 1) == 0);
+	pg_read_barrier();
+	mark_referenced(frame);
+	count_hit(file);
+	read->frame = frame;
+	read->page = pool_page(frame);
+	read->version = version;
+	read->latched = false;
+	return true;
+}
+
+void
+pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest)
+{
+	PoolRead	read;
+
+	for (int attempt = 0;; attempt++)
+	{
+		pool_read_begin(file, block, attempt, ring, &read);
+		memcpy(dest, read.page, BLCKSZ);
+		if (pool_read_end(&read))
+			return;
+	}
+}
+
+/* ---- statistics ---- */
+
+void
+pool_get_stat(PoolStat *stat)
+{
+	memset(stat, 0, sizeof(PoolStat));
+	stat->frames = pool_n_frames;
+	for (int i = 0; i < pool_n_frames; i++)
+	{
+		if (pool_frames[i].tag.block == InvalidBlockNumber)
+			continue;
+		stat->used++;
+		if (pool_frames[i].dirty)
+			stat->dirty++;
+	}
+	stat->reads = pg_atomic_read_u64(&pool_control->reads);
+	stat->writes = pg_atomic_read_u64(&pool_control->writes);
+	stat->evictions = pg_atomic_read_u64(&pool_control->evictions);
+	stat->backend_writes = pg_atomic_read_u64(&pool_control->backend_writes);
+	stat->discards = pg_atomic_read_u64(&pool_control->discards);
+	stat->flushes = pg_atomic_read_u64(&pool_control->flushes);
+	SpinLockAcquire(&pool_control->mutex);
+	stat->armed = pool_control->armed ? 1 : 0;
+	SpinLockRelease(&pool_control->mutex);
+}

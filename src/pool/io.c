@@ -1,0 +1,269 @@
+/*
+ * io.c
+ *	  Reads pages with verification, writes them from a private copy.
+ *
+ * Takes no latches: the caller holds the frame's, exclusively for a read, in
+ * any mode for a write.  Must never write a page whose WAL is not flushed (I2), nor mark a frame
+ * clean before its write is complete.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xlogutils.h"
+#include "executor/instrument.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "pool/frame.h"
+#include "portability/instr_time.h"
+#include "storage/bufmgr.h"
+
+#include "base/checksum.h"
+#include "base/compat.h"
+#include "base/fault.h"
+
+/* ---- reading ---- */
+
+static void
+report_beyond_end(const PoolTag *tag, BlockNumber nblocks)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("block %u of file \"%s\" is beyond its end",
+					tag->block, compat_path(tag->node, tag->backend)),
+			 errdetail("The file has %u blocks.", nblocks),
+			 errhint("The file was cut, or something refers to a page that never was: "
+					 "check the disk, then restore the table from a backup.")));
+}
+
+static void
+report_bad_page(int elevel, const PoolTag *tag, const PageVerdict *verdict)
+{
+	ereport(elevel,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("invalid page in block %u of file \"%s\", main fork: %s",
+					tag->block, compat_path(tag->node, tag->backend), verdict->problem),
+			 errdetail("Checksum found %u, computed %u; CRC found %08X, computed %08X.",
+					   verdict->checksum_found, verdict->checksum_computed,
+					   verdict->crc_found, verdict->crc_computed),
+			 errhint("The page is damaged on disk: check the disk, then restore the table from a "
+					 "backup. Other pages stay readable.")));
+}
+
+static void
+check_page(const PoolTag *tag, Page page, bool allow_new)
+{
+	PageVerdict verdict;
+
+	if (allow_new && PageIsNew(page))
+		return;
+	if (page_verify(page, tag->block, &verdict))
+		return;
+	pgstat_report_checksum_failures_in_db(node_database(tag->node), 1);
+	report_bad_page(ignore_checksum_failure && verdict.sums_only ? WARNING : ERROR,
+					tag, &verdict);
+}
+
+static void
+read_timed(SMgrRelation reln, BlockNumber block, Page page)
+{
+	instr_time	start,
+				elapsed;
+
+	if (!track_io_timing)
+	{
+		compat_read(reln, block, (char *) page);
+		return;
+	}
+	INSTR_TIME_SET_CURRENT(start);
+	compat_read(reln, block, (char *) page);
+	INSTR_TIME_SET_CURRENT(elapsed);
+	INSTR_TIME_SUBTRACT(elapsed, start);
+	pgstat_count_buffer_read_time(INSTR_TIME_GET_MICROSEC(elapsed));
+	INSTR_TIME_ADD(pgBufferUsage.blk_read_time, elapsed);
+}
+
+/* Reads a page into its frame; raises an error unless it is a good page (or empty, if allowed). */
+void
+io_read(const PoolTag *tag, Page page, bool allow_new)
+{
+	SMgrRelation reln = smgropen(tag->node, tag->backend);
+	BlockNumber nblocks = smgrnblocks(reln, MAIN_FORKNUM);
+
+	if (tag->block >= nblocks)
+		report_beyond_end(tag, nblocks);
+	read_timed(reln, tag->block, page);
+	check_page(tag, page, allow_new);
+}
+
+/* ---- the WAL rule ---- */
+
+static inline bool
+has_wal(const PoolFrame *frame)
+{
+	return !frame->temporary && !frame->unlogged;
+}
+
+/*
+ * The page's LSN, read without the latch; false if it is changing now.  A torn LSN
+ * must not reach XLogFlush, which fails on positions that do not exist yet.
+ */
+static bool
+read_lsn(const PoolFrame *frame, XLogRecPtr *lsn)
+{
+	PoolFrame  *mutable_frame = unconstify(PoolFrame *, frame);
+	uint64		version = pg_atomic_read_u64(&mutable_frame->version);
+
+	if ((version & 1) != 0)
+		return false;
+	pg_read_barrier();
+	*lsn = PageGetLSN(pool_page(frame));
+	pg_read_barrier();
+	return pg_atomic_read_u64(&mutable_frame->version) == version;
+}
+
+/* Would writing the page now wait for WAL?  Needs no latch. */
+bool
+io_needs_wal_flush(const PoolFrame *frame)
+{
+	XLogRecPtr	lsn;
+
+	return has_wal(frame) && read_lsn(frame, &lsn) && XLogNeedsFlush(lsn);
+}
+
+/* Flushes WAL ahead of latching, so that it need not be done under the latch. */
+void
+io_flush_wal(const PoolFrame *frame)
+{
+	XLogRecPtr	lsn;
+
+	if (has_wal(frame) && read_lsn(frame, &lsn))
+		XLogFlush(lsn);
+}
+
+/* ---- writing ---- */
+
+static void
+write_timed(SMgrRelation reln, BlockNumber block, Page page, bool skip_fsync)
+{
+	instr_time	start,
+				elapsed;
+
+	if (!track_io_timing)
+	{
+		compat_write(reln, block, (char *) page, skip_fsync);
+		return;
+	}
+	INSTR_TIME_SET_CURRENT(start);
+	compat_write(reln, block, (char *) page, skip_fsync);
+	INSTR_TIME_SET_CURRENT(elapsed);
+	INSTR_TIME_SUBTRACT(elapsed, start);
+	pgstat_count_buffer_write_time(INSTR_TIME_GET_MICROSEC(elapsed));
+	INSTR_TIME_ADD(pgBufferUsage.blk_write_time, elapsed);
+}
+
+static bool
+file_has_block(SMgrRelation reln, BlockNumber block)
+{
+	return smgrexists(reln, MAIN_FORKNUM) && block < smgrnblocks(reln, MAIN_FORKNUM);
+}
+
+/*
+ * Writes a page unless its file or block is gone.  In recovery that is common (records
+ * of files dropped later), so ask first.  Otherwise it takes a race with a drop that
+ * has no callback (COMMIT PREPARED), and asking costs an open and a close for each
+ * page: write, and ask only after a failure.
+ */
+static bool
+write_if_exists(const PoolTag *tag, Page page, bool skip_fsync)
+{
+	SMgrRelation reln = smgropen(tag->node, tag->backend);
+	MemoryContext context = CurrentMemoryContext;
+	uint32		holdoff = InterruptHoldoffCount;
+	volatile bool exists = true;
+
+	if (RecoveryInProgress())
+	{
+		exists = file_has_block(reln, tag->block);
+		if (exists)
+			write_timed(reln, tag->block, page, skip_fsync);
+		return exists;
+	}
+	PG_TRY();
+	{
+		exists = tag->block < smgrnblocks(reln, MAIN_FORKNUM);
+		if (exists)
+			write_timed(reln, tag->block, page, skip_fsync);
+	}
+	PG_CATCH();
+	{
+		InterruptHoldoffCount = holdoff;	/* we still hold the latch */
+		MemoryContextSwitchTo(context);
+		if (file_has_block(reln, tag->block))
+			PG_RE_THROW();
+		FlushErrorState();
+		exists = false;
+	}
+	PG_END_TRY();
+	return exists;
+}
+
+/*
+ * The page had changes, but there is nowhere to write them.  Expected in recovery and
+ * for temporary files; else it takes a prepared transaction that dropped the file, or
+ * somebody removed it by hand: leave a trace, once a file.
+ */
+static void
+note_gone(const PoolFrame *frame)
+{
+	static RelFileNode last;
+
+	pool_count(discards);
+	if (frame->temporary || RecoveryInProgress() || RelFileNodeEquals(last, frame->tag.node))
+		return;
+	last = frame->tag.node;
+	ereport(LOG,
+			(errmsg("changes of block %u of file \"%s\" were dropped: it does not exist any more",
+					frame->tag.block, compat_path(frame->tag.node, frame->tag.backend)),
+			 errdetail("That is normal if a prepared transaction dropped the table.")));
+}
+
+static void
+count_write(const PoolFrame *frame)
+{
+	pool_count(writes);
+	if (frame->temporary)
+		pgBufferUsage.local_blks_written++;
+	else
+		pgBufferUsage.shared_blks_written++;
+}
+
+/*
+ * Writes a page if it is dirty.  Its latch is held, so nobody changes it or
+ * reuses the frame before it is marked clean; another holder of the shared latch may
+ * write the same bytes at the same time.
+ */
+WriteResult
+io_write(PoolFrame *frame)
+{
+	static PGAlignedBlock copy;
+	Page		page = (Page) copy.data;
+
+	Assert(LWLockHeldByMe(&frame->latch));
+	if (!frame->dirty)
+		return WRITE_CLEAN;
+	memcpy(page, pool_page(frame), BLCKSZ);
+	if (has_wal(frame))
+		XLogFlush(PageGetLSN(page));
+	if (!PageIsNew(page))
+		page_set_checksums(page, frame->tag.block);
+	FAULT_POINT(pool_write);
+	if (!write_if_exists(&frame->tag, page, frame->temporary))
+	{
+		note_gone(frame);
+		frame->dirty = false;
+		return WRITE_GONE;
+	}
+	frame->dirty = false;
+	count_write(frame);
+	return WRITE_DONE;
+}

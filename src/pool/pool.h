@@ -1,0 +1,247 @@
+/*
+ * pool.h
+ *	  Rowan's buffer pool: frames in shared memory that cache pages of Rowan
+ *	  files.
+ *
+ * Rules of access
+ *	1. A page is read either optimistically (pool_read_begin ... pool_read_end:
+ *	   no pin, no lock, no shared memory written on a hit; nothing read may be
+ *	   believed before pool_read_end or pool_read_valid has said true), or under
+ *	   its latch, shared or exclusive.
+ *	2. A page is changed only under its exclusive latch, inside a critical
+ *	   section, between pool_change_begin (marks the frame dirty, makes its
+ *	   version odd) and pool_change_end (makes it even again); the WAL record is
+ *	   inserted and the page LSN set in between.
+ *	3. A frame is evicted, discarded or reused only under its exclusive latch,
+ *	   with its version odd meanwhile.  So a latch is also the pin: there are no
+ *	   pin counts, and error cleanup is LWLockReleaseAll.
+ *	4. A page is written only after XLogFlush(its LSN) (I2), from a private copy,
+ *	   with the frame latched shared until the write is done.
+ *	5. Latch order: parent, page, right sibling, version page, file header, free
+ *	   page (being taken off the free list: nobody who holds its latch waits for
+ *	   the header).  Eviction takes victims' latches conditionally only.
+ */
+#ifndef ROWAN_POOL_POOL_H
+#define ROWAN_POOL_POOL_H
+
+#include "base/format.h"
+#include "common/relpath.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+#include "storage/relfilenode.h"
+#include "pgstat.h"
+
+/*
+ * A file as the pool sees it; made by the caller on its stack.  The
+ * counters may be NULL; otherwise the pool increments them for each access.
+ */
+typedef struct PoolFile
+{
+	RelFileNode node;
+	BackendId	backend;		/* InvalidBackendId but for temporary relations */
+	bool		logged;			/* changes are WAL-logged (permanent relation) */
+	PgStat_Counter *fetched;	/* pg_statio: pages asked for */
+	PgStat_Counter *hit;		/* pg_statio: of them found in the pool */
+} PoolFile;
+
+typedef struct PoolTag
+{
+	RelFileNode node;
+	BackendId	backend;
+	BlockNumber block;			/* InvalidBlockNumber: frame is free */
+} PoolTag;
+
+typedef struct PoolFrame
+{
+	pg_atomic_uint64 version;	/* odd: being changed, loaded or reused */
+	PoolTag		tag;			/* 20 bytes; changed only with version odd */
+	pg_atomic_uint32 hash_next;	/* next frame in its bucket, or POOL_NO_FRAME */
+	LWLock		latch;
+	volatile uint8 dirty;		/* set under exclusive, cleared under any latch */
+	volatile uint8 referenced;	/* CLOCK's count, 0..POOL_REFERENCED_MAX */
+	volatile uint8 temporary;	/* backend-local file: no WAL, no fsync */
+	volatile uint8 unlogged;	/* no WAL flush before writing */
+	pg_atomic_uint32 waiters;	/* waiting for the latch of this very page: it must
+								 * not be reused meanwhile, or latch order breaks */
+	uint8		pad[4];
+} PoolFrame;
+
+StaticAssertDecl(sizeof(PoolFrame) == 64, "frame descriptor is one cache line");
+
+#define POOL_NO_FRAME		PG_UINT32_MAX
+#define POOL_REFERENCED_MAX	2
+
+extern PoolFrame *pool_frames;
+extern char *pool_pages;		/* BLCKSZ-aligned */
+extern int	pool_n_frames;
+
+static inline Page
+pool_page(const PoolFrame *frame)
+{
+	return (Page) (pool_pages + (Size) (frame - pool_frames) * BLCKSZ);
+}
+
+static inline BlockNumber
+pool_block(const PoolFrame *frame)
+{
+	return frame->tag.block;
+}
+
+/*
+ * A small ring of frames that a large scan loads into, so that it does
+ * not flush the pool.  Zero-initialise; NULL where a ring may be given means none.
+ */
+#define POOL_RING_SIZE	64
+typedef struct PoolRing
+{
+	int			next;
+	int			frame[POOL_RING_SIZE];	/* index + 1; 0: none */
+	PoolTag		tag[POOL_RING_SIZE];
+} PoolRing;
+
+/* ---- optimistic reading ---- */
+
+typedef struct PoolRead
+{
+	PoolFrame  *frame;
+	Page		page;			/* the shared page: check every offset and length */
+	uint64		version;		/* even */
+	bool		latched;		/* too much contention: latched shared instead */
+} PoolRead;
+
+/* After that many failed attempts a reader takes the latch. */
+#define POOL_OPTIMISTIC_ATTEMPTS	6
+
+/*
+ * Begin to read a page, loading it if need be.  With attempt >=
+ * POOL_OPTIMISTIC_ATTEMPTS the page is latched shared until pool_read_end.
+ * May raise ERRCODE_DATA_CORRUPTED (bad page on disk), I/O errors.  The caller
+ * may hold latches that come before this page in latch order.
+ */
+extern void pool_read_begin(const PoolFile *file, BlockNumber block, int attempt,
+							PoolRing *ring, PoolRead *read);
+
+/* What has been read so far is a consistent state of the page that was asked for. */
+static inline bool
+pool_read_valid(const PoolRead *read)
+{
+	if (read->latched)
+		return true;
+	pg_read_barrier();
+	return pg_atomic_read_u64(&read->frame->version) == read->version;
+}
+
+/* Ends the read; false: nothing that was read can be believed, start again. */
+static inline bool
+pool_read_end(PoolRead *read)
+{
+	bool		valid = pool_read_valid(read);
+
+	if (read->latched)
+	{
+		read->latched = false;
+		LWLockRelease(&read->frame->latch);
+	}
+	return valid;
+}
+
+/*
+ * Try again at a frame that was read before (its frame and version remembered
+ * from an ended PoolRead): true and *read begun if it still holds the same,
+ * unchanged page.  Costs no lookup.
+ */
+extern bool pool_read_again(const PoolFile *file, BlockNumber block, PoolFrame *frame,
+							uint64 version, PoolRead *read);
+
+/* A consistent private copy of the page (dest: BLCKSZ bytes, MAXALIGNed). */
+extern void pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest);
+
+/* Hint that the block will be read soon. */
+extern void pool_prefetch(const PoolFile *file, BlockNumber block);
+
+/* ---- latched access ---- */
+
+/* Latches the page (LW_SHARED or LW_EXCLUSIVE), loading it if need be. Raises as pool_read_begin. */
+extern PoolFrame *pool_latch(const PoolFile *file, BlockNumber block, LWLockMode mode);
+
+/*
+ * An exclusively latched frame for a block whose content on disk does not
+ * matter: zero-filled if it was not in the pool, version even.
+ */
+extern PoolFrame *pool_latch_new(const PoolFile *file, BlockNumber block);
+
+extern void pool_unlatch(PoolFrame *frame);
+
+/* Exclusive latch held, in a critical section (see rule 2). */
+extern void pool_change_begin(PoolFrame *frame);
+extern void pool_change_end(PoolFrame *frame);
+
+/*
+ * With -DROWAN_CHECK_PAGES: called for a page whose exclusive latch is released or whose change
+ * ends; what it returns, if not NULL, is a PANIC.  Set by the layer that knows page formats.
+ */
+extern const char *(*pool_page_validator) (Page page, BlockNumber block);
+
+/*
+ * Refuses (ERROR with hint) where nothing may be changed: recovery, single-user
+ * mode, walsender, worker not armed after a timeout.  Once per backend it is
+ * more than a test of a flag.  Call before taking the latches of a change, outside critical
+ * sections.
+ */
+extern void pool_prepare_write(void);
+
+/* The same question without an error or a wait, for work that may as well be left undone. */
+extern bool pool_can_write(void);
+
+/* Raises an error with a hint unless rowan was loaded by shared_preload_libraries. */
+extern void rowan_require_preload(void);
+
+/* ---- files ---- */
+
+/* Serialises the initialisation of files (tree_create); comes before all latches. */
+extern LWLock *pool_init_lock(const PoolFile *file);
+
+/* Blocks in the file on disk; 0 if it does not exist. */
+extern BlockNumber pool_file_blocks(const PoolFile *file);
+
+/* Appends zero pages so that the file has nblocks blocks. Raises ENOSPC as core does. */
+extern void pool_file_extend(const PoolFile *file, BlockNumber nblocks);
+
+/*
+ * Forget all frames of the file from first_block on, dirty or not, waiting for
+ * those being written.  To be called before the file is removed or truncated.
+ */
+extern void pool_discard_file(const PoolFile *file, BlockNumber first_block);
+extern void pool_discard_database(Oid database);	/* all files of the database */
+
+/* Write all dirty frames of a file (and leave them in the pool, clean). */
+extern void pool_flush_file(const PoolFile *file);
+extern void pool_flush_database(Oid database);
+extern void pool_flush_all(void);	/* all but temporary files */
+
+/* Cuts the file to nblocks, discarding frames; WAL-logged by the caller. */
+extern void pool_file_truncate(const PoolFile *file, BlockNumber nblocks);
+
+/*
+ * The same, WAL-logged and crash-safe, as RelationTruncate does it; the caller holds
+ * AccessExclusiveLock on the relation and no latches.
+ */
+extern void pool_truncate_logged(const PoolFile *file, BlockNumber nblocks);
+
+/* ---- statistics: cumulative since start, for rowan.pool_stat ---- */
+typedef struct PoolStat
+{
+	uint64		frames,
+				used,
+				dirty,
+				reads,			/* pages read from disk */
+				writes,			/* pages written */
+				evictions,
+				backend_writes, /* of writes: by a backend that needed a victim */
+				discards,		/* dirty frames dropped because their file was gone */
+				flushes,		/* flushes for a checkpoint */
+				armed;			/* 1: pool worker holds the gate */
+} PoolStat;
+extern void pool_get_stat(PoolStat *stat);
+
+#endif							/* ROWAN_POOL_POOL_H */

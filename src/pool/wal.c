@@ -1,0 +1,374 @@
+/*
+ * wal.c
+ *	  Rowan's WAL resource manager: dispatch to the layers that own record kinds, pages for
+ *	  redo, pages found missing, and our own consistency check.
+ *
+ * Latches: pool_redo_latch takes the page's exclusively, in the order in which the redo
+ * function asks.
+ *
+ * Must never read a page that the record has an image of: it may be torn.
+ */
+#include "postgres.h"
+
+#include "access/rmgr.h"
+#include "access/xlog_internal.h"
+#include "access/xloginsert.h"
+#include "access/xlogrecovery.h"
+#include "access/xlogutils.h"
+#include "miscadmin.h"
+#include "pool/change.h"
+#include "pool/frame.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "base/checksum.h"
+#include "base/compat.h"
+#include "base/fault.h"
+
+#define KINDS	(ROWAN_XLOG_KIND_MASK / 0x10 + 1)
+
+static const RowanRedoOps *kinds[KINDS];
+
+bool		wal_check_enabled;
+
+/* ---- dispatch ---- */
+
+void
+wal_register_kind(uint8 info, const RowanRedoOps *ops)
+{
+	Assert((info & ~ROWAN_XLOG_KIND_MASK) == 0);
+	Assert(kinds[info / 0x10] == NULL);
+	kinds[info / 0x10] = ops;
+}
+
+static const RowanRedoOps *
+kind_of_info(uint8 info)
+{
+	return kinds[(info & ROWAN_XLOG_KIND_MASK) / 0x10];
+}
+
+static void
+rowan_redo(XLogReaderState *record)
+{
+	const RowanRedoOps *ops = kind_of_info(XLogRecGetInfo(record));
+
+	if (ops == NULL)
+		elog(PANIC, "rowan: unknown WAL record kind %u", wal_record_kind(record));
+	ops->redo(record);
+}
+
+static void
+rowan_desc(StringInfo buf, XLogReaderState *record)
+{
+	const RowanRedoOps *ops = kind_of_info(XLogRecGetInfo(record));
+
+	if (ops != NULL && ops->desc != NULL)
+		ops->desc(buf, record);
+}
+
+static const char *
+rowan_identify(uint8 info)
+{
+	const RowanRedoOps *ops = kind_of_info(info);
+
+	return ops ? ops->name : NULL;
+}
+
+/* ---- pages found missing in redo ---- */
+
+/*
+ * A record may refer to a page of a file that was dropped or cut later.  As core's
+ * xlogutils.c does for its own pages: remember such pages, forget them when the drop comes by, and
+ * if one is left at the end, WAL and files do not fit together.
+ */
+typedef struct MissingPage
+{
+	RelFileNode node;			/* key: node and block, without padding */
+	BlockNumber block;
+	bool		empty;			/* the page is there, but empty */
+} MissingPage;
+
+#define MISSING_PAGE_KEY_SIZE	offsetof(MissingPage, empty)
+
+static HTAB *missing_pages;
+
+static void
+report_missing(int elevel, RelFileNode node, BlockNumber block, bool empty)
+{
+	char	   *path = compat_path(node, InvalidBackendId);
+
+	ereport(elevel,
+			(errmsg(empty ? "page %u of rowan file \"%s\" is empty" :
+					"page %u of rowan file \"%s\" does not exist", block, path)));
+	pfree(path);
+}
+
+static void
+complain_about_missing(void)
+{
+	ereport(ignore_invalid_pages ? WARNING : PANIC,
+			(errmsg("WAL contains references to missing pages of rowan tables")));
+}
+
+static void
+remember_missing(RelFileNode node, BlockNumber block, bool empty)
+{
+	MissingPage key = {.node = node, .block = block};
+	MissingPage *entry;
+	bool		found;
+
+	if (reachedConsistency)
+	{
+		report_missing(WARNING, node, block, empty);
+		complain_about_missing();
+	}
+	if (missing_pages == NULL)
+	{
+		HASHCTL		ctl = {.keysize = MISSING_PAGE_KEY_SIZE, .entrysize = sizeof(MissingPage)};
+
+		missing_pages = hash_create("rowan missing pages", 100, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+	entry = hash_search(missing_pages, &key, HASH_ENTER, &found);
+	if (!found)
+		entry->empty = empty;
+}
+
+static void
+forget_missing(const RelFileNode *node, BlockNumber first_block, Oid database)
+{
+	HASH_SEQ_STATUS scan;
+	MissingPage *entry;
+
+	if (missing_pages == NULL)
+		return;
+	hash_seq_init(&scan, missing_pages);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		if (node != NULL ?
+			RelFileNodeEquals(entry->node, *node) && entry->block >= first_block :
+			node_database(entry->node) == database)
+			hash_search(missing_pages, entry, HASH_REMOVE, NULL);
+}
+
+void
+wal_forget_file(RelFileNode node, BlockNumber first_block)
+{
+	forget_missing(&node, first_block, InvalidOid);
+}
+
+void
+wal_forget_database(Oid database)
+{
+	forget_missing(NULL, 0, database);
+}
+
+static void
+check_missing(void)
+{
+	HASH_SEQ_STATUS scan;
+	MissingPage *entry;
+
+	if (missing_pages == NULL)
+		return;
+	if (hash_get_num_entries(missing_pages) > 0)
+	{
+		hash_seq_init(&scan, missing_pages);
+		while ((entry = hash_seq_search(&scan)) != NULL)
+			report_missing(WARNING, entry->node, entry->block, entry->empty);
+		complain_about_missing();
+	}
+	hash_destroy(missing_pages);
+	missing_pages = NULL;
+}
+
+/* End of redo, before the end-of-recovery checkpoint, which knows nothing of the pool. */
+static void
+rowan_cleanup(void)
+{
+	check_missing();
+	FAULT_POINT(redo_cleanup);
+	pool_flush_all();
+}
+
+/* ---- pages for redo ---- */
+
+/* Existing page; NULL: not there. */
+static PoolFrame *
+latch_existing(const PoolFile *file, BlockNumber block, BlockNumber nblocks)
+{
+	PoolFrame  *frame;
+
+	if (block >= nblocks)
+	{
+		remember_missing(file->node, block, false);
+		return NULL;
+	}
+	frame = pool_latch_redo(file, block);
+	if (PageIsNew(pool_page(frame)))
+	{
+		pool_unlatch(frame);
+		remember_missing(file->node, block, true);
+		return NULL;
+	}
+	return frame;
+}
+
+static PoolFrame *
+latch_to_overwrite(const PoolFile *file, BlockNumber block, BlockNumber nblocks)
+{
+	if (block >= nblocks)
+		pool_file_extend(file, block + 1);
+	return pool_latch_new(file, block);
+}
+
+static void
+restore_image(XLogReaderState *record, uint8 block_id, PoolFrame *frame)
+{
+	static PGAlignedBlock image;
+	Page		page = pool_page(frame);
+
+	if (!RestoreBlockImage(record, block_id, image.data))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg_internal("%s", record->errormsg_buf)));
+	pool_change_begin(frame);
+	memcpy(page, image.data, BLCKSZ);
+	if (!PageIsNew(page))
+		PageSetLSN(page, record->EndRecPtr);
+}
+
+PoolRedo
+pool_redo_latch(XLogReaderState *record, uint8 block_id, bool will_init, PoolFrame **frame)
+{
+	PoolFile	file = {.backend = InvalidBackendId, .logged = true};
+	ForkNumber	fork;
+	BlockNumber block,
+				nblocks;
+	bool		image = XLogRecBlockImageApply(record, block_id);
+
+	XLogRecGetBlockTag(record, block_id, &file.node, &fork, &block);
+	if (fork != MAIN_FORKNUM ||
+		will_init != ((XLogRecGetBlock(record, block_id)->flags & BKPBLOCK_WILL_INIT) != 0))
+		elog(PANIC, "rowan: block reference %u of a WAL record is not what redo expects", block_id);
+
+	pool_file_create_in_redo(&file);
+	nblocks = smgrnblocks(smgropen(file.node, InvalidBackendId), MAIN_FORKNUM);
+	if (image || will_init)
+		*frame = latch_to_overwrite(&file, block, nblocks);
+	else
+		*frame = latch_existing(&file, block, nblocks);
+	if (*frame == NULL)
+		return POOL_REDO_GONE;
+
+	if (image)
+	{
+		restore_image(record, block_id, *frame);
+		return POOL_REDO_DONE;
+	}
+	if (!will_init && record->EndRecPtr <= PageGetLSN(pool_page(*frame)))
+		return POOL_REDO_DONE;
+
+	/* odd from now on, see change.h; dirty with the change */
+	pool_change_begin(*frame);
+	return POOL_REDO_APPLY;
+}
+
+void
+wal_resolve_conflict(TransactionId horizon, RelFileNode node)
+{
+	if (InHotStandby && TransactionIdIsValid(horizon))
+		compat_resolve_conflict(horizon, node);
+}
+
+/* ---- the consistency check ---- */
+
+/* The record's main data ends with any number of these, known by their magic. */
+typedef struct WalCheckEntry
+{
+	uint32		crc;
+	uint32		block_id;
+	uint64		magic;
+} WalCheckEntry;
+
+#define WAL_CHECK_MAGIC	UINT64CONST(0x52574E5F43484B31)
+#define WAL_CHECK_MAX	(CHANGE_MAX_PAGES + 4)
+
+StaticAssertDecl(sizeof(WalCheckEntry) == 16, "no padding in WAL");
+
+/* In critical sections: nothing is allocated.  A record's entries live until it is inserted. */
+void
+wal_check_add(uint8 block_id, Page page)
+{
+	static WalCheckEntry entries[WAL_CHECK_MAX];
+	static int	next;
+	WalCheckEntry *entry = &entries[next++ % WAL_CHECK_MAX];
+
+	entry->crc = page_used_crc(page);
+	entry->block_id = block_id;
+	entry->magic = WAL_CHECK_MAGIC;
+	XLogRegisterData((char *) entry, sizeof(WalCheckEntry));
+}
+
+/* The entry that ends at *size of the record's main data, which is cut by it; false: none. */
+static bool
+last_check_entry(XLogReaderState *record, Size *size, WalCheckEntry *entry)
+{
+	if (*size < sizeof(WalCheckEntry))
+		return false;
+	memcpy(entry, XLogRecGetData(record) + *size - sizeof(WalCheckEntry), sizeof(WalCheckEntry));
+	if (entry->magic != WAL_CHECK_MAGIC)
+		return false;
+	*size -= sizeof(WalCheckEntry);
+	return true;
+}
+
+Size
+wal_data_size(XLogReaderState *record)
+{
+	Size		size = XLogRecGetDataLen(record);
+	WalCheckEntry entry;
+
+	while (last_check_entry(record, &size, &entry))
+		;
+	return size;
+}
+
+void
+wal_check_redo(XLogReaderState *record, uint8 block_id, Page page)
+{
+	Size		size = XLogRecGetDataLen(record);
+	WalCheckEntry entry;
+
+	while (last_check_entry(record, &size, &entry))
+	{
+		uint32		crc;
+
+		if (entry.block_id != block_id)
+			continue;
+		crc = page_used_crc(page);
+		if (entry.crc != crc)
+			ereport(PANIC,
+					(errmsg("rowan: redo of the WAL record at %X/%X made a different page",
+							LSN_FORMAT_ARGS(record->ReadRecPtr)),
+					 errdetail("Block reference %u: CRC %08X when logged, %08X now.",
+							   block_id, entry.crc, crc)));
+	}
+}
+
+/* ---- registration ---- */
+
+void
+wal_register(void)
+{
+	static RmgrData rmgr = {
+		.rm_name = "rowan",
+		.rm_redo = rowan_redo,
+		.rm_desc = rowan_desc,
+		.rm_identify = rowan_identify,
+		.rm_cleanup = rowan_cleanup
+	};
+
+	/* rm_mask stays NULL: core's own check would read its stale buffers */
+	RegisterCustomRmgr(ROWAN_RMGR_ID, &rmgr);
+	change_register();
+	file_register_truncate();
+}

@@ -1,0 +1,130 @@
+/*
+ * codec.h
+ *	  Rows as bytes: parsing and writing the cell of a row, and turning column
+ *	  values into row data and back.
+ *
+ * Pure functions over memory; no latches, no WAL.  Row data is what
+ * follows a row's header fields (base/format.h):
+ *
+ *	- columns in declared order;
+ *	- pass-by-value columns take attlen bytes, without alignment (copied with memcpy);
+ *	- varlenas as heap stores them: short (1-byte header) wherever possible, unaligned; else, and for
+ *	  fixed-length pass-by-reference types of attalign > 1, aligned by attalign
+ *	  relative to the start of the data, pad bytes zero.  A row with any such value has ROW_ALIGNED, and its
+ *	  data starts at a multiple of 8;
+ *	- cstrings (attlen -2) with their terminating zero, unaligned;
+ *	- NULLs and trailing missing columns take nothing.
+ */
+#ifndef ROWAN_ROW_CODEC_H
+#define ROWAN_ROW_CODEC_H
+
+#include "access/tupdesc.h"
+#include "base/format.h"
+
+/* Column values, encoded.  Pointers are borrowed: into a cell, a copy of it, or a buffer of the caller. */
+typedef struct RowData
+{
+	uint16		natts;			/* attributes stored */
+	uint16		flags;			/* ROW_NULLS, ROW_ALIGNED, ROW_EXTERNAL, nothing else */
+	uint16		size;			/* bytes of data */
+	const bits8 *nulls;			/* (natts + 7) / 8 bytes if ROW_NULLS, else NULL */
+	const char *data;
+} RowData;
+
+/* Everything else in a row's header. */
+typedef struct RowMeta
+{
+	uint16		flags;			/* ROW_XID, _CID, _VERSION, _LOCK, _FORWARD, _PAGE_XID,
+								 * _DELETED, _SPECULATIVE */
+	uint8		tag;
+	TransactionId xid;			/* creator (or deleter); Invalid = frozen.  row_parse fills it
+								 * for ROW_PAGE_XID too */
+	CommandId	cid;
+	BlockNumber older_block;	/* ROW_VERSION */
+	uint16		older_offset;
+	uint16		lock_bits;		/* ROW_LOCK */
+	TransactionId lock_xid;
+	BlockNumber forward_block;	/* ROW_FORWARD: tid; ROW_SPECULATIVE: token */
+	uint16		forward_offset;
+} RowMeta;
+
+/*
+ * Splits a cell of `size` bytes into its parts, checking all lengths; false if the bytes make no sense.
+ * page_* come from the trailer of the page the cell is (or was) on.
+ */
+extern bool row_parse(const char *cell, uint16 size, TransactionId page_xid, CommandId page_cid,
+					  uint16 page_natts, RowMeta *meta, RowData *data);
+
+/* Only the meta part (cheaper: data not looked at). */
+extern bool row_parse_meta(const char *cell, uint16 size, TransactionId page_xid,
+						   CommandId page_cid, RowMeta *meta);
+
+/* Size of the cell in bytes, even; with ROW_ALIGNED header padded to 8. */
+extern uint16 row_cell_size(const RowMeta *meta, const RowData *data, uint16 page_natts);
+
+/*
+ * Writes the cell (row_cell_size bytes, all of them: pad bytes are zero) to dest.  dest must be 8-byte aligned if
+ * ROW_ALIGNED; must not overlap data->data.
+ */
+extern void row_write(char *dest, const RowMeta *meta, const RowData *data, uint16 page_natts);
+
+/* Largest possible sum of nulls and data: a cell with every header field fits on an empty leaf. */
+#define ROW_MAX_HEADER	40
+#define ROW_MAX_DATA	(ROWAN_PAGE_ROOM - sizeof(SlotData) - 8 - ROW_MAX_HEADER)
+
+/*
+ * How to find the columns of a row type; made once per slot or scan, in the current
+ * memory context.
+ */
+typedef struct RowLayout
+{
+	TupleDesc	desc;
+	int			natts;
+	int			nfixed;			/* leading columns at constant offsets when no NULLs */
+	bool		has_aligned_fixed;	/* any fixed-length by-reference column of attalign > 1 */
+	struct RowColumn
+	{
+		int16		len;		/* attlen */
+		uint8		align;		/* bytes: 1, 2, 4, 8 */
+		bool		byval;
+		uint16		offset;		/* from the data's start, for the first nfixed columns */
+		uint8		shift;		/* byval: unused high bits of a 64-bit load */
+		bool		packable;	/* varlena that may get a 1-byte header */
+	}			columns[FLEXIBLE_ARRAY_MEMBER];
+} RowLayout;
+
+extern RowLayout *row_layout_create(TupleDesc desc);
+
+/*
+ * Encoded size of the values (data and null bitmap, bytes).  Flags as in
+ * RowData.  Values must be flat (expanded objects are flattened by row_encode: their
+ * flat size counts).
+ */
+extern Size row_encoded_size(const RowLayout *layout, const Datum *values, const bool *isnull,
+							 uint16 *flags);
+
+/* Bytes that row_encode needs for values of that row_encoded_size. */
+static inline Size
+row_encode_room(const RowLayout *layout, Size encoded_size)
+{
+	return MAXALIGN((layout->natts + 7) / 8) + MAXALIGN(encoded_size);
+}
+
+/*
+ * Encodes the values into dest (MAXALIGNed, row_encode_room bytes: the data rounded up to MAXALIGN, with room for the
+ * bitmap padded to 8 in front) and points *row into it.  row->size is such that bitmap and data fill
+ * an even-sized cell exactly (a pad byte is zero), so that row_parse gives back the same bytes.
+ */
+extern void row_encode(const RowLayout *layout, const Datum *values, const bool *isnull,
+					   char *dest, RowData *row);
+
+/*
+ * Decodes columns [from, to) into values/isnull; pass-by-reference values point into row->data.
+ * *offset: state between calls (0 at first), as slot_deform_heap_tuple's slow/off.
+ * Columns at or beyond row->natts are left alone (the caller fills missing values).
+ * Never reads outside row->data; false if the bytes make no sense.
+ */
+extern bool row_decode(const RowLayout *layout, const RowData *row, int from, int to,
+					   uint32 *offset, Datum *values, bool *isnull);
+
+#endif							/* ROWAN_ROW_CODEC_H */

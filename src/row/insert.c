@@ -1,0 +1,159 @@
+/*
+ * insert.c
+ *	  Appending rows at the tree's right edge.
+ *
+ * A row's id is handed out under the exclusive latch of the rightmost leaf, whose trailer
+ * knows the next one.  Many rows go in as one record a page.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "row/leafop.h"
+#include "row/row.h"
+
+/* A leaf's slots address keys up to this far beyond its low fence. */
+#define LEAF_KEY_RANGE		PG_UINT16_MAX
+
+static union
+{
+	char		bytes[2 * BLCKSZ];
+	uint64		force_align;
+}			append_buffer;
+
+/* Which leaf was the rightmost, per file; a hint. */
+#define EDGE_CACHE_SIZE	64
+
+static struct
+{
+	RelFileNode node;
+	BlockNumber block;
+}			edge_cache[EDGE_CACHE_SIZE];
+
+static PoolFrame *
+latch_edge(const PoolFile *file)
+{
+	int			entry = file->node.relNode % EDGE_CACHE_SIZE;
+	BlockNumber hint = InvalidBlockNumber;
+	PoolFrame  *leaf;
+
+	if (RelFileNodeEquals(edge_cache[entry].node, file->node))
+		hint = edge_cache[entry].block;
+	leaf = tree_latch_last_leaf(file, hint);
+	edge_cache[entry].node = file->node;
+	edge_cache[entry].block = pool_block(leaf);
+	return leaf;
+}
+
+/* Header fields of a new row on a page whose trailer will be as append says. */
+static void
+new_row_meta(RowMeta *meta, TransactionId xid, CommandId cid, uint32 token,
+			 const LeafAppend *append)
+{
+	memset(meta, 0, sizeof(*meta));
+	meta->xid = xid;
+	meta->cid = cid;
+	if (TransactionIdIsValid(xid))
+	{
+		bool		is_page_xid = append->page_xid == xid;
+
+		meta->flags |= is_page_xid ? ROW_PAGE_XID : ROW_XID;
+		if (cid != (is_page_xid ? append->page_cid : FirstCommandId))
+			meta->flags |= ROW_CID;
+	}
+	if (token != 0)
+	{
+		meta->flags |= ROW_SPECULATIVE | ROW_FORWARD;
+		meta->forward_block = token;
+	}
+}
+
+static void
+begin_append(LeafAppend *append, Page page, const RowData *first, TransactionId xid, CommandId cid)
+{
+	PageTrailer trailer = page_trailer(page);
+
+	append->first_row = trailer->next_key;
+	append->nrows = 0;
+	append->size = 0;
+	append->cells = append_buffer.bytes;
+	if (page_nslots(page) == 0)
+	{
+		append->page_xid = xid;
+		append->page_cid = cid;
+		append->page_natts = first->natts;
+	}
+	else
+	{
+		append->page_xid = trailer->page_xid;
+		append->page_cid = trailer->page_cid;
+		append->page_natts = trailer->page_natts;
+	}
+}
+
+/* Encodes as many rows as fit on the leaf; an empty leaf takes at least one. */
+static void
+fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows, int nrows,
+			TransactionId xid, CommandId cid, uint32 token)
+{
+	int			gap = page_gap(page);
+	bool		empty = page_nslots(page) == 0;
+	uint64		key_room = LEAF_KEY_RANGE - (append->first_row - page_low_fence(page));
+
+	for (int i = 0; i < nrows && (uint64) i < key_room; i++)
+	{
+		bool		aligned = (rows[i].flags & ROW_ALIGNED) != 0;
+		RowMeta		meta;
+		uint16		size;
+		int			need;
+
+		new_row_meta(&meta, xid, cid, token, append);
+		size = row_cell_size(&meta, &rows[i], append->page_natts);
+		need = size + sizeof(SlotData) + (aligned ? MAXIMUM_ALIGNOF - 1 : 0);
+		if (empty && i == 0)
+			need = Min(need, gap);	/* at the page's end nothing is lost to alignment */
+		if (gap - need < ((empty && i == 0) ? 0 : table->fill_reserve))
+			break;
+		gap -= need;
+		row_write(append->cells + append->size, &meta, &rows[i], append->page_natts);
+		append->size += MAXALIGN(size);
+		append->nrows++;
+	}
+}
+
+void
+row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid, CommandId cid,
+		   uint32 token, RowId *ids)
+{
+	pool_prepare_write();
+	if (!tree_exists(&table->file))
+		tree_create(&table->file);
+	while (nrows > 0)
+	{
+		PoolFrame  *leaf = latch_edge(&table->file);
+		Page		page = pool_page(leaf);
+		LeafAppend	append;
+
+		begin_append(&append, page, rows, xid, cid);
+		if (append.first_row + nrows >= ROW_ID_LIMIT)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("table has used up all its row identifiers"),
+					 errhint("Rewrite the table with VACUUM FULL.")));
+		fill_append(&append, table, page, rows, nrows, xid, cid, token);
+		if (append.nrows == 0)
+		{
+			TreeKey		low = page_low_fence(page);
+
+			pool_unlatch(leaf);
+			tree_append_leaf(&table->file, low);
+			CHECK_FOR_INTERRUPTS();
+			continue;
+		}
+		leaf_append(&table->file, leaf, &append);
+		for (int i = 0; i < append.nrows; i++)
+			ids[i] = append.first_row + i;
+		rows += append.nrows;
+		ids += append.nrows;
+		nrows -= append.nrows;
+	}
+}

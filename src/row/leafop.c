@@ -1,0 +1,366 @@
+/*
+ * leafop.c
+ *	  Appending rows to a leaf and replacing a row's cell: do, apply, redo.
+ *
+ * INSERT touches one leaf.  REPLACE touches a leaf and, if an older version is
+ * pushed, a version page (latched in that order).  A reader sees the leaf and
+ * the version page change together: it finds the pointer to a record only on a leaf
+ * that was changed after the record was complete.  Redo is physiological and applies
+ * the same pure functions.
+ */
+#include "postgres.h"
+
+#include "access/xloginsert.h"
+#include "base/fault.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "row/leafop.h"
+
+/* Block 0 of ROWAN_XLOG_INSERT, followed by nrows cells */
+typedef struct xl_rowan_insert
+{
+	uint64		first_row;
+	TransactionId page_xid;
+	CommandId	page_cid;
+	uint16		page_natts;
+	uint16		nrows;
+	uint32		unused;
+} xl_rowan_insert;
+
+/* Block 0 of ROWAN_XLOG_REPLACE, followed by the new header and the changed data */
+typedef struct xl_rowan_replace
+{
+	uint16		pos;
+	uint16		size;
+	CellDiff	diff;
+} xl_rowan_replace;
+
+/* Large enough for any cell at any alignment; redo and diff work in it. */
+static union
+{
+	char		bytes[BLCKSZ];
+	uint64		force_align;
+}			cell_buffer;
+
+static inline bool
+cell_is_aligned(const char *cell)
+{
+	return (row_header_flags((const RowHeaderData *) cell) & ROW_ALIGNED) != 0;
+}
+
+void
+leaf_note_cell(Page page, const char *cell)
+{
+	const RowHeaderData *header = (const RowHeaderData *) cell;
+	uint16		flags = row_header_flags(header);
+	PageTrailer trailer = page_trailer(page);
+
+	if (flags & (ROW_XID | ROW_VERSION | ROW_DELETED | ROW_SPECULATIVE))
+		trailer->flags &= ~PAGE_UNIFORM;
+	if (flags & ROW_LOCK)
+		trailer->flags |= PAGE_LOCKS;
+	if (flags & ROW_XID)
+	{
+		TransactionId xid;
+
+		memcpy(&xid, cell + sizeof(RowHeaderData), sizeof(xid));
+		if (!TransactionIdIsValid(trailer->newest_xid) ||
+			TransactionIdFollows(xid, trailer->newest_xid))
+			trailer->newest_xid = xid;
+	}
+	else if (flags & ROW_DELETED)
+		trailer->flags |= PAGE_STUBS;
+}
+
+/* ---- INSERT ---- */
+
+static void
+leaf_append_apply(Page page, const xl_rowan_insert *insert, const char *cells)
+{
+	PageTrailer trailer = page_trailer(page);
+	RowId		row = insert->first_row;
+
+	if (page_nslots(page) == 0)
+		trailer->flags |= PAGE_UNIFORM;
+	trailer->page_xid = insert->page_xid;
+	trailer->page_cid = insert->page_cid;
+	trailer->page_natts = insert->page_natts;
+	for (int i = 0; i < insert->nrows; i++, row++)
+	{
+		RowHeaderData header;
+		uint16		size;
+		char	   *dest;
+
+		memcpy(&header, cells, sizeof(header));
+		size = row_header_size(&header);
+		dest = page_insert_cell(page, page_nslots(page), row - trailer->low_fence, size,
+								(row_header_flags(&header) & ROW_ALIGNED) != 0);
+		memcpy(dest, cells, size);
+		leaf_note_cell(page, dest);
+		cells += MAXALIGN(size);
+	}
+	trailer->next_key = row;
+}
+
+void
+leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
+{
+	Page		page = pool_page(leaf);
+	xl_rowan_insert insert;
+	XLogRecPtr	lsn;
+
+	insert.first_row = append->first_row;
+	insert.page_xid = append->page_xid;
+	insert.page_cid = append->page_cid;
+	insert.page_natts = append->page_natts;
+	insert.nrows = append->nrows;
+	insert.unused = 0;
+
+	START_CRIT_SECTION();
+	pool_change_begin(leaf);
+	leaf_append_apply(page, &insert, append->cells);
+	if (file->logged)
+	{
+		RelFileNode node = file->node;
+
+		XLogBeginInsert();
+		XLogRegisterBlock(0, &node, MAIN_FORKNUM, pool_block(leaf), page, REGBUF_STANDARD);
+		XLogRegisterBufData(0, (char *) &insert, sizeof(insert));
+		XLogRegisterBufData(0, append->cells, append->size);
+		wal_check_register(0, page);
+		lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_INSERT);
+		PageSetLSN(page, lsn);
+	}
+	pool_change_end(leaf);
+	END_CRIT_SECTION();
+	FAULT_POINT(row_insert_logged);
+	pool_unlatch(leaf);
+}
+
+static void
+leaf_append_redo(XLogReaderState *record)
+{
+	PoolFrame  *leaf;
+	PoolRedo	action = pool_redo_latch(record, 0, false, &leaf);
+
+	if (action == POOL_REDO_GONE)
+		return;
+	if (action == POOL_REDO_APPLY)
+	{
+		Size		length;
+		char	   *data = XLogRecGetBlockData(record, 0, &length);
+		xl_rowan_insert insert;
+
+		memcpy(&insert, data, sizeof(insert));
+		pool_change_begin(leaf);
+		leaf_append_apply(pool_page(leaf), &insert, data + sizeof(insert));
+		PageSetLSN(pool_page(leaf), record->EndRecPtr);
+		wal_check_redo(record, 0, pool_page(leaf));
+		pool_change_end(leaf);
+	}
+	pool_unlatch(leaf);
+}
+
+static void
+leaf_append_desc(StringInfo buf, XLogReaderState *record)
+{
+	Size		length;
+	char	   *data = XLogRecGetBlockData(record, 0, &length);
+	xl_rowan_insert insert;
+
+	if (data == NULL)
+		return;
+	memcpy(&insert, data, sizeof(insert));
+	appendStringInfo(buf, "first row " UINT64_FORMAT ", %u rows", insert.first_row, insert.nrows);
+}
+
+/* ---- REPLACE ---- */
+
+void
+cell_diff(const char *old_cell, uint16 old_size, uint16 old_header,
+		  const char *new_cell, uint16 new_size, uint16 new_header, CellDiff *diff)
+{
+	const char *old_data = old_cell + old_header;
+	const char *new_data = new_cell + new_header;
+	int			old_length = old_size - old_header;
+	int			new_length = new_size - new_header;
+	int			common = Min(old_length, new_length);
+	int			prefix = 0;
+	int			suffix = 0;
+
+	while (prefix + 8 <= common && memcmp(old_data + prefix, new_data + prefix, 8) == 0)
+		prefix += 8;
+	while (prefix < common && old_data[prefix] == new_data[prefix])
+		prefix++;
+	common -= prefix;
+	while (suffix + 8 <= common &&
+		   memcmp(old_data + old_length - suffix - 8, new_data + new_length - suffix - 8, 8) == 0)
+		suffix += 8;
+	while (suffix < common &&
+		   old_data[old_length - suffix - 1] == new_data[new_length - suffix - 1])
+		suffix++;
+	diff->header = new_header;
+	diff->old_header = old_header;
+	diff->prefix = prefix;
+	diff->suffix = suffix;
+}
+
+static void
+leaf_replace_apply(Page page, int pos, const char *cell)
+{
+	uint16		size = row_header_size((const RowHeaderData *) cell);
+	char	   *dest = page_replace_cell(page, pos, size, cell_is_aligned(cell));
+
+	memcpy(dest, cell, size);
+	leaf_note_cell(page, dest);
+}
+
+static void
+log_replace(const PoolFile *file, PoolFrame *leaf, const xl_rowan_replace *replace,
+			const char *cell, PoolFrame *version, const VersionRecordData *record)
+{
+	Page		page = pool_page(leaf);
+	RelFileNode node = file->node;
+	const CellDiff *diff = &replace->diff;
+	XLogRecPtr	lsn;
+
+	XLogBeginInsert();
+	XLogRegisterBlock(0, &node, MAIN_FORKNUM, pool_block(leaf), page, REGBUF_STANDARD);
+	XLogRegisterBufData(0, (char *) replace, sizeof(*replace));
+	XLogRegisterBufData(0, (char *) cell, diff->header);
+	XLogRegisterBufData(0, (char *) cell + diff->header + diff->prefix,
+						replace->size - diff->header - diff->prefix - diff->suffix);
+	wal_check_register(0, page);
+	if (version != NULL)
+	{
+		XLogRegisterBlock(1, &node, MAIN_FORKNUM, pool_block(version), pool_page(version),
+						  REGBUF_STANDARD);
+		XLogRegisterBufData(1, (char *) record, record->size);
+		wal_check_register(1, pool_page(version));
+	}
+	lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_REPLACE);
+	PageSetLSN(page, lsn);
+	if (version != NULL)
+		PageSetLSN(pool_page(version), lsn);
+}
+
+void
+leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
+			 const CellDiff *diff, PoolFrame *version, const VersionRecordData *record)
+{
+	xl_rowan_replace replace;
+
+	replace.pos = pos;
+	replace.size = row_header_size((const RowHeaderData *) cell);
+	replace.diff = *diff;
+
+	START_CRIT_SECTION();
+	pool_change_begin(leaf);
+	if (version != NULL)
+	{
+		pool_change_begin(version);
+		version_append_apply(pool_page(version), record);
+	}
+	leaf_replace_apply(pool_page(leaf), pos, cell);
+	if (file->logged)
+		log_replace(file, leaf, &replace, cell, version, record);
+	if (version != NULL)
+		pool_change_end(version);
+	pool_change_end(leaf);
+	END_CRIT_SECTION();
+	FAULT_POINT(row_replace_logged);
+	if (version != NULL)
+		pool_unlatch(version);
+}
+
+/* Makes the new cell from the old one and what was logged, in cell_buffer. */
+static void
+rebuild_cell(Page page, const xl_rowan_replace *replace, const char *logged)
+{
+	const CellDiff *diff = &replace->diff;
+	uint16		old_size;
+	char	   *old = page_cell(page, replace->pos, &old_size);
+	int			middle = replace->size - diff->header - diff->prefix - diff->suffix;
+	char	   *dest = cell_buffer.bytes;
+
+	if (old == NULL || old_size < diff->old_header + diff->prefix + diff->suffix)
+		elog(PANIC, "rowan: WAL record does not fit the page it is applied to");
+	memcpy(dest, logged, diff->header);
+	dest += diff->header;
+	memcpy(dest, old + diff->old_header, diff->prefix);
+	dest += diff->prefix;
+	memcpy(dest, logged + diff->header, middle);
+	dest += middle;
+	memcpy(dest, old + old_size - diff->suffix, diff->suffix);
+}
+
+static void
+leaf_replace_redo(XLogReaderState *record)
+{
+	bool		has_version = XLogRecHasBlockRef(record, 1);
+	PoolFrame  *leaf = NULL;
+	PoolFrame  *version = NULL;
+	PoolRedo	leaf_action = pool_redo_latch(record, 0, false, &leaf);
+	PoolRedo	version_action = POOL_REDO_GONE;
+	Size		length;
+
+	if (has_version)
+		version_action = pool_redo_latch(record, 1, false, &version);
+	if (version_action == POOL_REDO_APPLY)
+	{
+		static union
+		{
+			char		bytes[BLCKSZ];
+			uint64		force_align;
+		}			buffer;
+		char	   *data = XLogRecGetBlockData(record, 1, &length);
+
+		memcpy(buffer.bytes, data, length);
+		pool_change_begin(version);
+		version_append_apply(pool_page(version), (VersionRecordData *) buffer.bytes);
+		PageSetLSN(pool_page(version), record->EndRecPtr);
+		wal_check_redo(record, 1, pool_page(version));
+		pool_change_end(version);
+	}
+	if (leaf_action == POOL_REDO_APPLY)
+	{
+		char	   *data = XLogRecGetBlockData(record, 0, &length);
+		xl_rowan_replace replace;
+
+		memcpy(&replace, data, sizeof(replace));
+		rebuild_cell(pool_page(leaf), &replace, data + sizeof(replace));
+		pool_change_begin(leaf);
+		leaf_replace_apply(pool_page(leaf), replace.pos, cell_buffer.bytes);
+		PageSetLSN(pool_page(leaf), record->EndRecPtr);
+		wal_check_redo(record, 0, pool_page(leaf));
+		pool_change_end(leaf);
+	}
+	if (version != NULL)
+		pool_unlatch(version);
+	if (leaf != NULL)
+		pool_unlatch(leaf);
+}
+
+static void
+leaf_replace_desc(StringInfo buf, XLogReaderState *record)
+{
+	Size		length;
+	char	   *data = XLogRecGetBlockData(record, 0, &length);
+	xl_rowan_replace replace;
+
+	if (data == NULL)
+		return;
+	memcpy(&replace, data, sizeof(replace));
+	appendStringInfo(buf, "slot %u, size %u, keeps %u+%u", replace.pos, replace.size,
+					 replace.diff.prefix, replace.diff.suffix);
+}
+
+void
+row_wal_init(void)
+{
+	static const RowanRedoOps insert_ops = {"INSERT", leaf_append_redo, leaf_append_desc};
+	static const RowanRedoOps replace_ops = {"REPLACE", leaf_replace_redo, leaf_replace_desc};
+
+	wal_register_kind(ROWAN_XLOG_INSERT, &insert_ops);
+	wal_register_kind(ROWAN_XLOG_REPLACE, &replace_ops);
+}

@@ -1,0 +1,392 @@
+/*
+ * modify.c
+ *	  Updating in place, deleting, locking: what HeapTupleSatisfiesUpdate, heap_update,
+ *	  heap_delete and heap_lock_tuple decide, for chains of versions.
+ *
+ * Each verb latches the row's leaf, judges the version it was asked about, writes one record, and
+ * releases; where it would have to wait it says for whom.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "row/target.h"
+
+/* ---- judging ---- */
+
+static void
+outcome_newer(RowOutcome *outcome, const RowVersion *version)
+{
+	outcome->newer_xid = version->newer_xid;
+	outcome->newer_cid = version->newer_cid;
+	outcome->newer_tid = version->newer_tid;
+	outcome->moved_partition = ItemPointerIndicatesMovedPartitions(&version->newer_tid);
+}
+
+/* The version asked about has a successor; *version is it, with the successor noted. */
+static TM_Result
+judge_superseded(const RowVersion *version, const RowWriter *writer, RowOutcome *outcome)
+{
+	outcome_newer(outcome, version);
+	switch (xid_state(version->newer_xid))
+	{
+		case XID_OWN:
+			return version->newer_cid >= writer->cid ? TM_SelfModified : TM_Invisible;
+		case XID_RUNNING:
+			outcome->wait[0] = version->newer_xid;
+			outcome->nwait = 1;
+			return TM_BeingModified;
+		case XID_COMMITTED:
+		case XID_ABORTED:
+			break;
+	}
+	if (version->newer_is_delete && !version->newer_is_move)
+		return TM_Deleted;
+	return TM_Updated;
+}
+
+/*
+ * Finds the version with the tag, from the newest; true if it is there.
+ */
+static bool
+find_asked(RowTarget *target, uint8 tag, RowVersion *version, RowWork *work)
+{
+	bool		gone;
+
+	*version = target->top;
+	while (version->meta.tag != tag || (version->meta.flags & ROW_DELETED))
+		if (!row_step_older(target->table, target->row, version, work, &gone))
+			return false;
+	return true;
+}
+
+/*
+ * The version asked about was reclaimed, so its successor is older than every snapshot.
+ * Points the caller at the newest version that is certain.
+ */
+static TM_Result
+judge_forgotten(RowTarget *target, RowVersion *version, RowWork *work, RowOutcome *outcome)
+{
+	bool		gone;
+
+	*version = target->top;
+	while (xid_state(version->meta.xid) == XID_RUNNING || xid_state(version->meta.xid) == XID_OWN)
+		if (!row_step_older(target->table, target->row, version, work, &gone))
+			return TM_Deleted;
+	outcome->newer_xid = version->meta.xid;
+	outcome->newer_cid = version->meta.cid;
+	if ((version->meta.flags & ROW_DELETED) == 0)
+	{
+		row_tid_set(&outcome->newer_tid, target->row, version->meta.tag);
+		return TM_Updated;
+	}
+	if ((version->meta.flags & ROW_FORWARD) == 0)
+		return TM_Deleted;
+	ItemPointerSet(&outcome->newer_tid, version->meta.forward_block, version->meta.forward_offset);
+	outcome->moved_partition = ItemPointerIndicatesMovedPartitions(&outcome->newer_tid);
+	return TM_Updated;
+}
+
+static TM_Result
+judge(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version,
+	  RowWork *work, RowOutcome *outcome)
+{
+	RowMeta    *top = &target->top.meta;
+
+	if (top->tag == tag && (top->flags & ROW_DELETED) == 0)
+	{
+		*version = target->top;
+		row_tid_set(&outcome->newer_tid, target->row, tag);
+		switch (xid_state(top->xid))
+		{
+			case XID_OWN:
+				return top->cid >= writer->cid ? TM_Invisible : TM_Ok;
+			case XID_RUNNING:
+				return TM_Invisible;
+			case XID_COMMITTED:
+			case XID_ABORTED:
+				return TM_Ok;
+		}
+	}
+	if (find_asked(target, tag, version, work))
+		return judge_superseded(version, writer, outcome);
+	return judge_forgotten(target, version, work, outcome);
+}
+
+/* Repeatable read inside RI triggers: the version must be visible to the crosscheck snapshot too. */
+static bool
+crosscheck_fails(RowTarget *target, const RowWriter *writer, RowWork *work)
+{
+	RowVersion	version = target->top;
+	bool		gone;
+	uint8		tag = version.meta.tag;
+
+	if (writer->crosscheck == InvalidSnapshot)
+		return false;
+	return !row_find_visible(target->table, target->row, &version, writer->crosscheck, work, &gone) ||
+		version.meta.tag != tag;
+}
+
+static void
+outcome_init(RowOutcome *outcome, RowId row, uint8 tag)
+{
+	memset(outcome, 0, sizeof(*outcome));
+	row_tid_set(&outcome->newer_tid, row, tag);
+	outcome->newer_cid = InvalidCommandId;
+}
+
+/*
+ * Latches and judges for a change of the newest version.  Returns true with the leaf latched if the
+ * change may be made; else outcome->result says why not, and nothing is latched.
+ */
+static bool
+begin_change(RowTarget *target, RowTable *table, RowId row, uint8 tag, const RowWriter *writer,
+			 RowWork *work, RowOutcome *outcome)
+{
+	RowVersion	version;
+
+	outcome_init(outcome, row, tag);
+	if (!target_latch(target, table, row, work))
+	{
+		outcome->result = TM_Deleted;
+		return false;
+	}
+	outcome->result = judge(target, tag, writer, &version, work, outcome);
+	if (outcome->result == TM_Ok)
+	{
+		lock_conflicts(&target->top.meta, writer->mode, outcome);
+		if (outcome->nwait > 0)
+			outcome->result = TM_BeingModified;
+		else if (crosscheck_fails(target, writer, work))
+			outcome->result = TM_Updated;
+	}
+	if (outcome->result == TM_Ok)
+		return true;
+	target_unlatch(target);
+	return false;
+}
+
+/* ---- update ---- */
+
+/*
+ * The next version's tag.  After 127 tags are used again from 1: that is right only if nobody can
+ * have seen the version that had it last (its successor is older than every
+ * snapshot); otherwise 0, and the row must move.
+ */
+static uint8
+next_tag(RowTarget *target, RowWork *work)
+{
+	RowVersion	version = target->top;
+	bool		gone;
+
+	if (version.meta.tag < ROW_TAG_MAX)
+		return version.meta.tag + 1;
+	while (row_step_older(target->table, target->row, &version, work, &gone))
+	{
+		if (version.meta.tag == 1)
+			return xid_older_than_all(version.newer_xid, target->table->horizon) ? 1 : 0;
+	}
+	return 1;
+}
+
+static void
+new_version_meta(RowMeta *meta, const RowMeta *old, const RowWriter *writer, uint8 tag)
+{
+	*meta = *old;
+	meta->flags = ROW_XID | (writer->cid != FirstCommandId ? ROW_CID : 0) |
+		(old->flags & ROW_LOCK);
+	meta->xid = writer->xid;
+	meta->cid = writer->cid;
+	meta->tag = tag;
+	lock_word_tidy(meta);
+}
+
+void
+row_update(RowTable *table, RowId row, uint8 tag, const RowData *data, const RowWriter *writer,
+		   RowWork *work, RowOutcome *outcome)
+{
+	RowTarget	target;
+
+	pool_prepare_write();
+	while (begin_change(&target, table, row, tag, writer, work, outcome))
+	{
+		VersionRecordData *record;
+		RowMeta		meta;
+		uint8		new_tag = next_tag(&target, work);
+
+		if (new_tag == 0)
+		{
+			target_unlatch(&target);
+			outcome->must_move = true;
+			return;
+		}
+		new_version_meta(&meta, &target.top.meta, writer, new_tag);
+		meta.flags |= ROW_VERSION;
+		record = version_record_for(row, &target.top, writer->xid, new_tag, data);
+		if (target_replace(&target, &meta, data, record))
+		{
+			outcome->tag = new_tag;
+			return;
+		}
+	}
+}
+
+/* ---- delete ---- */
+
+void
+row_delete(RowTable *table, RowId row, uint8 tag, bool moved_partition, const RowWriter *writer,
+		   RowWork *work, RowOutcome *outcome)
+{
+	RowTarget	target;
+
+	pool_prepare_write();
+	while (begin_change(&target, table, row, tag, writer, work, outcome))
+	{
+		VersionRecordData *record = NULL;
+		RowMeta		meta;
+
+		new_version_meta(&meta, &target.top.meta, writer, tag);
+		meta.flags |= ROW_DELETED;
+		if (moved_partition)
+		{
+			meta.flags |= ROW_FORWARD;
+			meta.forward_block = MovedPartitionsBlockNumber;
+			meta.forward_offset = MovedPartitionsOffsetNumber;
+		}
+		if (TransactionIdIsValid(target.top.meta.xid))
+		{
+			meta.flags |= ROW_VERSION;
+			record = version_record_for(row, &target.top, writer->xid, tag, &target.top.data);
+		}
+		if (target_replace(&target, &meta, &target.top.data, record))
+		{
+			outcome->tag = tag;
+			return;
+		}
+	}
+}
+
+void
+row_set_forward(RowTable *table, RowId row, ItemPointer where)
+{
+	RowWork    *work = row_work_create();
+	RowTarget	target;
+
+	while (target_latch(&target, table, row, work))
+	{
+		RowMeta		meta = target.top.meta;
+
+		Assert(meta.flags & ROW_DELETED);
+		meta.flags |= ROW_FORWARD;
+		meta.forward_block = ItemPointerGetBlockNumberNoCheck(where);
+		meta.forward_offset = ItemPointerGetOffsetNumberNoCheck(where);
+		if (target_replace(&target, &meta, &target.top.data, NULL))
+			break;
+	}
+	row_work_free(work);
+}
+
+void
+row_finish_speculative(RowTable *table, RowId row, bool succeeded)
+{
+	RowWork    *work = row_work_create();
+	RowTarget	target;
+
+	while (target_latch(&target, table, row, work))
+	{
+		RowMeta		meta = target.top.meta;
+		RowData		data = target.top.data;
+
+		Assert(meta.flags & ROW_SPECULATIVE);
+		meta.flags &= ~(ROW_SPECULATIVE | ROW_FORWARD);
+		if (!succeeded)
+		{
+			/* never happened: a stub, dead to everybody including ourselves */
+			meta.flags = ROW_DELETED;
+			meta.xid = InvalidTransactionId;
+			data.size = 0;
+			data.flags = 0;
+			data.nulls = NULL;
+			data.natts = page_trailer(pool_page(target.leaf))->page_natts;
+		}
+		if (target_replace(&target, &meta, &data, NULL))
+			break;
+	}
+	row_work_free(work);
+}
+
+/* ---- lock ---- */
+
+/*
+ * A version superseded in place by a transaction that still runs may be locked FOR KEY SHARE: an in-place
+ * update changes no indexed column, so no key.
+ */
+static bool
+key_share_passes(const RowVersion *version, const RowWriter *writer)
+{
+	return writer->mode == LockTupleKeyShare && version->superseded && !version->newer_is_delete;
+}
+
+static void
+copy_version(RowVersion *version, char *dest)
+{
+	char	   *data = dest + MAXALIGN((MaxHeapAttributeNumber + 7) / 8);
+
+	if (version->data.nulls != NULL)
+	{
+		memmove(dest, version->data.nulls, (version->data.natts + 7) / 8);
+		version->data.nulls = (bits8 *) dest;
+	}
+	memmove(data, version->data.data, version->data.size);
+	version->data.data = data;
+}
+
+void
+row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer, char *dest,
+		 RowWork *work, RowVersion *version, RowOutcome *outcome)
+{
+	pool_prepare_write();
+	for (;;)
+	{
+		RowTarget	target;
+		RowMeta		meta;
+
+		outcome_init(outcome, row, tag);
+		if (!target_latch(&target, table, row, work))
+		{
+			outcome->result = TM_Deleted;
+			return;
+		}
+		outcome->result = judge(&target, tag, writer, version, work, outcome);
+		if (outcome->result == TM_BeingModified && key_share_passes(version, writer))
+		{
+			outcome->result = TM_Ok;
+			outcome->nwait = 0;
+		}
+		if (outcome->result == TM_Ok)
+		{
+			lock_conflicts(&target.top.meta, writer->mode, outcome);
+			if (outcome->nwait > 0)
+				outcome->result = TM_BeingModified;
+		}
+		copy_version(version, dest);
+		meta = target.top.meta;
+		if (outcome->result == TM_Ok)
+		{
+			outcome->tag = version->meta.tag;
+			if (xid_state(meta.xid) != XID_OWN)
+			{
+				lock_word_tidy(&meta);
+				if (lock_word_add(&meta, writer->xid, writer->mode))
+				{
+					if (target_replace(&target, &meta, &target.top.data, NULL))
+						return;
+					CHECK_FOR_INTERRUPTS();
+					continue;
+				}
+			}
+		}
+		target_unlatch(&target);
+		return;
+	}
+}

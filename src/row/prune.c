@@ -1,0 +1,363 @@
+/*
+ * prune.c
+ *	  Cleaning a leaf of what no transaction needs any more.
+ *
+ * One leaf at a time, exclusively latched, one PageChange: aborted versions are popped, headers
+ * whose creator everybody sees are stripped, rows dead to everybody become stubs.  A stub keeps
+ * the row id until the indexes have no entry for it; row_remove_stubs then removes it, so that
+ * a row id that is absent from the tree is absent from every index.
+ *
+ * Latches: leaf; version pages are read optimistically.
+ */
+#include "postgres.h"
+
+#include "access/multixact.h"
+#include "base/fault.h"
+#include "miscadmin.h"
+#include "row/target.h"
+
+typedef struct PruneState
+{
+	RowTable   *table;
+	Page		page;			/* working copy */
+	RowWork    *work;
+	RowPruneStat *stat;
+	TransactionId horizon;		/* newest xid whose versions go */
+	bool		changed;
+	/* what the trailer will say */
+	bool		uniform;
+	bool		uses_page_xid;
+	bool		locks;
+	bool		stubs;
+	TransactionId newest_xid;
+} PruneState;
+
+static union
+{
+	char		bytes[BLCKSZ + MAXIMUM_ALIGNOF];
+	uint64		force_align;
+}			old_cell,
+			new_cell;
+
+static void
+note_removed(PruneState *state, TransactionId xid)
+{
+	if (TransactionIdIsNormal(xid) &&
+		(!TransactionIdIsValid(state->horizon) || TransactionIdFollows(xid, state->horizon)))
+		state->horizon = xid;
+}
+
+static void
+note_left(PruneState *state, const RowMeta *meta)
+{
+	TransactionId xid = meta->xid;
+
+	if (meta->flags & (ROW_XID | ROW_VERSION | ROW_DELETED | ROW_SPECULATIVE))
+		state->uniform = false;
+	if (meta->flags & ROW_PAGE_XID)
+		state->uses_page_xid = true;
+	if (meta->flags & ROW_LOCK)
+	{
+		state->locks = true;
+		if (state->stat == NULL)
+			;
+		else if (meta->lock_bits & ROW_LOCK_IS_MULTI)
+		{
+			if (MultiXactIdPrecedes(meta->lock_xid, state->stat->oldest_multi))
+				state->stat->oldest_multi = meta->lock_xid;
+		}
+		else if (TransactionIdPrecedes(meta->lock_xid, state->stat->oldest_xid))
+			state->stat->oldest_xid = meta->lock_xid;
+	}
+	if (!TransactionIdIsNormal(xid))
+		return;
+	if ((meta->flags & ROW_XID) &&
+		(!TransactionIdIsValid(state->newest_xid) || TransactionIdFollows(xid, state->newest_xid)))
+		state->newest_xid = xid;
+	if (state->stat != NULL && TransactionIdPrecedes(xid, state->stat->oldest_xid))
+		state->stat->oldest_xid = xid;
+}
+
+/* Only finished, by transactions that everybody sees: the header goes. */
+static void
+strip_header(PruneState *state, RowMeta *meta)
+{
+	note_removed(state, meta->xid);
+	meta->flags &= ~(ROW_XID | ROW_CID | ROW_VERSION | ROW_PAGE_XID | ROW_SPECULATIVE | ROW_FORWARD);
+	meta->xid = InvalidTransactionId;
+	meta->cid = FirstCommandId;
+}
+
+static void
+make_stub(PruneState *state, RowMeta *meta, RowData *data)
+{
+	memset(meta, 0, sizeof(*meta));
+	meta->flags = ROW_DELETED;
+	data->size = 0;
+	data->flags = 0;
+	data->nulls = NULL;
+	data->natts = page_trailer(state->page)->page_natts;
+	if (state->stat != NULL)
+		state->stat->removed++;
+}
+
+/*
+ * Brings one version to its shortest form.  Returns true if the cell has to be written again.
+ */
+static bool
+prune_row(PruneState *state, RowId row, RowVersion *version)
+{
+	RowMeta    *meta = &version->meta;
+	bool		changed = false;
+	bool		gone;
+
+	if (row_is_stub(meta))
+		return false;
+	while (xid_state(meta->xid) == XID_ABORTED)
+	{
+		changed = true;
+		if ((meta->flags & (ROW_VERSION | ROW_DELETED)) == 0)
+		{
+			make_stub(state, meta, &version->data);
+			return true;
+		}
+		if (!row_step_older(state->table, row, version, state->work, &gone))
+			row_corrupt(&state->table->file, page_trailer(state->page)->self_block, row,
+						"the version before an aborted one is missing");
+	}
+	if (meta->flags & ROW_LOCK)
+	{
+		lock_word_tidy(meta);
+		changed |= (meta->flags & ROW_LOCK) == 0;
+	}
+	if ((meta->flags & (ROW_XID | ROW_PAGE_XID)) == 0 ||
+		!xid_visible_to_all(meta->xid, state->table->horizon))
+		return changed;
+	if (meta->flags & ROW_DELETED)
+	{
+		note_removed(state, meta->xid);
+		make_stub(state, meta, &version->data);
+		return true;
+	}
+	if ((meta->flags & ROW_PAGE_XID) && !changed)
+		return false;			/* the trailer's page_xid is stripped instead */
+	strip_header(state, meta);
+	return true;
+}
+
+static void
+count_row(PruneState *state, const RowMeta *meta)
+{
+	if (row_is_stub(meta))
+		state->stubs = true;
+	if (state->stat == NULL)
+		return;
+	if (row_is_stub(meta))
+		state->stat->stubs++;
+	else if (meta->flags & ROW_DELETED)
+		state->stat->recently_dead++;
+	else
+		state->stat->rows++;
+}
+
+/* Rewrites slot pos; false if it does not fit (restoring a longer, older version). */
+static bool
+write_back(PruneState *state, int pos, const RowVersion *version)
+{
+	uint16		natts = page_trailer(state->page)->page_natts;
+	bool		aligned = (version->data.flags & ROW_ALIGNED) != 0;
+	uint16		size = row_cell_size(&version->meta, &version->data, natts);
+
+	if (!page_fits_replace(state->page, pos, size, aligned))
+		return false;
+	row_write(new_cell.bytes, &version->meta, &version->data, natts);
+	memcpy(page_replace_cell(state->page, pos, size, aligned), new_cell.bytes, size);
+	return true;
+}
+
+static void
+prune_slot(PruneState *state, int pos)
+{
+	PageTrailer trailer = page_trailer(state->page);
+	RowId		row = leaf_key(state->page, pos);
+	RowVersion	version;
+	RowMeta		before;
+	uint16		size;
+	char	   *cell = page_cell(state->page, pos, &size);
+	char	   *copy;
+
+	if (cell == NULL)
+		row_corrupt(&state->table->file, trailer->self_block, row, "its cell makes no sense");
+	copy = old_cell.bytes + ((uintptr_t) cell & (MAXIMUM_ALIGNOF - 1));
+	memcpy(copy, cell, size);
+	if (!row_parse(copy, size, trailer->page_xid, trailer->page_cid, trailer->page_natts,
+				   &version.meta, &version.data))
+		row_corrupt(&state->table->file, trailer->self_block, row, "its cell makes no sense");
+	row_version_init(&version, row);
+	before = version.meta;
+	if (prune_row(state, row, &version))
+	{
+		if (write_back(state, pos, &version))
+			state->changed = true;
+		else
+			version.meta = before;
+	}
+	note_left(state, &version.meta);
+	count_row(state, &version.meta);
+}
+
+/* The creator of all ROW_PAGE_XID rows is visible to everybody: they are frozen in one stroke. */
+static void
+strip_page_xid(PruneState *state)
+{
+	PageTrailer trailer = page_trailer(state->page);
+
+	if (TransactionIdIsNormal(trailer->page_xid) &&
+		xid_visible_to_all(trailer->page_xid, state->table->horizon))
+	{
+		note_removed(state, trailer->page_xid);
+		trailer->page_xid = InvalidTransactionId;
+		trailer->page_cid = FirstCommandId;
+		state->changed = true;
+	}
+}
+
+static void
+update_trailer(PruneState *state)
+{
+	PageTrailer trailer = page_trailer(state->page);
+	uint16		flags = trailer->flags & ~(PAGE_UNIFORM | PAGE_LOCKS | PAGE_STUBS);
+
+	if (!state->uses_page_xid && TransactionIdIsValid(trailer->page_xid))
+	{
+		trailer->page_xid = InvalidTransactionId;
+		trailer->page_cid = FirstCommandId;
+		state->changed = true;
+	}
+	flags |= state->uniform ? PAGE_UNIFORM : 0;
+	flags |= state->locks ? PAGE_LOCKS : 0;
+	flags |= state->stubs ? PAGE_STUBS : 0;
+	if (flags != trailer->flags || state->newest_xid != trailer->newest_xid)
+		state->changed = true;
+	trailer->flags = flags;
+	trailer->newest_xid = state->newest_xid;
+}
+
+static bool
+leaf_needs_prune(Page page)
+{
+	PageTrailer trailer = page_trailer(page);
+
+	return (trailer->flags & PAGE_UNIFORM) == 0 || (trailer->flags & PAGE_LOCKS) != 0 ||
+		TransactionIdIsNormal(trailer->page_xid) || TransactionIdIsValid(trailer->newest_xid);
+}
+
+bool
+row_leaf_is_settled(Page copy)
+{
+	return !leaf_needs_prune(copy) && (page_trailer(copy)->flags & PAGE_STUBS) == 0;
+}
+
+bool
+row_announce_visibility(RowTable *table, BlockNumber block)
+{
+	PoolFrame  *leaf = pool_latch(&table->file, block, LW_EXCLUSIVE);
+	PageTrailer trailer = page_trailer(pool_page(leaf));
+	bool		settled = trailer->type == ROWAN_PAGE_LEAF && row_leaf_is_settled(pool_page(leaf));
+	PageChange	change;
+
+	if (!settled || (trailer->flags & PAGE_VISIBLE_BITS))
+	{
+		pool_unlatch(leaf);
+		return settled;
+	}
+	change_begin(&change, &table->file);
+	page_trailer(change_page(&change, leaf, false))->flags |= PAGE_VISIBLE_BITS;
+	change_commit(&change, InvalidTransactionId);
+	return true;
+}
+
+bool
+row_confirm_visibility(RowTable *table, BlockNumber block)
+{
+	PoolRead	read;
+	bool		confirmed;
+
+	pool_read_begin(&table->file, block, 0, NULL, &read);
+	if (!LWLockConditionalAcquire(&read.frame->latch, LW_SHARED))
+		return false;
+	confirmed = pool_read_valid(&read) &&
+		page_trailer(read.page)->type == ROWAN_PAGE_LEAF &&
+		(page_trailer(read.page)->flags & PAGE_VISIBLE_BITS) != 0 &&
+		row_leaf_is_settled(read.page);
+	LWLockRelease(&read.frame->latch);
+	return confirmed;
+}
+
+bool
+row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat)
+{
+	PruneState	state = {.table = table,.stat = stat,.uniform = true};
+	PoolFrame  *leaf = tree_latch_leaf(&table->file, key, LW_EXCLUSIVE);
+	PageChange	change;
+	int			nslots = page_nslots(pool_page(leaf));
+
+	if (!leaf_needs_prune(pool_page(leaf)))
+	{
+		if (stat != NULL)
+			stat->rows += nslots;
+		pool_unlatch(leaf);
+		return false;
+	}
+	change_begin(&change, &table->file);
+	state.page = change_page(&change, leaf, false);
+	state.work = row_work_create();
+	strip_page_xid(&state);
+	for (int pos = 0; pos < nslots; pos++)
+		prune_slot(&state, pos);
+	update_trailer(&state);
+	row_work_free(state.work);
+	if (state.changed)
+	{
+		FAULT_POINT(row_prune);
+		change_commit(&change, state.horizon);
+	}
+	else
+		change_abort(&change);
+	return state.changed;
+}
+
+int
+row_remove_stubs(RowTable *table, const RowId *ids, int nids)
+{
+	PoolFrame  *leaf = tree_latch_leaf(&table->file, ids[0], LW_EXCLUSIVE);
+	PageChange	change;
+	Page		page;
+	int			done = 0;
+	bool		changed = false;
+
+	change_begin(&change, &table->file);
+	page = change_page(&change, leaf, false);
+	for (; done < nids && ids[done] < page_trailer(page)->high_fence; done++)
+	{
+		int			pos = leaf_find(page, ids[done]);
+		RowMeta		meta;
+		uint16		size;
+		char	   *cell;
+
+		if (pos < 0)
+			continue;
+		cell = page_cell(page, pos, &size);
+		if (cell == NULL || !row_parse_meta(cell, size, page_trailer(page)->page_xid,
+											page_trailer(page)->page_cid, &meta) ||
+			!row_is_stub(&meta))
+			continue;
+		page_delete_slots(page, pos, 1);
+		changed = true;
+	}
+	if (changed)
+		change_commit(&change, InvalidTransactionId);
+	else
+		change_abort(&change);
+	return done;
+}

@@ -1,0 +1,536 @@
+/*
+ * read.c
+ *	  Reading rows: the newest version from the leaf, older ones from the
+ *	  version store, and which one a snapshot sees.
+ *
+ * All reads are optimistic copies; nothing is decided on bytes that were not
+ * validated.  The rules are those of heapam_visibility.c, asked of a chain from its new end
+ * instead of one tuple at a time.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/relpath.h"
+#include "miscadmin.h"
+#include "row/row.h"
+#include "storage/procarray.h"
+#include "utils/snapmgr.h"
+
+RowWork *
+row_work_create(void)
+{
+	RowWork    *work = palloc(sizeof(RowWork) + 3 * (BLCKSZ + MAXIMUM_ALIGNOF));
+	char	   *memory = (char *) MAXALIGN((char *) work + sizeof(RowWork));
+
+	work->record = memory;
+	work->data[0] = memory + BLCKSZ;
+	work->data[1] = memory + 2 * BLCKSZ;
+	work->next = 0;
+	return work;
+}
+
+void
+row_work_free(RowWork *work)
+{
+	pfree(work);
+}
+
+void
+row_corrupt(const PoolFile *file, BlockNumber block, RowId row, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("corrupt row in block %u of relation %s", block,
+					relpathbackend(file->node, file->backend, MAIN_FORKNUM)),
+			 errdetail("Row (%u,%u): %s.", (BlockNumber) (row >> 8), (unsigned) (row & 0xFF) + 1, what),
+			 errhint("Run rowan.verify() on the table.")));
+}
+
+/* ---- the newest version ---- */
+
+void
+row_version_init(RowVersion *version, RowId row)
+{
+	version->superseded = false;
+	version->newer_xid = InvalidTransactionId;
+	version->newer_cid = InvalidCommandId;
+	version->newer_is_delete = false;
+	version->newer_is_move = false;
+	row_tid_set(&version->newer_tid, row, version->meta.tag);
+}
+
+static bool
+hint_read(const PoolFile *file, RowId row, const RowHint *hint, PoolRead *read)
+{
+	return hint != NULL && hint->frame != NULL && row >= hint->low && row < hint->high &&
+		pool_read_again(file, hint->block, hint->frame, hint->version, read);
+}
+
+bool
+row_read(RowTable *table, RowId row, RowHint *hint, char *dest, RowVersion *version)
+{
+	for (int attempt = 0;; attempt++)
+	{
+		PoolRead	read;
+		PageTrailerData trailer;
+		char	   *cell = NULL;
+		uint16		size = 0;
+		bool		hinted = attempt == 0 && hint_read(&table->file, row, hint, &read);
+		int			pos;
+
+		if (!hinted)
+			tree_read_leaf(&table->file, row, attempt, NULL, &read);
+		trailer = *page_trailer(read.page);
+		pos = leaf_find(read.page, row);
+		if (pos >= 0)
+		{
+			char	   *source = page_cell(read.page, pos, &size);
+
+			if (source != NULL)
+			{
+				/* keep the cell's alignment in the page */
+				cell = dest + ((uintptr_t) source & (MAXIMUM_ALIGNOF - 1));
+				memcpy(cell, source, size);
+			}
+		}
+		if (hint != NULL && !read.latched)
+		{
+			hint->frame = read.frame;
+			hint->version = read.version;
+		}
+		if (!pool_read_end(&read))
+		{
+			if (hint != NULL)
+				hint->frame = NULL;
+			continue;
+		}
+		if (hint != NULL && !hinted)
+		{
+			hint->block = trailer.self_block;
+			hint->low = trailer.low_fence;
+			hint->high = trailer.high_fence;
+		}
+		if (pos < 0)
+			return false;
+		if (cell == NULL ||
+			!row_parse(cell, size, trailer.page_xid, trailer.page_cid, trailer.page_natts,
+					   &version->meta, &version->data))
+			row_corrupt(&table->file, trailer.self_block, row, "its cell makes no sense");
+		row_version_init(version, row);
+		return true;
+	}
+}
+
+RowId
+row_parse_slot(const PoolFile *file, Page copy, int pos, RowVersion *version)
+{
+	PageTrailer trailer = page_trailer(copy);
+	RowId		row = leaf_key(copy, pos);
+	uint16		size;
+	char	   *cell = page_cell(copy, pos, &size);
+
+	if (cell == NULL ||
+		!row_parse(cell, size, trailer->page_xid, trailer->page_cid, trailer->page_natts,
+				   &version->meta, &version->data))
+		row_corrupt(file, trailer->self_block, row, "its cell makes no sense");
+	row_version_init(version, row);
+	return row;
+}
+
+/* ---- older versions ---- */
+
+/* Notes in what is about to become the older version who superseded it. */
+static void
+note_superseder(RowVersion *version, RowId row)
+{
+	const RowMeta *newer = &version->meta;
+
+	version->superseded = true;
+	version->newer_xid = newer->xid;
+	version->newer_cid = newer->cid;
+	version->newer_is_delete = (newer->flags & ROW_DELETED) != 0;
+	version->newer_is_move = version->newer_is_delete && (newer->flags & ROW_FORWARD);
+	if (version->newer_is_move)
+		ItemPointerSet(&version->newer_tid, newer->forward_block, newer->forward_offset);
+	else
+		row_tid_set(&version->newer_tid, row, newer->tag);
+}
+
+/* The older version's data from the newer one's and the record. False: they don't fit each other. */
+static bool
+older_data(RowData *data, const VersionRecordData *record, RowWork *work)
+{
+	const char *payload = (const char *) record + sizeof(VersionRecordData);
+	int			length = record->size - sizeof(VersionRecordData);
+	char	   *dest;
+
+	if (record->kind == VERSION_SAME_DATA)
+		return length == 0;
+	dest = work->data[work->next];
+	work->next ^= 1;
+	if (record->kind == VERSION_DELTA)
+	{
+		int			total = record->prefix + length + record->suffix;
+		const bits8 *nulls = data->nulls;
+		int			nulls_size = nulls ? (data->natts + 7) / 8 : 0;
+
+		if (record->prefix + record->suffix > data->size ||
+			total + MAXALIGN(nulls_size) > BLCKSZ)
+			return false;
+		memcpy(dest, data->data, record->prefix);
+		memcpy(dest + record->prefix, payload, length);
+		memcpy(dest + record->prefix + length, data->data + data->size - record->suffix,
+			   record->suffix);
+		if (nulls != NULL)
+		{
+			memmove(dest + BLCKSZ - nulls_size, nulls, nulls_size);
+			data->nulls = (bits8 *) (dest + BLCKSZ - nulls_size);
+		}
+		data->size = total;
+	}
+	else if (record->kind == VERSION_FULL)
+	{
+		int			nulls_size = (record->flags & ROW_NULLS) ? (record->natts + 7) / 8 : 0;
+
+		if (nulls_size > length)
+			return false;
+		data->size = length - nulls_size;
+		memcpy(dest, payload + nulls_size, data->size);
+		memcpy(dest + BLCKSZ - nulls_size, payload, nulls_size);
+		data->nulls = nulls_size > 0 ? (bits8 *) (dest + BLCKSZ - nulls_size) : NULL;
+		data->natts = record->natts;
+	}
+	else
+		return false;
+	data->data = dest;
+	data->flags = record->flags & (ROW_NULLS | ROW_ALIGNED | ROW_EXTERNAL);
+	return true;
+}
+
+static void
+older_meta(RowMeta *meta, const VersionRecordData *record)
+{
+	uint16		lock_flags = meta->flags & ROW_LOCK;
+
+	meta->flags = (record->flags & (ROW_XID | ROW_CID | ROW_VERSION)) | lock_flags;
+	meta->tag = record->tag;
+	meta->xid = record->xid;
+	meta->cid = record->cid;
+	meta->older_block = record->older_block;
+	meta->older_offset = record->older_offset;
+}
+
+bool
+row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, bool *gone)
+{
+	RowMeta    *meta = &version->meta;
+	VersionRecordData *record = (VersionRecordData *) work->record;
+
+	*gone = false;
+	if ((meta->flags & ROW_VERSION) == 0)
+	{
+		if ((meta->flags & ROW_DELETED) == 0 || row_is_stub(meta))
+			return false;
+		/* deletion of a version that everybody could see: nothing was pushed */
+		note_superseder(version, row);
+		meta->flags &= ROW_LOCK;
+		meta->xid = InvalidTransactionId;
+		meta->cid = FirstCommandId;
+		return true;
+	}
+	if (!version_read(&table->file, meta->older_block, meta->older_offset, work->record) ||
+		!version_is_for(record, row, meta->xid, meta->tag))
+	{
+		*gone = true;
+		return false;
+	}
+	note_superseder(version, row);
+	if (!older_data(&version->data, record, work))
+		row_corrupt(&table->file, meta->older_block, row, "its version record does not fit it");
+	older_meta(meta, record);
+	return true;
+}
+
+/* ---- visibility ---- */
+
+static bool
+creator_visible_mvcc(const RowMeta *meta, Snapshot snapshot)
+{
+	TransactionId xid = meta->xid;
+
+	if (!TransactionIdIsNormal(xid))
+		return true;
+	if (TransactionIdPrecedes(xid, snapshot->xmin))
+		return xid_did_commit(xid);
+	if (TransactionIdIsCurrentTransactionId(xid))
+		return meta->cid < snapshot->curcid;
+	if (XidInMVCCSnapshot(xid, snapshot))
+		return false;
+	return xid_did_commit(xid);
+}
+
+
+static bool
+find_mvcc(RowTable *table, RowId row, RowVersion *version, Snapshot snapshot, RowWork *work,
+		  bool *gone)
+{
+	for (;;)
+	{
+		if (creator_visible_mvcc(&version->meta, snapshot))
+			return (version->meta.flags & ROW_DELETED) == 0;
+		if (table->conflict_out != NULL)
+			table->conflict_out(table->conflict_arg, version->meta.xid);
+		if (!row_step_older(table, row, version, work, gone))
+			return false;
+	}
+}
+
+static bool
+find_self(RowTable *table, RowId row, RowVersion *version, RowWork *work, bool *gone)
+{
+	for (;;)
+	{
+		XidState	state = xid_state(version->meta.xid);
+
+		if (state == XID_OWN || state == XID_COMMITTED)
+			return (version->meta.flags & ROW_DELETED) == 0;
+		if (!row_step_older(table, row, version, work, gone))
+			return false;
+	}
+}
+
+/*
+ * What is there if transactions in progress were taken for undecided: the newest version that
+ * is certain, and in snapshot->xmax who is about to supersede it; or a row that is only
+ * just being inserted, and in snapshot->xmin by whom.
+ */
+static bool
+find_dirty(RowTable *table, RowId row, RowVersion *version, Snapshot snapshot, RowWork *work,
+		   bool *gone)
+{
+	snapshot->xmin = snapshot->xmax = InvalidTransactionId;
+	snapshot->speculativeToken = 0;
+	for (;;)
+	{
+		RowMeta    *meta = &version->meta;
+		XidState	state = xid_state(meta->xid);
+
+		if (state == XID_OWN || state == XID_COMMITTED)
+			return (meta->flags & ROW_DELETED) == 0;
+		if (state == XID_RUNNING)
+		{
+			if ((meta->flags & (ROW_DELETED | ROW_VERSION)) == 0)
+			{
+				snapshot->xmin = meta->xid;
+				snapshot->xmax = InvalidTransactionId;
+				if (meta->flags & ROW_SPECULATIVE)
+					snapshot->speculativeToken = meta->forward_block;
+				return true;
+			}
+			snapshot->xmax = meta->xid;
+		}
+		if (!row_step_older(table, row, version, work, gone))
+			return false;
+	}
+}
+
+/* Any data there is: the newest version, or the one that was deleted. */
+static bool
+find_any(RowTable *table, RowId row, RowVersion *version, RowWork *work, bool *gone)
+{
+	if (row_is_stub(&version->meta))
+		return false;
+	if ((version->meta.flags & ROW_DELETED) == 0)
+		return true;
+	if (row_step_older(table, row, version, work, gone))
+		return true;
+	if (*gone)
+	{
+		/* its maker is forgotten, so everybody could see it */
+		*gone = false;
+		note_superseder(version, row);
+		version->meta.flags &= ROW_LOCK;
+		version->meta.xid = InvalidTransactionId;
+		return true;
+	}
+	return false;
+}
+
+static bool
+find_non_vacuumable(RowTable *table, RowId row, RowVersion *version, Snapshot snapshot,
+					RowWork *work, bool *gone)
+{
+	TransactionId removed;
+	RowTable	with_horizon = *table;
+
+	with_horizon.horizon = snapshot->vistest;
+	if (row_is_dead_to_all(&with_horizon, &version->meta, &removed))
+		return false;
+	return find_any(table, row, version, work, gone);
+}
+
+static bool
+find_not_aborted(RowTable *table, RowId row, RowVersion *version, RowWork *work, bool *gone)
+{
+	while (xid_state(version->meta.xid) == XID_ABORTED)
+		if (!row_step_older(table, row, version, work, gone))
+			return false;
+	return find_any(table, row, version, work, gone);
+}
+
+bool
+row_find_visible(RowTable *table, RowId row, RowVersion *version, Snapshot snapshot,
+				 RowWork *work, bool *gone)
+{
+	*gone = false;
+	switch (snapshot->snapshot_type)
+	{
+		case SNAPSHOT_MVCC:
+			return find_mvcc(table, row, version, snapshot, work, gone);
+		case SNAPSHOT_SELF:
+			return find_self(table, row, version, work, gone);
+		case SNAPSHOT_ANY:
+			return find_any(table, row, version, work, gone);
+		case SNAPSHOT_TOAST:
+			return find_not_aborted(table, row, version, work, gone);
+		case SNAPSHOT_DIRTY:
+			return find_dirty(table, row, version, snapshot, work, gone);
+		case SNAPSHOT_NON_VACUUMABLE:
+			return find_non_vacuumable(table, row, version, snapshot, work, gone);
+		case SNAPSHOT_HISTORIC_MVCC:
+			break;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("Rowan tables cannot be read by logical decoding as catalog tables")));
+}
+
+bool
+row_find_tag(RowTable *table, RowId row, RowVersion *version, uint8 tag, RowWork *work, bool *gone)
+{
+	*gone = false;
+	if (!find_any(table, row, version, work, gone))
+		return false;
+	while (version->meta.tag != tag)
+	{
+		if (!row_step_older(table, row, version, work, gone))
+			return false;
+	}
+	return true;
+}
+
+/* ---- with retries ---- */
+
+static bool
+same_newest(const RowMeta *a, const RowMeta *b)
+{
+	return a->xid == b->xid && a->tag == b->tag && a->flags == b->flags &&
+		a->older_block == b->older_block && a->older_offset == b->older_offset;
+}
+
+/*
+ * A cut chain means that the row changed since we read it (an aborted version was popped).
+ * If it did not change, a version that we need is missing.
+ */
+static void
+check_progress(RowTable *table, RowId row, const RowMeta *before, const RowMeta *now)
+{
+	if (same_newest(before, now))
+		row_corrupt(&table->file, now->older_block, row, "an older version of it is missing");
+}
+
+bool
+row_fetch_visible(RowTable *table, RowId row, Snapshot snapshot, RowHint *hint, char *dest,
+				  RowWork *work, RowVersion *version, bool *all_dead)
+{
+	RowMeta		before = {0};
+
+	if (all_dead != NULL)
+		*all_dead = false;
+	for (int attempt = 0;; attempt++)
+	{
+		RowMeta		newest;
+		bool		gone;
+
+		if (!row_read(table, row, hint, dest, version))
+		{
+			if (all_dead != NULL)
+				*all_dead = true;
+			return false;
+		}
+		newest = version->meta;
+		if (attempt > 0)
+			check_progress(table, row, &before, &newest);
+		if (row_find_visible(table, row, version, snapshot, work, &gone))
+			return true;
+		if (!gone)
+		{
+			TransactionId removed;
+
+			if (all_dead != NULL && table->horizon != NULL)
+				*all_dead = row_is_dead_to_all(table, &newest, &removed);
+			return false;
+		}
+		before = newest;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+bool
+row_fetch_tag(RowTable *table, RowId row, uint8 tag, RowHint *hint, char *dest, RowWork *work,
+			  RowVersion *version)
+{
+	RowMeta		before = {0};
+
+	for (int attempt = 0;; attempt++)
+	{
+		RowMeta		newest;
+		bool		gone;
+
+		if (!row_read(table, row, hint, dest, version))
+			return false;
+		newest = version->meta;
+		if (row_find_tag(table, row, version, tag, work, &gone))
+			return true;
+		if (!gone)
+			return false;
+		/* unchanged: that version was reclaimed, nobody is entitled to it */
+		if (attempt > 0 && same_newest(&before, &newest))
+			return false;
+		before = newest;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* ---- whole pages ---- */
+
+bool
+row_page_all_visible(Page copy, Snapshot snapshot)
+{
+	PageTrailer trailer = page_trailer(copy);
+	TransactionId xid = trailer->page_xid;
+
+	if ((trailer->flags & PAGE_UNIFORM) == 0 || snapshot->snapshot_type != SNAPSHOT_MVCC)
+		return false;
+	if (!TransactionIdIsNormal(xid))
+		return true;
+	if (TransactionIdPrecedes(xid, snapshot->xmin))
+		return xid_did_commit(xid);
+	return !TransactionIdIsCurrentTransactionId(xid) &&
+		!XidInMVCCSnapshot(xid, snapshot) && xid_did_commit(xid);
+}
+
+bool
+row_is_dead_to_all(RowTable *table, const RowMeta *newest, TransactionId *removed_xid)
+{
+	*removed_xid = InvalidTransactionId;
+	if (row_is_stub(newest))
+		return true;
+	if (newest->flags & ROW_DELETED)
+	{
+		*removed_xid = newest->xid;
+		return xid_visible_to_all(newest->xid, table->horizon);
+	}
+	/* an insertion that failed */
+	return (newest->flags & ROW_VERSION) == 0 && xid_state(newest->xid) == XID_ABORTED;
+}

@@ -1,0 +1,103 @@
+/*
+ * reclaim.c
+ *	  Deciding when a version page is needed no more (I5), and freeing it.
+ *
+ * A page goes when the newest xid that superseded anything on it is older than every
+ * snapshot, and what aborted transactions pushed there was popped; the latter
+ * is made true here, row by row.  No latch is held across rows.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "row/target.h"
+
+static bool
+records_all_settled(RowTable *table, Page copy, RowWork *work)
+{
+	const VersionRecordData *record;
+	uint16		offset = 0;
+
+	while ((record = version_page_next(copy, &offset)) != NULL)
+		if (!xid_did_commit(record->superseder))
+			row_revert(table, version_row(record), work);
+	return offset == version_next_offset(copy);
+}
+
+/* Somebody is about to append to it (an empty page is nobody's otherwise). */
+static bool
+is_active(const FileHeaderData *header, BlockNumber block)
+{
+	for (int i = 0; i < ROWAN_ACTIVE_VERSION_PAGES; i++)
+		if (header->version_active[i] == block)
+			return true;
+	return false;
+}
+
+uint32
+row_reclaim_versions(RowTable *table, uint32 limit)
+{
+	uint32		freed = 0;
+	char	   *copy = palloc(BLCKSZ);
+	RowWork    *work = row_work_create();
+
+	while (limit == 0 || freed < limit)
+	{
+		FileHeaderData header;
+		TransactionId newest;
+
+		CHECK_FOR_INTERRUPTS();
+		space_read_header(&table->file, &header);
+		if (!BlockNumberIsValid(header.version_head))
+			break;
+		pool_read_copy(&table->file, header.version_head, NULL, copy);
+		newest = page_trailer((Page) copy)->newest_xid;
+		if (page_trailer((Page) copy)->type != ROWAN_PAGE_VERSION ||
+			(!TransactionIdIsValid(newest) && is_active(&header, header.version_head)) ||
+			!xid_older_than_all(newest, table->horizon))
+			break;
+		if (!records_all_settled(table, (Page) copy, work))
+			break;
+		if (!version_free_head(&table->file, header.version_head,
+							   version_next_offset((Page) copy), newest))
+			break;
+		freed++;
+	}
+	row_work_free(work);
+	pfree(copy);
+	return freed;
+}
+
+TransactionId
+row_oldest_version_xid(RowTable *table, TransactionId limit)
+{
+	FileHeaderData header;
+	char	   *copy = palloc(BLCKSZ);
+	BlockNumber block;
+
+	space_read_header(&table->file, &header);
+	for (block = header.version_head; BlockNumberIsValid(block);)
+	{
+		const VersionRecordData *record;
+		uint16		offset = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		pool_read_copy(&table->file, block, NULL, copy);
+		/* freed meanwhile: it held nothing older than what is left; start over */
+		if (page_trailer((Page) copy)->type != ROWAN_PAGE_VERSION)
+		{
+			space_read_header(&table->file, &header);
+			block = header.version_head;
+			continue;
+		}
+		while ((record = version_page_next((Page) copy, &offset)) != NULL)
+		{
+			if (TransactionIdIsNormal(record->xid) && TransactionIdPrecedes(record->xid, limit))
+				limit = record->xid;
+			if (TransactionIdPrecedes(record->superseder, limit))
+				limit = record->superseder;
+		}
+		block = page_trailer((Page) copy)->right_block;
+	}
+	pfree(copy);
+	return limit;
+}

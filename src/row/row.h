@@ -1,0 +1,265 @@
+/*
+ * row.h
+ *	  Rows with versions: reading the one a snapshot sees, inserting, updating,
+ *	  deleting, locking, reverting, pruning.
+ *
+ * A row is a chain of versions: the newest in its leaf, older ones in the version store.
+ * A version has a creator (xid, command) and a tag; a deletion is a mark
+ * on the newest version with a creator of its own.  The version of an aborted
+ * creator does not exist: readers step over it, the next writer pops it.  Only the
+ * top of a chain can be aborted, because writers pop before they push.
+ *
+ * Nothing here waits for transactions: where a caller has to wait, the result says
+ * for whom.
+ */
+#ifndef ROWAN_ROW_ROW_H
+#define ROWAN_ROW_ROW_H
+
+#include "access/tableam.h"
+#include "row/codec.h"
+#include "row/xid.h"
+#include "tree/tree.h"
+#include "version/version.h"
+
+/* A table as the row layer sees it. */
+typedef struct RowTable
+{
+	PoolFile	file;
+	GlobalVisState *horizon;	/* of this table; only needed for writing and pruning */
+	int			fill_reserve;	/* bytes that appending leaves free on a leaf */
+	/* Clears the visibility-map bits of a logical block; called under the row's leaf latch. */
+	void		(*clear_visibility) (void *arg, BlockNumber logical_block);
+	void	   *visibility_arg;
+	/* Serializable reads: a newer version by xid was stepped over. May be NULL. */
+	void		(*conflict_out) (void *arg, TransactionId xid);
+	void	   *conflict_arg;
+} RowTable;
+
+/* ---- row ids and TIDs ---- */
+
+static inline RowId
+row_id_from_tid(ItemPointer tid)
+{
+	return (RowId) ItemPointerGetBlockNumberNoCheck(tid) << 8 |
+		(((ItemPointerGetOffsetNumberNoCheck(tid) & 0x1FF) - 1) & 0xFF);
+}
+
+static inline uint8
+row_tag_from_tid(ItemPointer tid)
+{
+	return ItemPointerGetOffsetNumberNoCheck(tid) >> 9;
+}
+
+static inline void
+row_tid_set(ItemPointer tid, RowId row, uint8 tag)
+{
+	ItemPointerSet(tid, (BlockNumber) (row >> 8), ((uint16) tag << 9) | ((row & 0xFF) + 1));
+}
+
+/* The TID could be one of ours: offset part within 1..256, block below the limit. */
+static inline bool
+row_tid_plausible(ItemPointer tid)
+{
+	uint16		slot = ItemPointerGetOffsetNumberNoCheck(tid) & 0x1FF;
+
+	return slot >= 1 && slot <= ROWS_PER_LOGICAL_BLOCK &&
+		BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(tid)) &&
+		row_tag_from_tid(tid) <= ROW_TAG_MAX;
+}
+
+/* ---- reading ---- */
+
+/* Memory for following version chains; one per scan, in the current context. */
+typedef struct RowWork
+{
+	char	   *record;			/* VERSION_MAX_RECORD bytes */
+	char	   *data[2];		/* BLCKSZ each, used in turn */
+	int			next;
+} RowWork;
+extern RowWork *row_work_create(void);
+extern void row_work_free(RowWork *work);
+
+/* Where the last row was found: a neighbour costs no descent. Zero-initialise. */
+typedef struct RowHint
+{
+	PoolFrame  *frame;
+	uint64		version;
+	BlockNumber block;
+	TreeKey		low;
+	TreeKey		high;
+} RowHint;
+
+/* One version of a row and what superseded it. */
+typedef struct RowVersion
+{
+	RowMeta		meta;			/* meta.xid, .cid: who made this version */
+	RowData		data;			/* borrowed: from the caller's copy, or from the RowWork
+								 * (valid until its next use) */
+	bool		superseded;		/* there is a newer one, or a deletion */
+	TransactionId newer_xid;	/* who made that */
+	CommandId	newer_cid;
+	bool		newer_is_delete;	/* deletion or move */
+	bool		newer_is_move;	/* it says where the row went */
+	ItemPointerData newer_tid;	/* where the row is then: itself with the next tag, or
+								 * where it moved; its own TID if it is deleted */
+} RowVersion;
+
+/* Notes that nothing supersedes the version. */
+extern void row_version_init(RowVersion *version, RowId row);
+
+/*
+ * Copies the newest cell of a row: into `dest` (at least BLCKSZ + 8 bytes, MAXALIGNed), parsed to
+ * version (nothing superseded).  False if there is no such row.
+ */
+extern bool row_read(RowTable *table, RowId row, RowHint *hint, char *dest, RowVersion *version);
+
+/*
+ * Steps *version to the one before it.  False if there is none; *gone says that the
+ * chain was cut meanwhile (pop or reclaim): read the row again.
+ */
+extern bool row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work,
+						   bool *gone);
+
+/*
+ * From a newest version (as row_read gave it) to the one that snapshot sees.
+ * False: it sees none.  *gone as above.  For SnapshotDirty sets the snapshot's xmin, xmax and
+ * speculativeToken.
+ */
+extern bool row_find_visible(RowTable *table, RowId row, RowVersion *version, Snapshot snapshot,
+							 RowWork *work, bool *gone);
+
+/* From a newest version to the one with that tag. */
+extern bool row_find_tag(RowTable *table, RowId row, RowVersion *version, uint8 tag,
+						 RowWork *work, bool *gone);
+
+/* row_read and one of the above, with retries. all_dead may be NULL: set if nobody can see any version. */
+extern bool row_fetch_visible(RowTable *table, RowId row, Snapshot snapshot, RowHint *hint,
+							  char *dest, RowWork *work, RowVersion *version, bool *all_dead);
+extern bool row_fetch_tag(RowTable *table, RowId row, uint8 tag, RowHint *hint,
+						  char *dest, RowWork *work, RowVersion *version);
+
+/* What a leaf's rows are for a snapshot that can be answered for all at once. */
+extern bool row_page_all_visible(Page copy, Snapshot snapshot);
+
+/* Parses slot pos of a copied leaf; raises DATA_CORRUPTED. */
+extern RowId row_parse_slot(const PoolFile *file, Page copy, int pos, RowVersion *version);
+extern void row_corrupt(const PoolFile *file, BlockNumber block, RowId row, const char *what) pg_attribute_noreturn();
+
+/* Nobody, now or later, can see any version of the row whose newest is given (dead, not aborted only). */
+extern bool row_is_dead_to_all(RowTable *table, const RowMeta *newest, TransactionId *removed_xid);
+
+/* ---- writing ---- */
+
+/*
+ * Appends rows; ids[] gets their row ids, in order.  Logs one record a page.
+ * xid Invalid: rows are frozen from the start.  token != 0: a speculative
+ * insertion (one row only).
+ */
+extern void row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid,
+					   CommandId cid, uint32 token, RowId *ids);
+
+/* A speculative insertion is confirmed, or made never to have happened. */
+extern void row_finish_speculative(RowTable *table, RowId row, bool succeeded);
+
+/* Strength of a lock, as PostgreSQL's LockTupleMode. */
+
+/*
+ * What a writer found.  With TM_BeingModified: wait for nwait transactions (any that
+ * ended may be skipped), then try again.
+ */
+#define ROW_MAX_WAIT	64
+typedef struct RowOutcome
+{
+	TM_Result	result;
+	ItemPointerData newer_tid;	/* TM_Updated: next place to look; else the row's own TID */
+	bool		moved_partition;
+	TransactionId newer_xid;	/* tmfd.xmax */
+	CommandId	newer_cid;		/* tmfd.cmax for TM_SelfModified */
+	uint8		tag;			/* TM_Ok: tag of the version written or locked */
+	bool		must_move;		/* row_update: in place is not possible (tag wrap) */
+	int			nwait;
+	TransactionId wait[ROW_MAX_WAIT];
+} RowOutcome;
+
+typedef struct RowWriter
+{
+	TransactionId xid;			/* ours; valid */
+	CommandId	cid;
+	Snapshot	crosscheck;		/* or InvalidSnapshot */
+	LockTupleMode mode;			/* how strongly lockers are in our way */
+} RowWriter;
+
+/* In-place update of the version with that tag. */
+extern void row_update(RowTable *table, RowId row, uint8 tag, const RowData *data,
+					   const RowWriter *writer, RowWork *work, RowOutcome *outcome);
+
+/* Marks the version deleted. moved_partition: readers and writers are told so. */
+extern void row_delete(RowTable *table, RowId row, uint8 tag, bool moved_partition,
+					   const RowWriter *writer, RowWork *work, RowOutcome *outcome);
+
+/* Second step of a moving update by the same command: the deleted row's new place. */
+extern void row_set_forward(RowTable *table, RowId row, ItemPointer where);
+
+/*
+ * Locks the version (writer->mode).  On TM_Ok *version is what was locked, its data in dest (BLCKSZ + 8
+ * bytes) or the RowWork.
+ */
+extern void row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer,
+					 char *dest, RowWork *work, RowVersion *version, RowOutcome *outcome);
+
+/* ---- cleaning ---- */
+
+typedef struct RowPruneStat
+{
+	uint64		rows,			/* rows with a newest version that lives */
+				recently_dead,	/* deleted, but some snapshot sees them */
+				removed,		/* turned into stubs now */
+				stubs;			/* stubs there are (including those) */
+	TransactionId oldest_xid;	/* oldest xid left in a header */
+	MultiXactId oldest_multi;
+} RowPruneStat;
+
+/* Is the row a stub: dead, without data, waiting for its index entries to go? */
+static inline bool
+row_is_stub(const RowMeta *meta)
+{
+	return (meta->flags & (ROW_DELETED | ROW_XID | ROW_PAGE_XID | ROW_VERSION)) == ROW_DELETED;
+}
+
+/*
+ * Cleans the leaf that covers key: pops aborted versions, strips finished headers, turns rows
+ * dead to everybody into stubs.  One record.  No latches held.  Returns true if it changed the leaf.
+ */
+extern bool row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat);
+
+/* The copied leaf has nothing for row_prune_leaf to do, and no stubs. */
+extern bool row_leaf_is_settled(Page copy);
+
+/*
+ * First step of setting visibility bits (I7): promises that writers of the leaf at `block`
+ * will clear them.  False: the leaf isn't settled (any more).
+ */
+extern bool row_announce_visibility(RowTable *table, BlockNumber block);
+
+/*
+ * Second step, with the visibility map's page locked: the leaf at `block` is settled, announced, and nobody
+ * is about to change it.  Never waits for a latch (writers take the map's lock while they hold one).
+ */
+extern bool row_confirm_visibility(RowTable *table, BlockNumber block);
+
+/* Oldest xid in the version store, or `limit` if that is older. */
+extern TransactionId row_oldest_version_xid(RowTable *table, TransactionId limit);
+
+/* Removes stubs (their index entries are gone) among ids[], sorted, from the leaf that covers ids[0]; returns how many of ids[] were dealt with. */
+extern int	row_remove_stubs(RowTable *table, const RowId *ids, int nids);
+
+/*
+ * Frees version pages at the head of the list that nobody needs, at most `limit` (0: all), popping aborted versions on
+ * the way.  Returns the number freed.
+ */
+extern uint32 row_reclaim_versions(RowTable *table, uint32 limit);
+
+/* Registers redo of this layer's records. Once, at load. */
+extern void row_wal_init(void);
+
+#endif							/* ROWAN_ROW_ROW_H */

@@ -1,0 +1,62 @@
+/*
+ * target.h
+ *	  The row a writer has latched, and the replacement of its cell.
+ *
+ * Private to src/row.
+ */
+#ifndef ROWAN_ROW_TARGET_H
+#define ROWAN_ROW_TARGET_H
+
+#include "row/leafop.h"
+#include "row/row.h"
+
+typedef struct RowTarget
+{
+	RowTable   *table;
+	RowId		row;
+	PoolFrame  *leaf;			/* latched exclusively, or NULL */
+	int			pos;
+	RowVersion	top;			/* newest version; its data in a private copy */
+	uint16		top_header;		/* bytes before the data in the cell on the page */
+} RowTarget;
+
+/*
+ * Latches the row's leaf and reads the newest version, after popping those of aborted
+ * transactions.  False, nothing latched: there is no such row, or it is a stub or a failed insertion.
+ */
+extern bool target_latch(RowTarget *target, RowTable *table, RowId row, RowWork *work);
+
+extern void target_unlatch(RowTarget *target);
+
+/*
+ * Replaces the row's cell, with `record` (or NULL) appended to the version store.  The latch is released in any case.
+ * False: there was no room; it has been made, latch again and start over.
+ */
+extern bool target_replace(RowTarget *target, const RowMeta *meta, const RowData *data,
+						   VersionRecordData *record);
+
+/* Pops the aborted versions of a row, if there are any. */
+extern void row_revert(RowTable *table, RowId row, RowWork *work);
+
+/*
+ * Computes the record that keeps `old`, as superseded by xid with a version that has `newer`
+ * data and newer_tag.  Returns a backend-local buffer.
+ */
+extern VersionRecordData *version_record_for(RowId row, const RowVersion *old, TransactionId xid,
+											 uint8 newer_tag, const RowData *newer);
+
+/* The lock word without lockers that have ended; ROW_LOCK is cleared if none is left. */
+extern void lock_word_tidy(RowMeta *meta);
+
+/*
+ * Lockers of the row that are not us, still run, and conflict with mode: added to outcome->wait.
+ */
+extern void lock_conflicts(const RowMeta *meta, LockTupleMode mode, RowOutcome *outcome);
+
+/* Adds xid's lock to the lock word; false if it has one at least as strong. */
+extern bool lock_word_add(RowMeta *meta, TransactionId xid, LockTupleMode mode);
+
+#define ROW_LOCK_MODE_MASK	0x0003	/* LockTupleMode, of a single locker */
+#define ROW_LOCK_IS_MULTI	0x0004
+
+#endif							/* ROWAN_ROW_TARGET_H */

@@ -1,0 +1,129 @@
+/*
+ * rowan.c
+ *	  Loading: settings, shared memory, registration of everything that must be known
+ *	  before the server starts.  No logic.
+ *
+ * Loaded later than by shared_preload_libraries, the module does nothing but let
+ * rowan_require_preload() say so.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/xlog.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pool/change.h"
+#include "pool/frame.h"
+#include "row/row.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/guc.h"
+
+#include "base/compat.h"
+#include "base/fault.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+static bool preloaded = false;
+static shmem_request_hook_type next_shmem_request_hook;
+static shmem_startup_hook_type next_shmem_startup_hook;
+
+void
+rowan_require_preload(void)
+{
+	if (!preloaded)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rowan must be loaded by shared_preload_libraries"),
+				 errhint("Add rowan to shared_preload_libraries in postgresql.conf "
+						 "and restart the server.")));
+}
+
+static void
+define_settings(void)
+{
+	DefineCustomIntVariable("rowan.buffers",
+							"Size of rowan's buffer pool.",
+							NULL,
+							&pool_buffers_setting,
+							128 * 1024 / (BLCKSZ / 1024), POOL_MIN_FRAMES, INT_MAX / 2,
+							PGC_POSTMASTER, GUC_UNIT_BLOCKS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("rowan.clean_interval",
+							"Time in which the pool worker passes over the whole pool, writing dirty pages.",
+							"0 leaves all writing to checkpoints and to backends in need of room.",
+							&pool_clean_interval_setting,
+							60, 0, 3600,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable("rowan.wal_check",
+							 "Adds checksums of changed pages to WAL, which redo compares.",
+							 "For developers.",
+							 &wal_check_enabled,
+							 false,
+							 PGC_SUSET, GUC_NOT_IN_SAMPLE,
+							 NULL, NULL, NULL);
+	fault_define_settings();
+}
+
+static void
+request_shmem(void)
+{
+	if (next_shmem_request_hook)
+		next_shmem_request_hook();
+	RequestAddinShmemSpace(frame_shmem_size());
+	RequestAddinShmemSpace(fault_shmem_size());
+}
+
+static void
+startup_shmem(void)
+{
+	if (next_shmem_startup_hook)
+		next_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	frame_shmem_init();
+	fault_shmem_init();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+static void
+install_shmem_hooks(void)
+{
+	next_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+	next_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shmem;
+}
+
+/* Under minimal, core would log our pages from its own, stale, buffers. */
+static void
+check_wal_level(void)
+{
+	if (wal_level < WAL_LEVEL_REPLICA)
+		ereport(FATAL,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rowan cannot be used with wal_level = minimal"),
+				 errhint("Set wal_level to replica or logical, or remove rowan from "
+						 "shared_preload_libraries.")));
+}
+
+void
+_PG_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	check_wal_level();
+	preloaded = true;
+	define_settings();
+	install_shmem_hooks();
+	wal_register();
+	row_wal_init();
+	pool_page_validator = page_check;
+	core_events_register();
+	checkpoint_register_worker();
+	MarkGUCPrefixReserved("rowan");
+}

@@ -1,0 +1,727 @@
+/*
+ * page.c
+ *	  Slotted pages: pure functions over the bytes of one page.
+ *
+ * Takes no latches, logs nothing, allocates nothing and raises nothing: it runs
+ * on shared pages inside critical sections, on working copies, in redo and in
+ * tests without a server.  Must never read or write outside the page, whatever its
+ * bytes say; must never leave a byte outside the gap undetermined.
+ *
+ * Keys are compared here (and fences in page_covers) and nowhere else but for
+ * equality: a tree with another kind of key replaces these functions.
+ */
+#include "postgres.h"
+
+#include "tree/page.h"
+
+#define NO_SLOT		(-1)
+
+static inline PageHeader
+header_of(Page page)
+{
+	return (PageHeader) page;
+}
+
+void
+page_init(Page page, uint8 type, uint8 level, BlockNumber self, uint32 file_id)
+{
+	PageTrailer trailer = page_trailer(page);
+
+	memset(page, 0, BLCKSZ);
+	header_of(page)->pd_lower = ROWAN_PAGE_BODY;
+	header_of(page)->pd_upper = ROWAN_PAGE_SPECIAL;
+	header_of(page)->pd_special = ROWAN_PAGE_SPECIAL;
+	header_of(page)->pd_pagesize_version = BLCKSZ | PG_PAGE_LAYOUT_VERSION;
+	trailer->self_block = self;
+	trailer->right_block = InvalidBlockNumber;
+	trailer->file_id = file_id;
+	trailer->type = type;
+	trailer->level = level;
+	trailer->magic = ROWAN_MAGIC;
+	trailer->format_version = ROWAN_FORMAT_VERSION;
+}
+
+void
+page_reset(Page page, uint8 type, uint8 level)
+{
+	PageTrailer trailer = page_trailer(page);
+	BlockNumber self = trailer->self_block;
+	uint32		file_id = trailer->file_id;
+
+	header_of(page)->pd_lower = ROWAN_PAGE_BODY;
+	header_of(page)->pd_upper = ROWAN_PAGE_SPECIAL;
+	memset(trailer, 0, offsetof(PageTrailerData, magic));
+	trailer->self_block = self;
+	trailer->right_block = InvalidBlockNumber;
+	trailer->file_id = file_id;
+	trailer->type = type;
+	trailer->level = level;
+}
+
+void
+page_copy_content(Page dest, Page src)
+{
+	PageHeaderData header = *header_of(dest);
+	BlockNumber self = page_trailer(dest)->self_block;
+
+	memcpy(dest, src, BLCKSZ);
+	header_of(dest)->pd_lsn = header.pd_lsn;
+	header_of(dest)->pd_checksum = header.pd_checksum;
+	page_trailer(dest)->self_block = self;
+}
+
+/* ---- searching ---- */
+
+static inline TreeKey
+read_low_fence(Page page)
+{
+	return ((volatile PageTrailerData *) page_trailer(page))->low_fence;
+}
+
+static inline uint16
+read_delta(Page page, int pos)
+{
+	return ((volatile SlotData *) page_slots(page))[pos].delta;
+}
+
+int
+leaf_search(Page page, TreeKey key)
+{
+	int			nslots = page_nslots(page);
+	TreeKey		low_fence = read_low_fence(page);
+	int			delta,
+				last,
+				low,
+				high;
+
+	if (nslots == 0 || key <= low_fence)
+		return 0;
+	if (key - low_fence >= LEAF_KEY_SPAN)
+		return nslots;
+	delta = (int) (key - low_fence);
+
+	/*
+	 * Deltas are distinct and ascending, so a delta cannot stand to the right of
+	 * the position equal to it, and on a page without holes stands exactly there.
+	 */
+	if (delta < nslots && read_delta(page, delta) == delta)
+		return delta;
+	last = read_delta(page, nslots - 1);
+	if (delta > last)
+		return nslots;
+
+	/* Counted from either end, only missing ids separate it from its place. */
+	low = Max(0, nslots - 1 - (last - delta));
+	high = Min(delta, nslots - 1);
+	while (low < high)
+	{
+		int			mid = low + (high - low) / 2;
+
+		if (read_delta(page, mid) < delta)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+int
+leaf_find(Page page, TreeKey key)
+{
+	TreeKey		low_fence = read_low_fence(page);
+	int			pos = leaf_search(page, key);
+
+	if (pos >= page_nslots(page) || key < low_fence ||
+		read_delta(page, pos) != key - low_fence)
+		return NO_SLOT;
+	return pos;
+}
+
+static inline InnerCellData *
+inner_cell(Page page, int pos)
+{
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
+
+	return cell == NULL || size < sizeof(InnerCellData) ? NULL : (InnerCellData *) cell;
+}
+
+/* Cells of a page that makes no sense may be misaligned. */
+static inline uint32
+read_u32(const char *p)
+{
+	uint32		value;
+
+	memcpy(&value, p, sizeof(value));
+	return value;
+}
+
+TreeKey
+inner_key(Page page, int pos)
+{
+	const char *cell = (const char *) inner_cell(page, pos);
+
+	if (cell == NULL)
+		return TREE_KEY_MIN;
+	return (TreeKey) read_u32(cell + offsetof(InnerCellData, key_high)) << 32 |
+		read_u32(cell + offsetof(InnerCellData, key_low));
+}
+
+BlockNumber
+inner_child(Page page, int pos)
+{
+	const char *cell = (const char *) inner_cell(page, pos);
+
+	return cell == NULL ? InvalidBlockNumber : read_u32(cell + offsetof(InnerCellData, child));
+}
+
+/*
+ * Keys are usually spread evenly: interpolate, then widen around the guess
+ * until it brackets the key, then halve.
+ */
+int
+inner_search(Page page, TreeKey key)
+{
+	int			nslots = page_nslots(page);
+	TreeKey		first,
+				last;
+	int			low,
+				high,
+				guess,
+				step = 1;
+
+	if (nslots <= 1)
+		return nslots - 1;
+	first = inner_key(page, 0);
+	last = inner_key(page, nslots - 1);
+	if (key >= last)
+		return nslots - 1;
+	if (key <= first)
+		return 0;
+
+	/* from here on key(low) <= key < key(high) */
+	guess = (int) ((double) (key - first) * (nslots - 1) / (double) (last - first));
+	guess = Min(guess, nslots - 2);
+	if (inner_key(page, guess) <= key)
+	{
+		low = guess;
+		while (low + step < nslots - 1 && inner_key(page, low + step) <= key)
+		{
+			low += step;
+			step *= 2;
+		}
+		high = Min(low + step, nslots - 1);
+	}
+	else
+	{
+		high = guess;
+		while (high - step > 0 && inner_key(page, high - step) > key)
+		{
+			high -= step;
+			step *= 2;
+		}
+		low = Max(high - step, 0);
+	}
+	while (high - low > 1)
+	{
+		int			mid = low + (high - low) / 2;
+
+		if (inner_key(page, mid) <= key)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* ---- room ---- */
+
+int
+page_gap(Page page)
+{
+	int			gap = (int) header_of(page)->pd_upper - (int) header_of(page)->pd_lower;
+
+	return Min(Max(gap, 0), (int) ROWAN_PAGE_ROOM);
+}
+
+int
+page_free_bytes(Page page)
+{
+	return page_gap(page) + page_trailer(page)->dead_bytes;
+}
+
+/* A cell that must keep its 8-byte alignment. */
+static inline bool
+cell_is_aligned(Page page, const char *cell)
+{
+	RowHeaderData row;
+
+	if (page_trailer(page)->type != ROWAN_PAGE_LEAF)
+		return false;
+	memcpy(&row, cell, sizeof(row));
+	return (row_header_flags(&row) & ROW_ALIGNED) != 0;
+}
+
+int
+page_slot_bytes(Page page, int pos)
+{
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
+
+	if (cell == NULL)
+		return sizeof(SlotData);
+	return sizeof(SlotData) + (cell_is_aligned(page, cell) ? TYPEALIGN(8, size) : size);
+}
+
+static int
+packed_bytes_without(Page page, int skip)
+{
+	int			nslots = page_nslots(page);
+	int			bytes = 0;
+
+	for (int pos = 0; pos < nslots; pos++)
+		bytes += pos == skip ? (int) sizeof(SlotData) : page_slot_bytes(page, pos);
+	return bytes;
+}
+
+int
+page_packed_bytes(Page page)
+{
+	return packed_bytes_without(page, NO_SLOT);
+}
+
+/* Where a cell goes that is put below upper. */
+static inline int
+place_below(int upper, uint16 size, bool aligned)
+{
+	int			offset = upper - (int) size;
+
+	return aligned ? offset & ~7 : offset;
+}
+
+/*
+ * A cell fits between lower and the gap's end, or what that end would be after a
+ * compaction.  Packing aligned cells anew may take more than they take now: that
+ * is why it is computed, not derived from dead_bytes.
+ */
+static bool
+fits(Page page, int lower, uint16 size, bool aligned, int skip)
+{
+	int			upper;
+
+	if (place_below(header_of(page)->pd_upper, size, aligned) >= lower)
+		return true;
+	upper = ROWAN_PAGE_SPECIAL + page_nslots(page) * (int) sizeof(SlotData) -
+		packed_bytes_without(page, skip);
+	return place_below(upper, size, aligned) >= lower;
+}
+
+bool
+page_fits_insert(Page page, uint16 size, bool aligned)
+{
+	int			lower = header_of(page)->pd_lower + (int) sizeof(SlotData);
+
+	return fits(page, lower, size, aligned, NO_SLOT);
+}
+
+static bool
+fits_in_place(Page page, int pos, uint16 new_size, bool aligned)
+{
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
+
+	return cell != NULL && new_size <= size && (!aligned || (cell - (char *) page) % 8 == 0);
+}
+
+bool
+page_fits_replace(Page page, int pos, uint16 new_size, bool aligned)
+{
+	return fits_in_place(page, pos, new_size, aligned) ||
+		fits(page, header_of(page)->pd_lower, new_size, aligned, pos);
+}
+
+/* ---- changing ---- */
+
+/*
+ * Moves the cells that need alignment (or those that don't) below upper, in slot order;
+ * returns the new upper.  old: the bytes as they were.
+ */
+static int
+pack_cells(Page page, Page old, bool aligned, int skip, int upper)
+{
+	SlotData   *slots = page_slots(page);
+	int			nslots = page_nslots(page);
+
+	for (int pos = 0; pos < nslots; pos++)
+	{
+		uint16		size;
+		char	   *cell;
+		int			offset;
+
+		if (pos == skip)
+			continue;
+		cell = page_cell(old, pos, &size);
+		if (cell == NULL || cell_is_aligned(old, cell) != aligned)
+			continue;
+		offset = place_below(upper, size, aligned);
+		Assert(offset >= header_of(page)->pd_lower);
+		memcpy((char *) page + offset, cell, size);
+		memset((char *) page + offset + size, 0, upper - offset - size);
+		slots[pos].offset = offset;
+		upper = offset;
+	}
+	return upper;
+}
+
+/*
+ * Compacts.  The cell of slot skip is dropped, its slot left for the caller to set.
+ * Aligned cells go first: then the padding does not depend on their neighbours.
+ */
+static void
+compact_without(Page page, int skip)
+{
+	PageHeader	header = header_of(page);
+	int			cells = 0;
+	union
+	{
+		char		bytes[BLCKSZ];
+		double		force_align_d;
+		int64		force_align_i64;
+	}			old;
+	Page		old_page = (Page) old.bytes;
+
+	memcpy(old_page, page, BLCKSZ);
+	header->pd_upper = pack_cells(page, old_page, true, skip, ROWAN_PAGE_SPECIAL);
+	header->pd_upper = pack_cells(page, old_page, false, skip, header->pd_upper);
+
+	for (int pos = 0; pos < page_nslots(page); pos++)
+	{
+		uint16		size;
+
+		if (pos != skip && page_cell(page, pos, &size) != NULL)
+			cells += size;
+	}
+	page_trailer(page)->dead_bytes = ROWAN_PAGE_SPECIAL - header->pd_upper - cells;
+}
+
+void
+page_compact(Page page)
+{
+	int			upper = ROWAN_PAGE_SPECIAL + page_nslots(page) * (int) sizeof(SlotData) -
+		page_packed_bytes(page);
+
+	if (upper > header_of(page)->pd_upper)
+		compact_without(page, NO_SLOT);
+}
+
+/* Takes bytes for a cell off the gap's upper end; padding above it counts as dead. */
+static char *
+take_gap(Page page, uint16 size, bool aligned)
+{
+	PageHeader	header = header_of(page);
+	int			offset = place_below(header->pd_upper, size, aligned);
+	int			padding = header->pd_upper - offset - size;
+
+	Assert(offset >= header->pd_lower);
+	memset((char *) page + offset + size, 0, padding);
+	page_trailer(page)->dead_bytes += padding;
+	header->pd_upper = offset;
+	return (char *) page + offset;
+}
+
+char *
+page_insert_cell(Page page, int pos, uint16 delta, uint16 size, bool aligned)
+{
+	PageHeader	header = header_of(page);
+	SlotData   *slots = page_slots(page);
+	int			nslots = page_nslots(page);
+	int			lower = header->pd_lower + (int) sizeof(SlotData);
+	char	   *cell;
+
+	Assert(pos >= 0 && pos <= nslots);
+	Assert(size >= 4 && size % 2 == 0 && size <= ROW_SIZE_MASK);
+	Assert(page_fits_insert(page, size, aligned));
+
+	if (place_below(header->pd_upper, size, aligned) < lower)
+		compact_without(page, NO_SLOT);
+	memmove(&slots[pos + 1], &slots[pos], (nslots - pos) * sizeof(SlotData));
+	header->pd_lower = lower;
+	cell = take_gap(page, size, aligned);
+	slots[pos].offset = cell - (char *) page;
+	slots[pos].delta = delta;
+	return cell;
+}
+
+/* The cell's bytes become gap if it is the lowest one, else dead. */
+static void
+drop_cell(Page page, int pos)
+{
+	PageHeader	header = header_of(page);
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
+
+	if (cell == NULL)
+		return;
+	if (cell - (char *) page == header->pd_upper)
+		header->pd_upper += size;
+	else
+		page_trailer(page)->dead_bytes += size;
+}
+
+char *
+page_replace_cell(Page page, int pos, uint16 new_size, bool aligned)
+{
+	PageHeader	header = header_of(page);
+	uint16		size = 0;
+	char	   *cell = page_cell(page, pos, &size);
+
+	Assert(pos >= 0 && pos < page_nslots(page));
+	Assert(new_size >= 4 && new_size % 2 == 0 && new_size <= ROW_SIZE_MASK);
+	Assert(page_fits_replace(page, pos, new_size, aligned));
+
+	if (fits_in_place(page, pos, new_size, aligned))
+	{
+		page_trailer(page)->dead_bytes += size - new_size;
+		return cell;
+	}
+	if (place_below(header->pd_upper, new_size, aligned) < header->pd_lower)
+		compact_without(page, pos);
+	else
+		drop_cell(page, pos);
+	cell = take_gap(page, new_size, aligned);
+	page_slots(page)[pos].offset = cell - (char *) page;
+	return cell;
+}
+
+void
+page_delete_slots(Page page, int pos, int count)
+{
+	PageHeader	header = header_of(page);
+	SlotData   *slots = page_slots(page);
+	int			nslots = page_nslots(page);
+
+	Assert(pos >= 0 && count >= 0 && pos + count <= nslots);
+	for (int i = pos; i < pos + count; i++)
+		drop_cell(page, i);
+	memmove(&slots[pos], &slots[pos + count], (nslots - pos - count) * sizeof(SlotData));
+	header->pd_lower -= count * sizeof(SlotData);
+	if (count == nslots)
+	{
+		header->pd_upper = ROWAN_PAGE_SPECIAL;
+		page_trailer(page)->dead_bytes = 0;
+	}
+}
+
+void
+page_append_cells(Page dest, Page src, int pos, int count)
+{
+	bool		leaf = page_trailer(src)->type == ROWAN_PAGE_LEAF;
+
+	for (int i = pos; i < pos + count; i++)
+	{
+		uint16		size = 0;
+		char	   *cell = page_cell(src, i, &size);
+		uint16		delta = 0;
+
+		Assert(cell != NULL);
+		if (leaf)
+		{
+			Assert(leaf_key(src, i) - page_low_fence(dest) < LEAF_KEY_SPAN);
+			delta = leaf_key(src, i) - page_low_fence(dest);
+		}
+		memcpy(page_insert_cell(dest, page_nslots(dest), delta, size,
+								cell_is_aligned(src, cell)),
+			   cell, size);
+	}
+}
+
+void
+inner_set_key(Page page, int pos, TreeKey key)
+{
+	InnerCellData *cell = inner_cell(page, pos);
+
+	Assert(cell != NULL);
+	cell->key_low = (uint32) key;
+	cell->key_high = (uint32) (key >> 32);
+}
+
+void
+inner_insert(Page page, int pos, TreeKey key, BlockNumber child)
+{
+	InnerCellData *cell;
+
+	cell = (InnerCellData *) page_insert_cell(page, pos, 0, sizeof(InnerCellData), false);
+	cell->size = sizeof(InnerCellData);
+	cell->unused = 0;
+	cell->child = child;
+	inner_set_key(page, pos, key);
+}
+
+/* ---- checking ---- */
+
+/* One bit for each two bytes of the page: where cells are. */
+typedef struct CellMap
+{
+	uint8		used[BLCKSZ / 16];
+} CellMap;
+
+/* Marks a cell's bytes; false if another cell has some of them. */
+static bool
+mark_cell(CellMap *map, int offset, int size)
+{
+	for (int unit = offset / 2; unit < (offset + size) / 2; unit++)
+	{
+		if (map->used[unit / 8] & (1 << unit % 8))
+			return false;
+		map->used[unit / 8] |= 1 << unit % 8;
+	}
+	return true;
+}
+
+static const char *
+check_header(Page page, BlockNumber self)
+{
+	PageHeader	header = header_of(page);
+	PageTrailer trailer = page_trailer(page);
+
+	if (trailer->magic != ROWAN_MAGIC)
+		return "page has no Rowan magic number";
+	if (trailer->format_version != ROWAN_FORMAT_VERSION)
+		return "page has an unknown format version";
+	if (header->pd_special != ROWAN_PAGE_SPECIAL ||
+		header->pd_pagesize_version != (BLCKSZ | PG_PAGE_LAYOUT_VERSION))
+		return "page header is wrong";
+	if (header->pd_lower < ROWAN_PAGE_BODY || header->pd_lower > header->pd_upper ||
+		header->pd_upper > ROWAN_PAGE_SPECIAL)
+		return "bounds of the free gap are wrong";
+	if (trailer->self_block != self)
+		return "page says it is another block";
+	if (trailer->unused != 0)
+		return "unused bytes of the trailer are not zero";
+	return NULL;
+}
+
+static const char *
+check_leaf_slot(Page page, int pos, const char *cell)
+{
+	PageTrailer trailer = page_trailer(page);
+
+	if (pos > 0 && read_delta(page, pos) <= read_delta(page, pos - 1))
+		return "leaf keys are not in order";
+	if (leaf_key(page, pos) < trailer->low_fence || leaf_key(page, pos) >= trailer->high_fence)
+		return "leaf key is not below the high fence";
+	if (trailer->high_fence == TREE_KEY_MAX && leaf_key(page, pos) >= trailer->next_key)
+		return "leaf key is not below the next key to hand out";
+	if (cell_is_aligned(page, cell) && (cell - (char *) page) % 8 != 0)
+		return "aligned row is not aligned";
+	return NULL;
+}
+
+static const char *
+check_inner_slot(Page page, int pos, uint16 size)
+{
+	PageTrailer trailer = page_trailer(page);
+	InnerCellData *cell = inner_cell(page, pos);
+	InnerCellData copy;
+
+	if (size != sizeof(InnerCellData) || cell == NULL)
+		return "inner cell has a wrong size";
+	memcpy(&copy, cell, sizeof(copy));
+	if (copy.size != sizeof(InnerCellData) || copy.unused != 0 || read_delta(page, pos) != 0)
+		return "inner cell is wrong";
+	if (copy.child == InvalidBlockNumber || copy.child <= ROWAN_ROOT_BLOCK)
+		return "inner cell has an impossible child";
+	if (pos == 0 && inner_key(page, 0) != trailer->low_fence)
+		return "first separator is not the low fence";
+	if (pos > 0 && inner_key(page, pos) <= inner_key(page, pos - 1))
+		return "separators are not in order";
+	if (inner_key(page, pos) >= trailer->high_fence)
+		return "separator is not below the high fence";
+	return NULL;
+}
+
+static const char *
+check_slots(Page page)
+{
+	PageHeader	header = header_of(page);
+	bool		leaf = page_trailer(page)->type == ROWAN_PAGE_LEAF;
+	int			cells = 0;
+	CellMap		map;
+
+	if ((header->pd_lower - ROWAN_PAGE_BODY) % sizeof(SlotData) != 0)
+		return "slot array has a broken end";
+	memset(&map, 0, sizeof(map));
+	for (int pos = 0; pos < page_nslots(page); pos++)
+	{
+		uint16		size;
+		char	   *cell = page_cell(page, pos, &size);
+		const char *message;
+
+		if (cell == NULL || cell - (char *) page < header->pd_upper)
+			return "slot points to no cell";
+		if (size % 2 != 0)
+			return "cell has an odd size";
+		if (!mark_cell(&map, cell - (char *) page, size))
+			return "cells overlap";
+		message = leaf ? check_leaf_slot(page, pos, cell) : check_inner_slot(page, pos, size);
+		if (message != NULL)
+			return message;
+		cells += size;
+	}
+	if (cells + page_trailer(page)->dead_bytes != (int) ROWAN_PAGE_SPECIAL - header->pd_upper)
+		return "count of dead bytes is wrong";
+	return NULL;
+}
+
+static const char *
+check_tree_page(Page page)
+{
+	PageTrailer trailer = page_trailer(page);
+	bool		leaf = trailer->type == ROWAN_PAGE_LEAF;
+
+	if (leaf != (trailer->level == 0))
+		return "page type does not fit its level";
+	if (trailer->low_fence >= trailer->high_fence)
+		return "fences are not in order";
+	if ((trailer->right_block == InvalidBlockNumber) != (trailer->high_fence == TREE_KEY_MAX))
+		return "right sibling does not fit the high fence";
+	if (leaf && trailer->high_fence == TREE_KEY_MAX)
+	{
+		if (trailer->next_key < trailer->low_fence)
+			return "next key to hand out is below the low fence";
+	}
+	else if (trailer->next_key != 0)
+		return "next key on a page that is not the right edge";
+	if (!leaf && page_nslots(page) == 0)
+		return "inner page is empty";
+	return check_slots(page);
+}
+
+const char *
+page_check(Page page, BlockNumber self)
+{
+	PageHeader	header = header_of(page);
+	const char *message = check_header(page, self);
+
+	if (message != NULL)
+		return message;
+	switch (page_trailer(page)->type)
+	{
+		case ROWAN_PAGE_HEADER:
+			if (self != ROWAN_HEADER_BLOCK)
+				return "file header is not block 0";
+			if (header->pd_lower != ROWAN_PAGE_BODY + sizeof(FileHeaderData))
+				return "file header has a wrong size";
+			return NULL;
+		case ROWAN_PAGE_INNER:
+		case ROWAN_PAGE_LEAF:
+			return check_tree_page(page);
+		case ROWAN_PAGE_VERSION:
+			return header->pd_upper == ROWAN_PAGE_SPECIAL ? NULL : "version page has cells";
+		case ROWAN_PAGE_FREE:
+			return header->pd_lower == ROWAN_PAGE_BODY &&
+				header->pd_upper == ROWAN_PAGE_SPECIAL ? NULL : "free page is not empty";
+		default:
+			return "page has an unknown type";
+	}
+}

@@ -1,0 +1,159 @@
+/*
+ * page.h
+ *	  Slotted pages: pure functions over the bytes of one page.
+ *
+ * No latches, no WAL, no palloc, no ereport: a page is the shared page in a
+ * critical section, a working copy, or a copy in a test without a server.
+ * Functions that read come in one kind only: they check every offset and
+ * length against the page's bounds, so they may be used on a page that is being changed
+ * meanwhile; what they return is then wrong, but never out of bounds.
+ * Functions that change assume a page that page_check() accepts.
+ *
+ * Cells begin with a uint16 whose low 13 bits are the cell's size in bytes
+ * (RowHeaderData, InnerCellData).  A cell is stored at any even offset, or at a multiple of 8
+ * with `aligned`.
+ */
+#ifndef ROWAN_TREE_PAGE_H
+#define ROWAN_TREE_PAGE_H
+
+#include "base/format.h"
+
+/*
+ * Every byte outside the free gap is determined by the calls made, padding
+ * included (zero): redo and full-page images (which drop the gap) give the same bytes.
+ */
+
+/* Initialises all BLCKSZ bytes; pd_lower = body, pd_upper = pd_special. flags, xids, fences zero. */
+extern void page_init(Page page, uint8 type, uint8 level, BlockNumber self, uint32 file_id);
+
+static inline SlotData *
+page_slots(Page page)
+{
+	return (SlotData *) ((char *) page + ROWAN_PAGE_BODY);
+}
+
+/* Number of slots; never more than fit on a page, whatever the bytes say. */
+static inline int
+page_nslots(Page page)
+{
+	uint16		lower = ((volatile PageHeaderData *) page)->pd_lower;
+
+	if (lower < ROWAN_PAGE_BODY || lower > ROWAN_PAGE_SPECIAL)
+		return 0;
+	return (lower - ROWAN_PAGE_BODY) / sizeof(SlotData);
+}
+
+/*
+ * The cell of slot pos and its size; NULL if the bytes make no sense (the page changed
+ * meanwhile, or is corrupt).  The returned cell lies within the page for *size bytes.
+ */
+static inline char *
+page_cell(Page page, int pos, uint16 *size)
+{
+	uint16		offset = ((volatile SlotData *) page_slots(page))[pos].offset;
+	uint16		n;
+
+	if (offset < ROWAN_PAGE_BODY || offset > ROWAN_PAGE_SPECIAL - 4 || (offset & 1) != 0)
+		return NULL;
+	n = *(volatile uint16 *) ((char *) page + offset) & ROW_SIZE_MASK;
+	if (n < 4 || n > ROWAN_PAGE_SPECIAL - offset)
+		return NULL;
+	*size = n;
+	return (char *) page + offset;
+}
+
+static inline TreeKey
+page_low_fence(Page page)
+{
+	return page_trailer(page)->low_fence;
+}
+
+/*
+ * It is the page of that level whose range covers key.  In a live tree there is
+ * exactly one such page; a freed page has another type.
+ */
+static inline bool
+page_covers(Page page, int level, TreeKey key)
+{
+	PageTrailer trailer = page_trailer(page);
+
+	return trailer->magic == ROWAN_MAGIC && trailer->level == level &&
+		trailer->type == (level == 0 ? ROWAN_PAGE_LEAF : ROWAN_PAGE_INNER) &&
+		trailer->low_fence <= key && key < trailer->high_fence;
+}
+
+/* A leaf's slots reach this many keys from its low fence on. */
+#define LEAF_KEY_SPAN	65536
+
+/* The key of a slot in a leaf. */
+static inline TreeKey
+leaf_key(Page page, int pos)
+{
+	return page_trailer(page)->low_fence + page_slots(page)[pos].delta;
+}
+
+/* First slot whose key is >= key (nslots if none). Dense ids: tried by position first. */
+extern int	leaf_search(Page page, TreeKey key);
+
+/* Slot with exactly that key, or -1. */
+extern int	leaf_find(Page page, TreeKey key);
+
+/* Inner page: slot of the child that covers key (0 if key is below the first), and its parts. -1 if no slots. */
+extern int	inner_search(Page page, TreeKey key);
+extern TreeKey inner_key(Page page, int pos);
+extern BlockNumber inner_child(Page page, int pos); /* InvalidBlockNumber: bytes make no sense */
+
+/*
+ * Free bytes: gap, and gap plus dead bytes.  A new cell needs size (+ up to 7 of
+ * alignment) + sizeof(SlotData).
+ */
+extern int	page_gap(Page page);
+extern int	page_free_bytes(Page page);
+
+/* True if a new cell (with a slot) / a replacement of pos by new_size bytes fits, after compaction if need be. */
+extern bool page_fits_insert(Page page, uint16 size, bool aligned);
+extern bool page_fits_replace(Page page, int pos, uint16 new_size, bool aligned);
+
+/*
+ * Makes room for a cell at slot pos (compacting when the gap is short); returns its uninitialised
+ * bytes, which the caller must fill, size field included.  Must fit.
+ */
+extern char *page_insert_cell(Page page, int pos, uint16 delta, uint16 size, bool aligned);
+
+/*
+ * Gives slot pos a cell of new_size bytes.  The old cell's bytes are NOT kept: copy
+ * what you need first.  In place where the size allows it (and the rest becomes dead bytes).
+ */
+extern char *page_replace_cell(Page page, int pos, uint16 new_size, bool aligned);
+
+extern void page_delete_slots(Page page, int pos, int count);	/* cells become dead bytes */
+
+/* Moves all cells together; deterministic.  Aligned cells (leaf rows with ROW_ALIGNED) stay aligned. */
+extern void page_compact(Page page);
+
+/* Bytes that cells and slots take after a compaction; of two pages: their sum is that of the merged page. */
+extern int	page_packed_bytes(Page page);
+
+/* Bytes that the cell of slot pos and the slot take after a compaction. */
+extern int	page_slot_bytes(Page page, int pos);
+
+/* Copies `count` cells of src to the end of dest, whose fences are set; must fit. Leaf: deltas are made anew. */
+extern void page_append_cells(Page dest, Page src, int pos, int count);
+
+/* Makes dest hold what src holds, but keeps dest's own block number and LSN. */
+extern void page_copy_content(Page dest, Page src);
+
+/* page_init, but keeps LSN, block number and file id, and leaves the bytes of the gap alone. */
+extern void page_reset(Page page, uint8 type, uint8 level);
+
+extern void inner_insert(Page page, int pos, TreeKey key, BlockNumber child);
+extern void inner_set_key(Page page, int pos, TreeKey key);
+
+/*
+ * Checks everything that can be checked on one page: header, trailer, slots in
+ * order and within bounds, cells not overlapping, dead bytes exact, keys within fences.  NULL if
+ * fine, else a message (static text).  Safe on any bytes.
+ */
+extern const char *page_check(Page page, BlockNumber self);
+
+#endif							/* ROWAN_TREE_PAGE_H */

@@ -1,0 +1,306 @@
+/*
+ * space.c
+ *	  Pages of a file: initialisation, allocation, freeing.
+ *
+ * The free list is linked through the free pages themselves: header.free_head,
+ * then right_block of each free page.  Latches: the file header, then a free page; both
+ * are the last ones in latch order.  A file is extended under the header's latch
+ * only, before the change that needs it can no longer fail; blocks at or beyond
+ * high_water are zero pages and their content on disk never matters.
+ */
+#include "postgres.h"
+
+#include "base/fault.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "tree/descend.h"
+
+#define EXTEND_MIN_BLOCKS	8
+#define EXTEND_MAX_BLOCKS	512
+
+/* ---- does the file exist ---- */
+
+/*
+ * Headers seen by this backend: as long as the frame still holds that version, the
+ * file exists, and nothing need be looked up.
+ */
+#define KNOWN_HEADERS	16
+
+static struct
+{
+	RelFileNode node;
+	BackendId	backend;
+	PoolFrame  *frame;
+	uint64		version;
+}			known_headers[KNOWN_HEADERS];
+
+static int
+known_header_slot(const PoolFile *file)
+{
+	return file->node.relNode % KNOWN_HEADERS;
+}
+
+static bool
+header_is_known(const PoolFile *file)
+{
+	int			slot = known_header_slot(file);
+	PoolRead	read;
+
+	if (known_headers[slot].frame == NULL ||
+		known_headers[slot].backend != file->backend ||
+		!RelFileNodeEquals(known_headers[slot].node, file->node))
+		return false;
+	return pool_read_again(file, ROWAN_HEADER_BLOCK, known_headers[slot].frame,
+						   known_headers[slot].version, &read) &&
+		pool_read_end(&read);
+}
+
+static void
+remember_header(const PoolFile *file, PoolFrame *frame, uint64 version)
+{
+	int			slot = known_header_slot(file);
+
+	known_headers[slot].node = file->node;
+	known_headers[slot].backend = file->backend;
+	known_headers[slot].frame = frame;
+	known_headers[slot].version = version;
+}
+
+/* The header page has been initialised (else it is a zero page). */
+static bool
+header_is_initialised(const PoolFile *file)
+{
+	for (int attempt = 0;; attempt++)
+	{
+		PoolRead	read;
+		bool		found,
+					latched;
+
+		pool_read_begin(file, ROWAN_HEADER_BLOCK, attempt, NULL, &read);
+		found = page_trailer(read.page)->magic == ROWAN_MAGIC;
+		latched = read.latched;
+		if (pool_read_end(&read))
+		{
+			if (found && !latched)
+				remember_header(file, read.frame, read.version);
+			return found;
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+bool
+tree_exists(const PoolFile *file)
+{
+	if (header_is_known(file))
+		return true;
+	return pool_file_blocks(file) > ROWAN_ROOT_BLOCK && header_is_initialised(file);
+}
+
+/* ---- initialisation ---- */
+
+static void
+init_header_page(Page page, uint32 file_id)
+{
+	FileHeaderData *header = file_header(page);
+
+	page_init(page, ROWAN_PAGE_HEADER, 0, ROWAN_HEADER_BLOCK, file_id);
+	((PageHeader) page)->pd_lower = ROWAN_PAGE_BODY + sizeof(FileHeaderData);
+	header->file_id = file_id;
+	header->tree_kind = ROWAN_TREE_TABLE;
+	header->page_size_kb = BLCKSZ / 1024;
+	header->high_water = ROWAN_ROOT_BLOCK + 1;
+	header->free_head = InvalidBlockNumber;
+	header->version_head = InvalidBlockNumber;
+	header->version_tail = InvalidBlockNumber;
+	for (int i = 0; i < ROWAN_ACTIVE_VERSION_PAGES; i++)
+		header->version_active[i] = InvalidBlockNumber;
+}
+
+/*
+ * Changes the root and the header, both new.  Redo: both pages are made anew.
+ */
+static void
+init_file(const PoolFile *file)
+{
+	uint32		file_id = pg_prng_uint32(&pg_global_prng_state);
+	PageChange	change;
+	Page		page;
+
+	change_begin(&change, file);
+	page = change_page(&change, pool_latch_new(file, ROWAN_ROOT_BLOCK), true);
+	page_init(page, ROWAN_PAGE_LEAF, 0, ROWAN_ROOT_BLOCK, file_id);
+	page_trailer(page)->high_fence = TREE_KEY_MAX;
+	page = change_page(&change, pool_latch_new(file, ROWAN_HEADER_BLOCK), true);
+	init_header_page(page, file_id);
+	FAULT_POINT(tree_create);
+	change_commit(&change, InvalidTransactionId);
+}
+
+/*
+ * Two backends may come here for the same file: the lock lets one of them extend and
+ * initialise it, and the other one finds that done.
+ */
+void
+tree_create(const PoolFile *file)
+{
+	LWLock	   *lock;
+
+	if (tree_exists(file))
+		return;
+	pool_prepare_write();
+	lock = pool_init_lock(file);
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	if (!tree_exists(file))
+	{
+		if (pool_file_blocks(file) <= ROWAN_ROOT_BLOCK)
+			pool_file_extend(file, ROWAN_ROOT_BLOCK + 1);
+		init_file(file);
+	}
+	LWLockRelease(lock);
+}
+
+void
+space_read_header(const PoolFile *file, FileHeaderData *header)
+{
+	for (int attempt = 0;; attempt++)
+	{
+		PoolRead	read;
+		bool		magic_is_right;
+
+		pool_read_begin(file, ROWAN_HEADER_BLOCK, attempt, NULL, &read);
+		magic_is_right = page_trailer(read.page)->magic == ROWAN_MAGIC &&
+			page_trailer(read.page)->type == ROWAN_PAGE_HEADER;
+		memcpy(header, file_header(read.page), sizeof(*header));
+		if (pool_read_end(&read))
+		{
+			if (!magic_is_right)
+				tree_corrupted(file, ROWAN_HEADER_BLOCK, "not a file header");
+			return;
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* ---- allocation ---- */
+
+/* The header's working copy, latching it if the change does not have it yet. */
+static FileHeaderData *
+header_in_change(PageChange *change)
+{
+	Page		page = change_find(change, ROWAN_HEADER_BLOCK);
+
+	if (page == NULL)
+	{
+		PoolFrame  *frame = pool_latch(change->file, ROWAN_HEADER_BLOCK, LW_EXCLUSIVE);
+
+		if (page_trailer(pool_page(frame))->magic != ROWAN_MAGIC ||
+			page_trailer(pool_page(frame))->type != ROWAN_PAGE_HEADER)
+			tree_corrupted(change->file, ROWAN_HEADER_BLOCK, "not a file header");
+		page = change_page(change, frame, false);
+	}
+	return file_header(page);
+}
+
+static BlockNumber
+checked_free_page(PageChange *change, FileHeaderData *header, BlockNumber block, Page page)
+{
+	PageTrailer trailer = page_trailer(page);
+
+	if (trailer->magic != ROWAN_MAGIC || trailer->type != ROWAN_PAGE_FREE ||
+		trailer->self_block != block || header->free_count == 0)
+		tree_corrupted(change->file, block, "page on the free list is not free");
+	return trailer->right_block;
+}
+
+static Page
+take_free_page(PageChange *change, FileHeaderData *header, uint8 type, uint8 level,
+			   BlockNumber *block)
+{
+	Page		page;
+
+	*block = header->free_head;
+	if (*block <= ROWAN_ROOT_BLOCK || *block >= header->high_water)
+		tree_corrupted(change->file, ROWAN_HEADER_BLOCK, "free list leads out of the file");
+
+	/* freed by this very change? */
+	page = change_find(change, *block);
+	if (page != NULL)
+	{
+		header->free_head = checked_free_page(change, header, *block, page);
+		page_reset(page, type, level);
+	}
+	else
+	{
+		PoolFrame  *frame = pool_latch(change->file, *block, LW_EXCLUSIVE);
+
+		header->free_head = checked_free_page(change, header, *block, pool_page(frame));
+		page = change_page(change, frame, true);
+		page_init(page, type, level, *block, header->file_id);
+	}
+	header->free_count--;
+	return page;
+}
+
+/*
+ * Extends in batches that grow with the file.  If the change fails afterwards, the
+ * zero pages stay behind high_water and serve the next one.
+ */
+static void
+extend_beyond(const PoolFile *file, BlockNumber block)
+{
+	BlockNumber nblocks = pool_file_blocks(file);
+	BlockNumber batch;
+
+	if (block < nblocks)
+		return;
+	batch = Min(Max(block / 16, EXTEND_MIN_BLOCKS), EXTEND_MAX_BLOCKS);
+	if (batch > MaxBlockNumber - block)
+		batch = 1;
+	pool_file_extend(file, block + batch);
+	FAULT_POINT(space_after_extend);
+}
+
+static Page
+take_new_page(PageChange *change, FileHeaderData *header, uint8 type, uint8 level,
+			  BlockNumber *block)
+{
+	Page		page;
+
+	*block = header->high_water;
+	if (*block >= MaxBlockNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("relation %s cannot have more than %u blocks",
+						relpathbackend(change->file->node, change->file->backend, MAIN_FORKNUM),
+						MaxBlockNumber)));
+	extend_beyond(change->file, *block);
+	header->high_water++;
+	page = change_page(change, pool_latch_new(change->file, *block), true);
+	page_init(page, type, level, *block, header->file_id);
+	return page;
+}
+
+Page
+space_alloc(PageChange *change, uint8 type, uint8 level, BlockNumber *block)
+{
+	FileHeaderData *header = header_in_change(change);
+
+	if (header->free_head != InvalidBlockNumber)
+		return take_free_page(change, header, type, level, block);
+	return take_new_page(change, header, type, level, block);
+}
+
+void
+space_free(PageChange *change, BlockNumber block)
+{
+	FileHeaderData *header = header_in_change(change);
+	Page		page = change_find(change, block);
+
+	Assert(page != NULL);
+	Assert(block > ROWAN_ROOT_BLOCK && block < header->high_water);
+	page_reset(page, ROWAN_PAGE_FREE, 0);
+	page_trailer(page)->right_block = header->free_head;
+	header->free_head = block;
+	header->free_count++;
+}

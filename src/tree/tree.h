@@ -1,0 +1,101 @@
+/*
+ * tree.h
+ *	  The B+tree: finding leaves, making room, merging, space.
+ *
+ * Root at block 1 for ever.  Readers descend optimistically: read the parent,
+ * find the child, begin to read the child, check that the parent is unchanged
+ * (lock coupling by versions), go on.  Writers descend the same way, latch the leaf
+ * exclusively and check that it is a leaf that covers the key; otherwise they start again.
+ *
+ * Structure changes latch from the top (parent, page, right sibling, ..., free page,
+ * file header) and are one PageChange each: no crash and no reader ever sees half of one.
+ */
+#ifndef ROWAN_TREE_TREE_H
+#define ROWAN_TREE_TREE_H
+
+#include "pool/change.h"
+#include "pool/pool.h"
+#include "tree/page.h"
+
+/* True if the file has been initialised (blocks 0 and 1 exist). Cheap once true. */
+extern bool tree_exists(const PoolFile *file);
+
+/* Initialises an empty file: header and an empty root leaf. No-op if done already. Logged as one record. */
+extern void tree_create(const PoolFile *file);
+
+/*
+ * Begins an optimistic read of the leaf that covers key.  The page was a leaf
+ * covering key when the function returned; pool_read_end says whether it still is.
+ * ring: for leaves only; may be NULL.  attempt: how often the caller has
+ * failed before.  Raises DATA_CORRUPTED for a tree that makes no sense although
+ * nobody changes it.
+ */
+extern void tree_read_leaf(const PoolFile *file, TreeKey key, int attempt, PoolRing *ring,
+						   PoolRead *read);
+
+/*
+ * Copies a leaf to dest (BLCKSZ bytes, MAXALIGNed), consistent: the one that covers
+ * key / the one left of the leaf whose low fence is given (false: there is none).
+ * Next leaf to the right: tree_copy_leaf(high fence of the copy), which tries hint_block (the copy's
+ * right_block) before it descends; pass InvalidBlockNumber for none.
+ */
+extern void tree_copy_leaf(const PoolFile *file, TreeKey key, BlockNumber hint_block,
+						   PoolRing *ring, char *dest);
+extern bool tree_copy_left_leaf(const PoolFile *file, TreeKey low_fence, PoolRing *ring, char *dest);
+
+/* Latches the leaf that covers key (LW_SHARED, LW_EXCLUSIVE). No other latch of the tree may be held. */
+extern PoolFrame *tree_latch_leaf(const PoolFile *file, TreeKey key, LWLockMode mode);
+
+/* Latches the leaf at the right edge exclusively; hint as remembered from last time, or Invalid. */
+extern PoolFrame *tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block);
+
+/*
+ * Splits the leaf that covers key so that a cell of `size` bytes for key has a better chance to
+ * fit; a leaf at the right edge whose new key lies beyond all others (append) gets an
+ * empty right neighbour instead, and moves nothing.  No latches held on entry
+ * or exit; the caller latches the leaf again and may have to call again.
+ * A no-op if the leaf meanwhile has room.
+ */
+extern void tree_make_room(const PoolFile *file, TreeKey key, uint16 size, bool aligned);
+extern void tree_append_leaf(const PoolFile *file, TreeKey full_leaf_low_fence);
+
+/*
+ * Looks at the leaf that covers key: if it is empty (and not the right edge) unlinks and frees it; if it and its right
+ * neighbour under the same parent fit together (leaving some slack) merges them; if one is
+ * underfull and the other full, redistributes.  Shrinks the tree where a root has a single
+ * child.  Returns true if it changed something.  No latches held on entry or exit.
+ */
+extern bool tree_merge_leaf(const PoolFile *file, TreeKey key);
+
+/* ---- space ---- */
+
+/*
+ * Takes a page off the free list, or from the end of the file (extending in growing
+ * batches), inside an open change that holds all latches that come before
+ * free page and file header; the header's and page's latches become the change's.  Returns the
+ * working copy, initialised by page_init(type, level).  *block: its number.
+ */
+extern Page space_alloc(PageChange *change, uint8 type, uint8 level, BlockNumber *block);
+
+/* Puts a page (already in the change) on the free list. */
+extern void space_free(PageChange *change, BlockNumber block);
+
+/* Copies the file header (consistent). */
+extern void space_read_header(const PoolFile *file, FileHeaderData *header);
+
+/* ---- statistics ---- */
+typedef struct TreeStat
+{
+	int			height;
+	uint64		inner_pages,
+				leaf_pages,
+				version_pages,
+				free_pages,
+				unused_pages,	/* beyond high_water */
+				rows,
+				leaf_free_bytes,
+				leaf_dead_bytes;
+} TreeStat;
+extern void tree_get_stat(const PoolFile *file, TreeStat *stat);
+
+#endif							/* ROWAN_TREE_TREE_H */

@@ -1,0 +1,224 @@
+/*
+ * version.c
+ *	  Version pages: appending, reading, adding, freeing.
+ *
+ * Latches: version page, then file header.  Nothing here knows transactions or rows.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "tree/page.h"
+#include "tree/tree.h"
+#include "version/version.h"
+
+/*
+ * Which page this backend appends to, per file.  Only a hint: a page that
+ * is no version page any more, or is full, is found out under its latch.
+ */
+#define ACTIVE_CACHE_SIZE	64
+
+typedef struct ActiveCacheEntry
+{
+	RelFileNode node;
+	BackendId	backend;
+	BlockNumber block;			/* 0: entry unused */
+} ActiveCacheEntry;
+
+static ActiveCacheEntry active_cache[ACTIVE_CACHE_SIZE];
+
+static int
+active_slot(void)
+{
+	return MyProc->pgprocno % ROWAN_ACTIVE_VERSION_PAGES;
+}
+
+static ActiveCacheEntry *
+active_entry(const PoolFile *file)
+{
+	ActiveCacheEntry *entry = &active_cache[file->node.relNode % ACTIVE_CACHE_SIZE];
+
+	if (!RelFileNodeEquals(entry->node, file->node) || entry->backend != file->backend)
+	{
+		entry->node = file->node;
+		entry->backend = file->backend;
+		entry->block = 0;
+	}
+	return entry;
+}
+
+uint16
+version_next_offset(Page page)
+{
+	return ((PageHeader) page)->pd_lower;
+}
+
+static bool
+version_page_has_room(Page page, uint16 size)
+{
+	return page_trailer(page)->type == ROWAN_PAGE_VERSION &&
+		version_next_offset(page) + MAXALIGN(size) <= ROWAN_PAGE_SPECIAL;
+}
+
+PoolFrame *
+version_latch_active(const PoolFile *file, uint16 size)
+{
+	ActiveCacheEntry *entry = active_entry(file);
+	PoolFrame  *frame;
+
+	if (entry->block == 0)
+	{
+		FileHeaderData header;
+
+		space_read_header(file, &header);
+		if (!BlockNumberIsValid(header.version_active[active_slot()]))
+			return NULL;
+		entry->block = header.version_active[active_slot()];
+	}
+	frame = pool_latch(file, entry->block, LW_EXCLUSIVE);
+	if (version_page_has_room(pool_page(frame), size))
+		return frame;
+	pool_unlatch(frame);
+	entry->block = 0;
+	return NULL;
+}
+
+void
+version_append_apply(Page page, const VersionRecordData *record)
+{
+	uint16		offset = version_next_offset(page);
+	uint16		stored = MAXALIGN(record->size);
+	PageTrailer trailer = page_trailer(page);
+
+	Assert(version_page_has_room(page, record->size));
+	memcpy((char *) page + offset, record, record->size);
+	memset((char *) page + offset + record->size, 0, stored - record->size);
+	((PageHeader) page)->pd_lower = offset + stored;
+	if (!TransactionIdIsValid(trailer->newest_xid) ||
+		TransactionIdFollows(record->superseder, trailer->newest_xid))
+		trailer->newest_xid = record->superseder;
+}
+
+/*
+ * The active page of this backend's slot was read from the header, and found full (or none).  Somebody
+ * sharing the slot may have replaced it meanwhile: then there is nothing to do.
+ */
+void
+version_add_page(const PoolFile *file)
+{
+	for (;;)
+	{
+		FileHeaderData before;
+		FileHeaderData *header;
+		PageChange	change;
+		BlockNumber block;
+
+		CHECK_FOR_INTERRUPTS();
+		space_read_header(file, &before);
+		change_begin(&change, file);
+		if (BlockNumberIsValid(before.version_tail))
+			(void) change_page(&change, pool_latch(file, before.version_tail, LW_EXCLUSIVE), false);
+		(void) space_alloc(&change, ROWAN_PAGE_VERSION, 0, &block);
+		header = file_header(change_find(&change, ROWAN_HEADER_BLOCK));
+		if (header->version_tail != before.version_tail)
+		{
+			change_abort(&change);
+			continue;
+		}
+		if (BlockNumberIsValid(before.version_tail))
+			page_trailer(change_find(&change, before.version_tail))->right_block = block;
+		else
+			header->version_head = block;
+		header->version_tail = block;
+		header->version_count++;
+		header->version_active[active_slot()] = block;
+		change_commit(&change, InvalidTransactionId);
+		active_entry(file)->block = block;
+		return;
+	}
+}
+
+static bool
+version_record_plausible(Page page, uint16 offset, uint16 *size)
+{
+	uint16		lower = ((volatile PageHeaderData *) page)->pd_lower;
+
+	if (page_trailer(page)->type != ROWAN_PAGE_VERSION ||
+		offset < ROWAN_PAGE_BODY || offset % MAXIMUM_ALIGNOF != 0 ||
+		lower > ROWAN_PAGE_SPECIAL || offset + sizeof(VersionRecordData) > lower)
+		return false;
+	*size = *(volatile uint16 *) ((char *) page + offset);
+	return *size >= sizeof(VersionRecordData) && offset + *size <= lower;
+}
+
+bool
+version_read(const PoolFile *file, BlockNumber block, uint16 offset, char *dest)
+{
+	for (int attempt = 0;; attempt++)
+	{
+		PoolRead	read;
+		uint16		size;
+		bool		plausible;
+
+		pool_read_begin(file, block, attempt, NULL, &read);
+		plausible = version_record_plausible(read.page, offset, &size);
+		if (plausible)
+		{
+			memcpy(dest, (char *) read.page + offset, size);
+			((VersionRecordData *) dest)->size = size;
+		}
+		if (pool_read_end(&read))
+			return plausible;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+const VersionRecordData *
+version_page_next(Page page, uint16 *offset)
+{
+	uint16		size;
+
+	if (*offset == 0)
+		*offset = ROWAN_PAGE_BODY;
+	else if (version_record_plausible(page, *offset, &size))
+		*offset += MAXALIGN(size);
+	else
+		return NULL;
+	if (!version_record_plausible(page, *offset, &size))
+		return NULL;
+	return (const VersionRecordData *) ((char *) page + *offset);
+}
+
+bool
+version_free_head(const PoolFile *file, BlockNumber block, uint16 lower, TransactionId horizon)
+{
+	PageChange	change;
+	Page		page;
+	FileHeaderData *header;
+	BlockNumber next;
+
+	change_begin(&change, file);
+	page = change_page(&change, pool_latch(file, block, LW_EXCLUSIVE), false);
+	if (page_trailer(page)->type != ROWAN_PAGE_VERSION || version_next_offset(page) != lower)
+	{
+		change_abort(&change);
+		return false;
+	}
+	next = page_trailer(page)->right_block;
+	space_free(&change, block);
+	header = file_header(change_find(&change, ROWAN_HEADER_BLOCK));
+	if (header->version_head != block)
+	{
+		change_abort(&change);
+		return false;
+	}
+	header->version_head = next;
+	if (header->version_tail == block)
+		header->version_tail = InvalidBlockNumber;
+	header->version_count--;
+	for (int i = 0; i < ROWAN_ACTIVE_VERSION_PAGES; i++)
+		if (header->version_active[i] == block)
+			header->version_active[i] = InvalidBlockNumber;
+	change_commit(&change, horizon);
+	return true;
+}

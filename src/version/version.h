@@ -1,0 +1,72 @@
+/*
+ * version.h
+ *	  The version store: older versions of rows, in version pages of the same file.
+ *
+ * Version pages form a list in allocation order, from the header's version_head
+ * to version_tail.  Records are appended to one of a few active pages and never
+ * changed; pages are freed whole, from the head, when no record on them can be
+ * needed any more (I5; who decides that is row/reclaim.c).
+ *
+ * A pointer to a record may outlive the record.  So a record names the row and
+ * the newer version it belongs to, and whoever follows a pointer compares them
+ * (version_is_for): a page that was freed and reused meanwhile is found out.
+ */
+#ifndef ROWAN_VERSION_VERSION_H
+#define ROWAN_VERSION_VERSION_H
+
+#include "pool/change.h"
+#include "pool/pool.h"
+
+#define VERSION_MAX_RECORD	ROWAN_PAGE_ROOM
+
+static inline RowId
+version_row(const VersionRecordData *record)
+{
+	return (RowId) record->row_high << 32 | record->row_low;
+}
+
+/* The record says how to get at the version before `newer_tag`, made by newer_xid, of that row. */
+static inline bool
+version_is_for(const VersionRecordData *record, RowId row, TransactionId newer_xid, uint8 newer_tag)
+{
+	return version_row(record) == row && record->superseder == newer_xid &&
+		record->newer_tag == newer_tag;
+}
+
+/*
+ * An active version page with room for a record of size bytes, latched exclusively; NULL if there is none: then
+ * release all latches, call version_add_page and start again.  The
+ * caller may hold the latch of a leaf.
+ */
+extern PoolFrame *version_latch_active(const PoolFile *file, uint16 size);
+
+/* Gives this backend's share of the active pages a fresh page.  No latches held. One record. */
+extern void version_add_page(const PoolFile *file);
+
+/* Where the next record of the page will go (offset from the page's start). */
+extern uint16 version_next_offset(Page page);
+
+/* Pure: appends a record of record->size bytes; used by do and redo. */
+extern void version_append_apply(Page page, const VersionRecordData *record);
+
+/*
+ * Copies the record at block, offset to dest (VERSION_MAX_RECORD bytes, MAXALIGNed);
+ * false if there is no plausible record (any more).
+ */
+extern bool version_read(const PoolFile *file, BlockNumber block, uint16 offset, char *dest);
+
+/*
+ * Walks the records of a copied version page: *offset 0 at first; NULL at the end
+ * or where bytes make no sense.
+ */
+extern const VersionRecordData *version_page_next(Page page, uint16 *offset);
+
+/*
+ * Frees the page at the head of the list if it still is `block` and nothing was
+ * appended to it since pd_lower was `lower`.  horizon: newest superseding xid on it, for
+ * standbys.  Returns true if freed.  No latches held.  One record.
+ */
+extern bool version_free_head(const PoolFile *file, BlockNumber block, uint16 lower,
+							  TransactionId horizon);
+
+#endif							/* ROWAN_VERSION_VERSION_H */

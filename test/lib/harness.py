@@ -1,0 +1,264 @@
+"""What every test starts from: options, a private copy of the server with Rowan in it,
+a temporary directory, an unprivileged user, clean-up.
+
+The server's installation is relocatable, so a test server is a copy of its binaries
+with links to the rest, and Rowan installed into that: the system is not touched, and several variants
+(release, with fault points) live beside each other.
+
+Environment: ROWAN_TEST_AM (heap proves the harness itself), ROWAN_TEST_BINDIR,
+ROWAN_TEST_USER, ROWAN_TEST_KEEP=1 (keep the directory), ROWAN_TEST_SEED.
+"""
+import argparse
+import atexit
+import fcntl
+import glob
+import os
+import pwd
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+env = os.environ.get
+
+AM = env('ROWAN_TEST_AM', 'rowan')
+PRELOAD = env('ROWAN_TEST_PRELOAD', '' if AM == 'heap' else AM)
+EXTENSION = env('ROWAN_TEST_EXTENSION', '' if AM == 'heap' else AM)
+ENGINE = AM != 'heap'               # has functions of its own: verify and the rest
+BINDIR = env('ROWAN_TEST_BINDIR', '/usr/lib/postgresql/15/bin')
+
+
+class Failure(Exception):
+    """A test's expectation was not met."""
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def check(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def run(command, what=None, timeout=600, **kw):
+    """Runs a command; its output; Failure with the output's end if it fails."""
+    p = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                       errors='replace', timeout=timeout, **kw)
+    if p.returncode != 0:
+        raise Failure('%s failed (%d):\n%s' % (what or command[0], p.returncode, p.stdout[-6000:]))
+    return p.stdout
+
+
+# ---- the unprivileged user ----
+
+def server_user():
+    """Whom the server runs as: nobody in particular, but never root."""
+    if os.getuid() != 0:
+        return None
+    for name in (env('ROWAN_TEST_USER'), 'rowan-test', 'postgres', 'nobody'):
+        if name:
+            try:
+                return pwd.getpwnam(name)
+            except KeyError:
+                pass
+    raise Failure('no unprivileged user to run the server as')
+
+
+USER = server_user()
+
+
+def as_user():
+    """Arguments for subprocess that make the child run as that user."""
+    if USER is None:
+        return {}
+    return dict(user=USER.pw_uid, group=USER.pw_gid, extra_groups=[])
+
+
+def own(path):
+    if USER is not None:
+        os.chown(path, USER.pw_uid, USER.pw_gid)
+
+
+# ---- the temporary directory ----
+
+_tmp = None
+
+
+def tmp():
+    """This run's directory; tests started by run.py share the runner's."""
+    global _tmp
+    if _tmp is None:
+        _tmp = env('ROWAN_TEST_SESSION')
+        if _tmp is None:
+            _tmp = tempfile.mkdtemp(prefix='rowan.')
+            os.chmod(_tmp, 0o755)
+            os.environ['ROWAN_TEST_SESSION'] = _tmp
+            at_end(lambda: None if env('ROWAN_TEST_KEEP') else shutil.rmtree(_tmp, ignore_errors=True))
+    return _tmp
+
+
+def new_dir(name):
+    """A directory of the server's user inside the run's directory."""
+    path = tempfile.mkdtemp(prefix=name + '.', dir=tmp())
+    os.chmod(path, 0o700)
+    own(path)
+    return path
+
+
+_at_end = []
+
+
+def at_end(action):
+    _at_end.append(action)
+
+
+def _finish():
+    while _at_end:
+        try:
+            _at_end.pop()()
+        except Exception as e:
+            print('clean-up: %s' % e, file=sys.stderr)
+
+
+atexit.register(_finish)
+for _s in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(_s, lambda *a: sys.exit(143))
+
+
+# ---- building, and the private installation ----
+
+def pg_config(what):
+    return subprocess.run([BINDIR + '/pg_config', what], stdout=subprocess.PIPE, text=True,
+                          check=True).stdout.strip()
+
+
+def mirror_source(path):
+    """Copies what is newer, so that builds of several variants do not disturb each other."""
+    wanted = set()
+    for pattern in ('Makefile', 'rowan.control', 'rowan--*.sql', 'src/*.[ch]', 'src/*/*.[ch]'):
+        for source in glob.glob(os.path.join(TOP, pattern)):
+            name = os.path.relpath(source, TOP)
+            target = os.path.join(path, name)
+            wanted.add(name)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            if not os.path.exists(target) or os.stat(source).st_mtime_ns != os.stat(target).st_mtime_ns:
+                shutil.copy2(source, target)
+    for stale in glob.glob(path + '/src/**/*.[cho]', recursive=True):
+        name = os.path.relpath(stale, path)
+        if name not in wanted and name[:-2] + '.c' not in wanted:
+            os.unlink(stale)
+
+
+def build(variant, werror=False):
+    """Compiles a variant in build/; returns the directory."""
+    server = '' if BINDIR.startswith('/usr/lib/postgresql/15') else BINDIR.strip('/').replace('/', '-') + '-'
+    path = os.path.join(TOP, 'build', server + variant)
+    os.makedirs(path, exist_ok=True)
+    with open(path + '/.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        mirror_source(path)
+        run(['make', '-s', '-j%d' % (os.cpu_count() or 1)] + make_flags(variant, werror),
+            what='build of variant ' + variant, cwd=path, timeout=1200)
+    return path
+
+
+def make_flags(variant, werror):
+    return (['PG_CONFIG=' + BINDIR + '/pg_config'] + ['FAULTS=1'] * ('faults' in variant) +
+            ['CHECK_PAGES=1'] * ('pages' in variant) + ['WERROR=1'] * werror)
+
+
+def link_tree(source, target):
+    """target: a directory of links to what is in source."""
+    os.makedirs(target, exist_ok=True)
+    for name in os.listdir(source):
+        to = os.path.join(target, name)
+        if not os.path.lexists(to):
+            os.symlink(os.path.join(source, name), to)
+
+
+def prefix_bindir(variant='release', werror=False):
+    """The binaries of a private installation that has that variant of Rowan."""
+    root = os.path.join(tmp(), 'server-' + variant)
+    bindir = root + os.path.realpath(BINDIR)
+    if os.path.exists(root + '/.done'):
+        return bindir
+    libdir, sharedir = pg_config('--pkglibdir'), pg_config('--sharedir')
+    shutil.copytree(BINDIR, bindir, symlinks=True, dirs_exist_ok=True)
+    link_tree(libdir, root + libdir)
+    os.makedirs(root + sharedir + '/extension', exist_ok=True)
+    link_tree(sharedir + '/extension', root + sharedir + '/extension')
+    link_tree(sharedir, root + sharedir)
+    if PRELOAD == 'rowan' or EXTENSION == 'rowan':
+        for stale in (libdir + '/rowan.so', sharedir + '/extension/rowan.control',
+                      sharedir + '/extension/rowan--0.1.0.sql'):
+            if os.path.lexists(root + stale):
+                os.unlink(root + stale)         # a link to an installed Rowan
+        run(['make', '-s', 'install', 'DESTDIR=' + root] + make_flags(variant, werror),
+            what='install of variant ' + variant, cwd=build(variant, werror))
+    # libpq of a server that is not the system's
+    for name in ('libpq.so.5',):
+        where = pg_config('--libdir')
+        if os.path.exists(where + '/' + name) and not os.path.lexists(root + where + '/' + name):
+            os.makedirs(root + where, exist_ok=True)
+            os.symlink(where + '/' + name, root + where + '/' + name)
+    open(root + '/.done', 'w').close()
+    return bindir
+
+
+def shim():
+    """The library that journals writes and syncs, or refuses to extend files."""
+    path = os.path.join(tmp(), 'shim.so')
+    if not os.path.exists(path):
+        run(['gcc', '-O2', '-Wall', '-Wextra', '-shared', '-fPIC', '-o', path, HERE + '/shim.c', '-ldl'])
+        os.chmod(path, 0o755)
+    return path
+
+
+# ---- options and the frame of a test ----
+
+def arguments(description):
+    """Parser with the options that every test knows."""
+    p = argparse.ArgumentParser(description=description)
+    p.add_argument('--long', action='store_true', help='the whole campaign, not the quick form')
+    p.add_argument('--seed', type=int, default=int(env('ROWAN_TEST_SEED', '1')))
+    p.add_argument('--bindir', help='binaries of another server (same as ROWAN_TEST_BINDIR)')
+    p.add_argument('--am', help='access method under test (same as ROWAN_TEST_AM)')
+    return p
+
+
+def reexec_with(options):
+    """--bindir and --am decide about module variables: set and start again."""
+    again = False
+    for option, name in (('bindir', 'ROWAN_TEST_BINDIR'), ('am', 'ROWAN_TEST_AM')):
+        value = getattr(options, option, None)
+        if value and env(name) != value:
+            os.environ[name] = value
+            again = True
+    if again:
+        os.execv(sys.executable, [sys.executable] + sys.argv)
+
+
+def main(test, parser):
+    """Runs test(options); exit status 0 or 1."""
+    options = parser.parse_args()
+    reexec_with(options)
+    random.seed(options.seed)
+    start = time.time()
+    try:
+        test(options)
+    except Exception as e:
+        if not isinstance(e, Failure):
+            traceback.print_exc(file=sys.stdout)
+        from cluster import clusters
+        for c in clusters:
+            c.show_log_tail()
+        say('FAILED: %s' % e)
+        sys.exit(1)
+    say('passed in %.1f s' % (time.time() - start))

@@ -1,0 +1,415 @@
+/*
+ * pool_stub.c
+ *	  A pool without a server; see pool_stub.h.
+ */
+#include "tap.h"
+
+#include "pool_stub.h"
+#include "storage/lwlock.h"
+#include "tree/page.h"
+
+#define MAX_BLOCKS	12000
+#define MAX_HELD	16
+
+PoolFrame  *pool_frames;
+char	   *pool_pages;
+int			pool_n_frames = MAX_BLOCKS;
+
+const PoolFile stub_file = {.node = {1663, 5, 16384},.backend = InvalidBackendId,.logged = true};
+
+uint64		stub_commits;
+uint64		stub_logged_bytes;
+
+static char *replica_pages;
+static char *garbage_page;
+static BlockNumber nblocks;
+static int	failure_rate;
+
+static struct
+{
+	PoolFrame  *frame;
+	LWLockMode	mode;
+}			held[MAX_HELD];
+static int	nheld;
+
+static LWLock init_lock;
+static bool init_lock_held;
+
+void
+stub_reset(void)
+{
+	if (pool_frames == NULL)
+	{
+		pool_frames = calloc(MAX_BLOCKS, sizeof(PoolFrame));
+		pool_pages = aligned_alloc(BLCKSZ, (Size) MAX_BLOCKS * BLCKSZ);
+		replica_pages = aligned_alloc(BLCKSZ, (Size) MAX_BLOCKS * BLCKSZ);
+		garbage_page = aligned_alloc(BLCKSZ, BLCKSZ);
+	}
+	memset(pool_pages, 0, (Size) nblocks * BLCKSZ);
+	memset(replica_pages, 0, (Size) nblocks * BLCKSZ);
+	if (nblocks == 0)
+	{
+		memset(pool_pages, 0, (Size) MAX_BLOCKS * BLCKSZ);
+		memset(replica_pages, 0, (Size) MAX_BLOCKS * BLCKSZ);
+	}
+	for (int i = 0; i < MAX_BLOCKS; i++)
+	{
+		pool_frames[i].tag.block = i;
+		pool_frames[i].version.value += 2;
+	}
+	nblocks = 0;
+	nheld = 0;
+	init_lock_held = false;
+	stub_commits = stub_logged_bytes = 0;
+}
+
+void
+stub_set_read_failures(int n)
+{
+	failure_rate = n;
+}
+
+Page
+stub_replica_page(BlockNumber block)
+{
+	return (Page) (replica_pages + (Size) block * BLCKSZ);
+}
+
+static PoolFrame *
+frame_of(BlockNumber block)
+{
+	if (block >= nblocks)
+		printf("# block %u of %u\n", block, nblocks);
+	must(block < nblocks);
+	return &pool_frames[block];
+}
+
+/* ---- latches ---- */
+
+static bool
+is_tree_page(PoolFrame *frame)
+{
+	PageTrailer trailer = page_trailer(pool_page(frame));
+
+	return trailer->type == ROWAN_PAGE_INNER || trailer->type == ROWAN_PAGE_LEAF;
+}
+
+/* Parent, page, right sibling, file header, free page. */
+static void
+check_order(PoolFrame *before, PoolFrame *frame)
+{
+	PageTrailer b = page_trailer(pool_page(before));
+	PageTrailer f = page_trailer(pool_page(frame));
+
+	must(before != frame);
+	if (pool_block(before) == ROWAN_HEADER_BLOCK)
+	{
+		must(!is_tree_page(frame));
+		return;
+	}
+	if (is_tree_page(frame) && is_tree_page(before))
+		must(b->level > f->level || (b->level == f->level && b->low_fence < f->low_fence));
+}
+
+static PoolFrame *
+take_latch(PoolFrame *frame, LWLockMode mode)
+{
+	for (int i = 0; i < nheld; i++)
+		check_order(held[i].frame, frame);
+	must(nheld < MAX_HELD);
+	held[nheld].frame = frame;
+	held[nheld].mode = mode;
+	nheld++;
+	return frame;
+}
+
+static void
+give_latch(PoolFrame *frame)
+{
+	for (int i = 0; i < nheld; i++)
+		if (held[i].frame == frame)
+		{
+			held[i] = held[--nheld];
+			return;
+		}
+	must(!"latch is held");
+}
+
+static bool
+holds_exclusive(PoolFrame *frame)
+{
+	for (int i = 0; i < nheld; i++)
+		if (held[i].frame == frame)
+			return held[i].mode == LW_EXCLUSIVE;
+	return false;
+}
+
+int
+stub_latches_held(void)
+{
+	return nheld;
+}
+
+void
+stub_release_all(void)
+{
+	nheld = 0;
+	init_lock_held = false;
+}
+
+bool
+LWLockAcquire(LWLock *lock, LWLockMode mode)
+{
+	must(lock == &init_lock && !init_lock_held && nheld == 0);
+	return init_lock_held = true;
+}
+
+void
+LWLockRelease(LWLock *lock)
+{
+	if (lock == &init_lock)
+	{
+		must(init_lock_held);
+		init_lock_held = false;
+	}
+	else
+		give_latch((PoolFrame *) ((char *) lock - offsetof(PoolFrame, latch)));
+}
+
+LWLock *
+pool_init_lock(const PoolFile *file)
+{
+	return &init_lock;
+}
+
+PoolFrame *
+pool_latch(const PoolFile *file, BlockNumber block, LWLockMode mode)
+{
+	return take_latch(frame_of(block), mode);
+}
+
+PoolFrame *
+pool_latch_new(const PoolFile *file, BlockNumber block)
+{
+	return take_latch(frame_of(block), LW_EXCLUSIVE);
+}
+
+void
+pool_unlatch(PoolFrame *frame)
+{
+	give_latch(frame);
+}
+
+/* ---- reading ---- */
+
+static void
+fill_garbage(void)
+{
+	for (int i = 0; i < BLCKSZ; i += 8)
+	{
+		uint64		r = test_random();
+
+		memcpy(garbage_page + i, &r, 8);
+	}
+}
+
+void
+pool_read_begin(const PoolFile *file, BlockNumber block, int attempt, PoolRing *ring,
+				PoolRead *read)
+{
+	PoolFrame  *frame = frame_of(block);
+
+	read->frame = frame;
+	read->page = pool_page(frame);
+	read->version = frame->version.value;
+	read->latched = attempt >= POOL_OPTIMISTIC_ATTEMPTS;
+	for (int i = 0; i < nheld; i++)
+		must(held[i].mode == LW_SHARED);
+	if (read->latched)
+		take_latch(frame, LW_SHARED);
+	else if (failure_rate > 0 && test_below(failure_rate) == 0)
+	{
+		/* as if it had been changed since */
+		read->version -= 2;
+		if (test_below(2) == 0)
+		{
+			fill_garbage();
+			if (test_below(2) == 0)
+				memcpy(garbage_page + ROWAN_PAGE_SPECIAL, read->page + ROWAN_PAGE_SPECIAL,
+					   sizeof(PageTrailerData));
+			read->page = (Page) garbage_page;
+		}
+	}
+}
+
+bool
+pool_read_again(const PoolFile *file, BlockNumber block, PoolFrame *frame, uint64 version,
+				PoolRead *read)
+{
+	if (block >= nblocks || frame != frame_of(block) || frame->version.value != version)
+		return false;
+	read->frame = frame;
+	read->page = pool_page(frame);
+	read->version = version;
+	read->latched = false;
+	return true;
+}
+
+void
+pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest)
+{
+	memcpy(dest, pool_page(frame_of(block)), BLCKSZ);
+}
+
+void
+pool_prepare_write(void)
+{
+	must(nheld == 0);
+}
+
+void
+pool_change_begin(PoolFrame *frame)
+{
+	must(holds_exclusive(frame) && frame->version.value % 2 == 0);
+	frame->version.value++;
+}
+
+void
+pool_change_end(PoolFrame *frame)
+{
+	must(frame->version.value % 2 == 1);
+	frame->version.value++;
+}
+
+BlockNumber
+pool_file_blocks(const PoolFile *file)
+{
+	return nblocks;
+}
+
+void
+pool_file_extend(const PoolFile *file, BlockNumber to)
+{
+	must(to > nblocks && to <= MAX_BLOCKS);
+	nblocks = to;
+}
+
+/* ---- changes ---- */
+
+static PageChange *open_change;
+
+void
+change_begin(PageChange *change, const PoolFile *file)
+{
+	change->file = file;
+	change->npages = 0;
+	open_change = change;
+}
+
+Page
+change_page(PageChange *change, PoolFrame *frame, bool is_new)
+{
+	char	   *copy;
+
+	must(change == open_change && holds_exclusive(frame));
+	for (int i = 0; i < change->npages; i++)
+		if (change->pages[i].frame == frame)
+			return change->pages[i].copy;
+	must(change->npages < CHANGE_MAX_PAGES);
+	copy = aligned_alloc(BLCKSZ, BLCKSZ);
+	if (is_new)
+		memset(copy, 0, BLCKSZ);
+	else
+		memcpy(copy, pool_page(frame), BLCKSZ);
+	change->pages[change->npages].frame = frame;
+	change->pages[change->npages].copy = (Page) copy;
+	change->pages[change->npages].is_new = is_new;
+	change->npages++;
+	return (Page) copy;
+}
+
+Page
+change_find(PageChange *change, BlockNumber block)
+{
+	for (int i = 0; i < change->npages; i++)
+		if (pool_block(change->pages[i].frame) == block)
+			return change->pages[i].copy;
+	return NULL;
+}
+
+static inline bool
+in_gap(const char *page, int i)
+{
+	return i >= ((PageHeader) page)->pd_lower && i < ((PageHeader) page)->pd_upper;
+}
+
+/* What a record would carry: bytes outside the new gap that differ or were in the old one. */
+static void
+replicate(PoolFrame *frame, const char *old, const char *new, bool is_new)
+{
+	char	   *replica = (char *) stub_replica_page(pool_block(frame));
+
+	/* a full-page image leaves zeros in the gap */
+	if (!is_new && test_below(4) == 0)
+		memset(replica + ((PageHeader) old)->pd_lower, 0,
+			   ((PageHeader) old)->pd_upper - ((PageHeader) old)->pd_lower);
+	for (int i = 0; i < BLCKSZ; i++)
+	{
+		if (in_gap(new, i))
+			replica[i] = is_new ? 0 : replica[i];
+		else if (is_new || in_gap(old, i) || old[i] != new[i])
+		{
+			replica[i] = new[i];
+			stub_logged_bytes++;
+		}
+	}
+}
+
+void
+change_commit(PageChange *change, TransactionId horizon)
+{
+	must(change == open_change);
+	for (int i = 0; i < change->npages; i++)
+	{
+		PoolFrame  *frame = change->pages[i].frame;
+		char	   *copy = (char *) change->pages[i].copy;
+		const char *message = page_check((Page) copy, pool_block(frame));
+
+		if (message != NULL)
+			printf("# block %u: %s\n", pool_block(frame), message);
+		must(message == NULL);
+		replicate(frame, (char *) pool_page(frame), copy, change->pages[i].is_new);
+		pool_change_begin(frame);
+		memcpy(pool_page(frame), copy, BLCKSZ);
+		pool_change_end(frame);
+	}
+	stub_commits++;
+	change_abort(change);
+}
+
+void
+change_abort(PageChange *change)
+{
+	for (int i = 0; i < change->npages; i++)
+	{
+		give_latch(change->pages[i].frame);
+		free(change->pages[i].copy);
+	}
+	change->npages = 0;
+	open_change = NULL;
+}
+
+BlockNumber
+stub_replica_difference(void)
+{
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		char	   *page = (char *) pool_page(&pool_frames[block]);
+		char	   *replica = (char *) stub_replica_page(block);
+
+		for (int i = 0; i < BLCKSZ; i++)
+			if (page[i] != replica[i] && !in_gap(page, i))
+				return block;
+	}
+	return InvalidBlockNumber;
+}
