@@ -8,9 +8,9 @@ INSERT INTO t (id, v) VALUES (5000, 1), (5001, 2), (3, 3);
 SELECT count(*) FROM t WHERE id >= 5000;
 
 -- in place
-UPDATE t SET v = v + 1 WHERE id <= 5 RETURNING id, v, s, g;
+WITH u AS (UPDATE t SET v = v + 1 WHERE id <= 5 RETURNING id, v, s, g) SELECT * FROM u ORDER BY id;
 UPDATE t SET v = v + 1;
-UPDATE t SET s = s || '!' WHERE id % 100 = 0 RETURNING id, s;
+WITH u AS (UPDATE t SET s = s || '!' WHERE id % 100 = 0 RETURNING id, s) SELECT * FROM u ORDER BY id;
 UPDATE t SET s = NULL WHERE id % 3 = 0;
 UPDATE t SET s = 'back' WHERE s IS NULL AND id % 2 = 0;
 SELECT count(*), count(s), sum(v), sum(length(s)), sum(g) FROM t;
@@ -30,7 +30,7 @@ DO $$BEGIN FOR i IN 1..300 LOOP UPDATE t SET v = v + 1 WHERE id = 7; END LOOP; E
 SELECT id, v FROM t WHERE id IN (6, 7, 8) ORDER BY id;
 
 -- DELETE
-DELETE FROM t WHERE id BETWEEN 100 AND 110 RETURNING id, v;
+WITH d AS (DELETE FROM t WHERE id BETWEEN 100 AND 110 RETURNING id, v) SELECT * FROM d ORDER BY id;
 DELETE FROM t WHERE id % 2 = 1;
 SELECT count(*), sum(id), sum(v) FROM t;
 DELETE FROM t WHERE id = -1;

@@ -75,7 +75,7 @@ SET enable_hashjoin = off; SET enable_mergejoin = off;
 SELECT count(*), sum(b.id) FROM t a JOIN t b ON b.id = a.k WHERE a.id < 500;
 RESET enable_hashjoin; RESET enable_mergejoin;
 -- unique
-CREATE UNIQUE INDEX t_unique ON t (k);
+DO $$BEGIN CREATE UNIQUE INDEX t_unique ON t (k); EXCEPTION WHEN unique_violation THEN RAISE NOTICE 'not unique'; END$$;
 CREATE UNIQUE INDEX t_unique ON t (k, id);
 INSERT INTO t (id, k) VALUES (1, 1);
 CREATE TABLE u (a int UNIQUE, b int, UNIQUE NULLS NOT DISTINCT (b));

@@ -170,6 +170,12 @@ extern PoolFrame *pool_latch(const PoolFile *file, BlockNumber block, LWLockMode
  */
 extern PoolFrame *pool_latch_new(const PoolFile *file, BlockNumber block);
 
+/*
+ * Latches exclusively a page that may be empty (all zero) on disk: in redo, or
+ * where a file may have been extended but never initialised.
+ */
+extern PoolFrame *pool_latch_redo(const PoolFile *file, BlockNumber block);
+
 extern void pool_unlatch(PoolFrame *frame);
 
 /* Exclusive latch held, in a critical section (see rule 2). */

@@ -68,15 +68,15 @@ keys_within_span(Page page, TreeKey low_fence)
 }
 
 /*
- * An empty leaf at the right edge waits for the next insert; it goes only into a
- * page that has room for what will follow.
+ * The leaf at the right edge must always be able to take the next key.  An empty
+ * one waits for the next insert: it goes only into a page that has room for what will follow.
  */
 static bool
-may_lose_right_edge(Page left, Page right)
+may_become_right_edge(Page left, Page right)
 {
-	return page_nslots(left) == 0 ||
-		(page_trailer(right)->next_key - page_low_fence(left) < LEAF_KEY_SPAN &&
-		 page_packed_bytes(left) <= (int) (MERGE_MAX_BYTES / 2));
+	if (page_trailer(right)->next_key - page_low_fence(left) >= LEAF_KEY_SPAN)
+		return false;
+	return page_nslots(right) > 0 || page_packed_bytes(left) <= (int) (MERGE_MAX_BYTES / 2);
 }
 
 static bool
@@ -85,8 +85,8 @@ may_merge(Page left, Page right)
 	int			left_slots = page_nslots(left);
 	int			right_slots = page_nslots(right);
 
-	if (is_leaf(left) && is_right_edge(right) && right_slots == 0)
-		return may_lose_right_edge(left, right);
+	if (is_leaf(left) && is_right_edge(right) && !may_become_right_edge(left, right))
+		return false;
 	if (right_slots == 0)
 		return true;
 	if (!keys_within_span(right, page_low_fence(left)))

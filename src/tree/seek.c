@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "miscadmin.h"
 #include "tree/descend.h"
 
@@ -28,7 +29,7 @@ tree_corrupted(const PoolFile *file, BlockNumber block, const char *message)
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("corrupted page in block %u of relation %s: %s", block,
-					relpathbackend(file->node, file->backend, MAIN_FORKNUM), message),
+					compat_path(file->node, file->backend), message),
 			 errhint("Run rowan.verify() on the table, then restore it from a backup.")));
 	pg_unreachable();
 }
@@ -162,7 +163,7 @@ copy_hinted_leaf(const PoolFile *file, TreeKey key, BlockNumber hint_block, Pool
 {
 	PoolRead	read;
 
-	if (hint_block == InvalidBlockNumber)
+	if (hint_block == InvalidBlockNumber || !space_has_block(file, hint_block))
 		return false;
 	pool_read_begin(file, hint_block, 0, ring, &read);
 	memcpy(dest, read.page, BLCKSZ);
@@ -215,7 +216,7 @@ tree_latch_leaf(const PoolFile *file, TreeKey key, LWLockMode mode)
 PoolFrame *
 tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block)
 {
-	if (hint_block != InvalidBlockNumber)
+	if (hint_block != InvalidBlockNumber && space_has_block(file, hint_block))
 	{
 		PoolFrame  *frame = pool_latch(file, hint_block, LW_EXCLUSIVE);
 

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/fault.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
@@ -22,79 +23,105 @@
 
 /*
  * Headers seen by this backend: as long as the frame still holds that version, the
- * file exists, and nothing need be looked up.
+ * file exists and has that high_water, and nothing need be looked up.
  */
 #define KNOWN_HEADERS	16
 
-static struct
+typedef struct KnownHeader
 {
 	RelFileNode node;
 	BackendId	backend;
-	PoolFrame  *frame;
+	BlockNumber high_water;
+	PoolFrame  *frame;			/* NULL: nothing known */
 	uint64		version;
-}			known_headers[KNOWN_HEADERS];
+} KnownHeader;
 
-static int
-known_header_slot(const PoolFile *file)
-{
-	return file->node.relNode % KNOWN_HEADERS;
-}
+static KnownHeader known_headers[KNOWN_HEADERS];
 
-static bool
-header_is_known(const PoolFile *file)
+/* The entry that the file would have, and whether it is the file's and still true. */
+static KnownHeader *
+find_known_header(const PoolFile *file, bool *is_known)
 {
-	int			slot = known_header_slot(file);
+	KnownHeader *known = &known_headers[node_relation(file->node) % KNOWN_HEADERS];
 	PoolRead	read;
 
-	if (known_headers[slot].frame == NULL ||
-		known_headers[slot].backend != file->backend ||
-		!RelFileNodeEquals(known_headers[slot].node, file->node))
-		return false;
-	return pool_read_again(file, ROWAN_HEADER_BLOCK, known_headers[slot].frame,
-						   known_headers[slot].version, &read) &&
+	*is_known = known->frame != NULL && known->backend == file->backend &&
+		RelFileNodeEquals(known->node, file->node) &&
+		pool_read_again(file, ROWAN_HEADER_BLOCK, known->frame, known->version, &read) &&
 		pool_read_end(&read);
+	return known;
 }
 
+/* Reads the header of a file that has one. */
 static void
-remember_header(const PoolFile *file, PoolFrame *frame, uint64 version)
-{
-	int			slot = known_header_slot(file);
-
-	known_headers[slot].node = file->node;
-	known_headers[slot].backend = file->backend;
-	known_headers[slot].frame = frame;
-	known_headers[slot].version = version;
-}
-
-/* The header page has been initialised (else it is a zero page). */
-static bool
-header_is_initialised(const PoolFile *file)
+learn_header(const PoolFile *file, KnownHeader *known)
 {
 	for (int attempt = 0;; attempt++)
 	{
 		PoolRead	read;
-		bool		found,
-					latched;
+		BlockNumber high_water;
+		bool		latched;
 
 		pool_read_begin(file, ROWAN_HEADER_BLOCK, attempt, NULL, &read);
-		found = page_trailer(read.page)->magic == ROWAN_MAGIC;
+		high_water = file_header(read.page)->high_water;
 		latched = read.latched;
 		if (pool_read_end(&read))
 		{
-			if (found && !latched)
-				remember_header(file, read.frame, read.version);
-			return found;
+			known->node = file->node;
+			known->backend = file->backend;
+			known->high_water = high_water;
+			known->version = read.version;
+			known->frame = latched ? NULL : read.frame;
+			return;
 		}
 		CHECK_FOR_INTERRUPTS();
 	}
 }
 
+/* A file that was extended, but whose initialisation never was committed, has an empty header page. */
+static bool
+header_is_initialised(const PoolFile *file)
+{
+	PoolFrame  *frame = pool_latch_redo(file, ROWAN_HEADER_BLOCK);
+	bool		initialised = page_trailer(pool_page(frame))->magic == ROWAN_MAGIC;
+
+	pool_unlatch(frame);
+	return initialised;
+}
+
 bool
 tree_exists(const PoolFile *file)
 {
-	if (header_is_known(file))
+	bool		is_known;
+	KnownHeader *known = find_known_header(file, &is_known);
+	BlockNumber nblocks;
+
+	if (is_known)
 		return true;
-	return pool_file_blocks(file) > ROWAN_ROOT_BLOCK && header_is_initialised(file);
+	nblocks = pool_file_blocks(file);
+	if (nblocks <= ROWAN_ROOT_BLOCK)
+		return false;
+
+	/* only an initialised file ever grows further */
+	if (nblocks == ROWAN_ROOT_BLOCK + 1 && !header_is_initialised(file))
+		return false;
+	learn_header(file, known);
+	return true;
+}
+
+/*
+ * The block is one that has been handed out: a number remembered from before the
+ * file was cut may not be.
+ */
+bool
+space_has_block(const PoolFile *file, BlockNumber block)
+{
+	bool		is_known;
+	KnownHeader *known = find_known_header(file, &is_known);
+
+	if (!is_known)
+		learn_header(file, known);
+	return block < known->high_water;
 }
 
 /* ---- initialisation ---- */
@@ -272,7 +299,7 @@ take_new_page(PageChange *change, FileHeaderData *header, uint8 type, uint8 leve
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("relation %s cannot have more than %u blocks",
-						relpathbackend(change->file->node, change->file->backend, MAIN_FORKNUM),
+						compat_path(change->file->node, change->file->backend),
 						MaxBlockNumber)));
 	extend_beyond(change->file, *block);
 	header->high_water++;

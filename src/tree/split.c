@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/fault.h"
 #include "miscadmin.h"
 #include "tree/descend.h"
@@ -149,7 +150,7 @@ choose_split(const PoolFile *file, Page page, const SplitWish *wish, SplitPoint 
 	if (!possible)
 		elog(ERROR, "cannot make room for %u bytes in block %u of relation %s",
 			 wish->size, page_trailer(page)->self_block,
-			 relpathbackend(file->node, file->backend, MAIN_FORKNUM));
+			 compat_path(file->node, file->backend));
 }
 
 /* ---- splitting ---- */

@@ -228,26 +228,6 @@ verify_all_reached(Verification *v)
 			report(v, block, "block is neither in the tree nor in a list");
 }
 
-/* Pages beyond high_water have never been used. */
-static void
-verify_unused(Verification *v, BlockNumber file_blocks)
-{
-	char	   *page = palloc(BLCKSZ);
-
-	for (BlockNumber block = v->nblocks; block < file_blocks; block++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		pool_read_copy(v->file, block, NULL, page);
-		for (int i = 0; i < BLCKSZ; i++)
-			if (page[i] != 0)
-			{
-				report(v, block, "page beyond the pages in use is not zero");
-				break;
-			}
-	}
-	pfree(page);
-}
-
 static bool
 verify_header(Verification *v, BlockNumber file_blocks)
 {
@@ -290,7 +270,6 @@ tree_verify(const PoolFile *file, const TreeVerify *how)
 		verify_version_list(v);
 		verify_free_list(v);
 		verify_all_reached(v);
-		verify_unused(v, file_blocks);
 		pfree(v->reached);
 	}
 	problems = v->problems;

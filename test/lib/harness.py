@@ -6,7 +6,8 @@ with links to the rest, and Rowan installed into that: the system is not touched
 (release, with fault points) live beside each other.
 
 Environment: ROWAN_TEST_AM (heap proves the harness itself), ROWAN_TEST_BINDIR,
-ROWAN_TEST_USER, ROWAN_TEST_KEEP=1 (keep the directory), ROWAN_TEST_SEED.
+ROWAN_TEST_USER, ROWAN_TEST_KEEP=1 (keep the directory), ROWAN_TEST_SEED, ROWAN_TEST_VERIFY=0 (leave
+rowan.verify out).
 """
 import argparse
 import atexit
