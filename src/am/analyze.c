@@ -1,29 +1,67 @@
 /*
  * analyze.c
- *	  ANALYZE: samples physical pages; what is not a leaf is skipped.
+ *	  ANALYZE: samples physical pages, and skips what is not a leaf; with a BRIN index, logical
+ *	  blocks (see rowan_relation_size).
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "am/table.h"
 
+/* A logical block: all rows with such ids, on however many leaves. */
+static bool
+analyze_logical_block(RowanScan scan, BlockNumber block)
+{
+	scan->first = (RowId) block << 8;
+	scan->limit = scan->first + ROWS_PER_LOGICAL_BLOCK;
+	scan_load_page(scan, scan->first, InvalidBlockNumber);
+	scan->pos = leaf_search((Page) scan->page, scan->first) - 1;
+	return true;
+}
+
+static bool
+analyze_page(RowanScan scan, BlockNumber block)
+{
+	FileHeaderData header;
+
+	space_read_header(&scan->table.file, &header);
+	if (block < ROWAN_ROOT_BLOCK || block >= header.high_water)
+		return false;
+	pool_read_copy(&scan->table.file, block, scan->ring, scan->page);
+	scan->nslots = page_nslots((Page) scan->page);
+	scan->pos = -1;
+	/* no further than this page */
+	scan->limit = page_trailer(scan->page)->high_fence;
+	return page_trailer(scan->page)->type == ROWAN_PAGE_LEAF;
+}
+
 bool
 rowan_scan_analyze_next_block(TableScanDesc sscan, BlockNumber block,
 							  BufferAccessStrategy strategy)
 {
 	RowanScan	scan = (RowanScan) sscan;
-	FileHeaderData header;
 
 	if (!tree_exists(&scan->table.file))
 		return false;
-	space_read_header(&scan->table.file, &header);
-	if (block < ROWAN_ROOT_BLOCK || block >= header.high_water)
-		return false;
-	pool_read_copy(&scan->table.file, block, scan->ring, scan->page);
-	scan->have_page = page_trailer(scan->page)->type == ROWAN_PAGE_LEAF;
-	scan->nslots = page_nslots((Page) scan->page);
-	scan->pos = -1;
-	return scan->have_page;
+	return table_blocks_are_logical(sscan->rs_rd) ? analyze_logical_block(scan, block)
+		: analyze_page(scan, block);
+}
+
+/* The next row of the block, parsed; false at its end. */
+static bool
+analyze_next_row(RowanScan scan, RowId *row, RowVersion *version)
+{
+	while (++scan->pos >= scan->nslots)
+	{
+		TreeKey		high = page_trailer(scan->page)->high_fence;
+
+		if (high >= scan->limit)
+			return false;
+		scan_load_page(scan, high, page_trailer(scan->page)->right_block);
+		scan->pos = -1;
+	}
+	*row = row_parse_slot(&scan->table.file, (Page) scan->page, scan->pos, version);
+	return *row < scan->limit;
 }
 
 /* Counts a row; true if it belongs into the sample.  The rules are those of heapam_scan_analyze_next_tuple. */
@@ -61,13 +99,14 @@ rowan_scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, do
 {
 	RowanScan	scan = (RowanScan) sscan;
 
-	while (++scan->pos < scan->nslots)
+	RowVersion	version;
+	RowId		row;
+
+	while (analyze_next_row(scan, &row, &version))
 	{
-		RowVersion	version;
 		TransactionId xid;
 		RowStatus	status;
 		bool		gone;
-		RowId		row = row_parse_slot(&scan->table.file, (Page) scan->page, scan->pos, &version);
 
 		status = table_row_status(&scan->table, row, &version, scan->work, &xid);
 		if (!count_row(status, xid, live, dead))

@@ -232,6 +232,7 @@ rowan_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 	RowHint		hint = {0};
 	RowTable	table;
 	char	   *cell;
+	int			ndead = 0;
 
 	table_row_table(rel, &table);
 	cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
@@ -249,10 +250,13 @@ rowan_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 			Assert(dead || !delstate->bottomup);
 		else if (dead)
 			status->knowndeletable = true;
+		ndead += status->knowndeletable ? 1 : 0;
 		if (status->knowndeletable && TransactionIdIsNormal(removed) &&
 			(!TransactionIdIsValid(horizon) || TransactionIdFollows(removed, horizon)))
 			horizon = removed;
 	}
 	pfree(cell);
+	if (ndead == 0)
+		delstate->ndeltids = 0; /* bottom-up: nothing found, as nbtree wants to be told */
 	return horizon;
 }

@@ -6,6 +6,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/multixact.h"
 #include "access/xlog.h"
 #include "am/table.h"
@@ -16,6 +18,7 @@
 #include "storage/bufmgr.h"
 #include "storage/procarray.h"
 #include "storage/smgr.h"
+#include "optimizer/plancat.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -138,30 +141,78 @@ has_brin_index(Relation rel)
 }
 
 /*
- * Physical size: ANALYZE samples and prefetches pages of the file.  But BRIN takes what
- * comes from here for the range of block numbers in TIDs, so a table of narrow rows with such an
- * index must own to as many logical blocks as it has.
+ * The range of block numbers.  Pages in use, which ANALYZE samples and the planner counts, not
+ * those that the file was extended by in advance.  But with a BRIN index: logical blocks, since BRIN
+ * takes what comes from here for the range of block numbers in TIDs (ANALYZE then samples those).
  */
 uint64
 rowan_relation_size(Relation rel, ForkNumber fork)
 {
-	uint64		size = table_block_relation_size(rel, fork);
+	PoolFile	file;
+	FileHeaderData header;
 
-	if (fork == MAIN_FORKNUM && rel->rd_rel->relhasindex && size > 0 && has_brin_index(rel))
-	{
-		PoolFile	file;
-
-		table_pool_file(rel, &file);
-		if (tree_exists(&file))
-			size = Max(size, (uint64) table_logical_blocks(&file) * BLCKSZ);
-	}
-	return size;
+	if (fork != MAIN_FORKNUM)
+		return table_block_relation_size(rel, fork);
+	table_pool_file(rel, &file);
+	if (!tree_exists(&file))
+		return 0;
+	if (table_blocks_are_logical(rel))
+		return (uint64) table_logical_blocks(&file) * BLCKSZ;
+	space_read_header(&file, &header);
+	return (uint64) header.high_water * BLCKSZ;
 }
 
+bool
+table_blocks_are_logical(Relation rel)
+{
+	return rel->rd_rel->relhasindex && has_brin_index(rel);
+}
+
+/* Rows on a full page, from the widths of the columns. */
+static double
+estimate_density(Relation rel, int32 *attr_widths)
+{
+	int32		width = get_rel_data_width(rel, attr_widths) + ROW_OVERHEAD;
+
+	return (double) ROWAN_PAGE_ROOM / width;
+}
+
+/*
+ * As table_block_relation_estimate_size, but pages are those a scan reads: not the file header, free
+ * pages or the version store; while the density in pg_class refers to all that
+ * rowan_relation_size counts.
+ */
 void
 rowan_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
 					double *allvisfrac)
 {
-	table_block_relation_estimate_size(rel, attr_widths, pages, tuples, allvisfrac,
-									   ROW_OVERHEAD, ROWAN_PAGE_ROOM);
+	BlockNumber relpages = (BlockNumber) rel->rd_rel->relpages;
+	double		reltuples = rel->rd_rel->reltuples;
+	BlockNumber all_visible = (BlockNumber) rel->rd_rel->relallvisible;
+	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
+	BlockNumber scanned = 0;
+	PoolFile	file;
+
+	table_pool_file(rel, &file);
+	if (blocks > 0)
+	{
+		FileHeaderData header;
+
+		space_read_header(&file, &header);
+		scanned = header.high_water - ROWAN_ROOT_BLOCK - header.free_count - header.version_count;
+	}
+	/* a table never vacuumed or analyzed may well grow: as heap, take it for ten pages */
+	if (scanned < 10 && reltuples < 0 && !rel->rd_rel->relhassubclass)
+		scanned = 10;
+	*pages = scanned;
+	*allvisfrac = 0;
+	*tuples = 0;
+	if (scanned == 0)
+		return;
+	if (reltuples >= 0 && relpages > 0 && blocks > 0)
+		*tuples = rint(reltuples / relpages * blocks);
+	else
+		*tuples = rint(estimate_density(rel, attr_widths) * scanned);
+	if (all_visible > 0 && blocks > 0)
+		*allvisfrac = Min((double) all_visible / blocks, 1.0);
 }

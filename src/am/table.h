@@ -20,6 +20,9 @@ extern const RowLayout *table_layout(Relation rel);
 /* Number of logical blocks: all row ids are below it times 256. */
 extern BlockNumber table_logical_blocks(const PoolFile *file);
 
+/* Whether block numbers that core asks and gives for the table are logical ones (BRIN), or pages. */
+extern bool table_blocks_are_logical(Relation rel);
+
 extern bool rowan_relation_is_rowan(Relation rel);
 
 /* Stores a version, with its identity, into a slot of ours. copy: the slot gets its own bytes. */

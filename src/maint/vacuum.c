@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/autovacuum.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -314,7 +315,7 @@ vacuum_tree(Vacuum *vacuum)
 static void
 update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_multi)
 {
-	BlockNumber pages = pool_file_blocks(&vacuum->table.file);
+	BlockNumber pages = RelationGetNumberOfBlocks(vacuum->rel);
 	BlockNumber all_visible = 0;
 
 	if (tree_exists(&vacuum->table.file))

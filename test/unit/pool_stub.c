@@ -194,6 +194,12 @@ pool_latch_new(const PoolFile *file, BlockNumber block)
 	return take_latch(frame_of(block), LW_EXCLUSIVE);
 }
 
+PoolFrame *
+pool_latch_redo(const PoolFile *file, BlockNumber block)
+{
+	return take_latch(frame_of(block), LW_EXCLUSIVE);
+}
+
 void
 pool_unlatch(PoolFrame *frame)
 {
