@@ -230,7 +230,8 @@ wait_end(RowWait *wait)
 static bool
 wait_for(RowWait *wait, const RowOutcome *outcome)
 {
-	if (!wait_get_lock(wait))
+	/* one who has a lock already must not queue behind those who wait for it */
+	if (!outcome->holds_lock && !wait_get_lock(wait))
 		return false;
 	for (int i = 0; i < outcome->nwait; i++)
 	{
@@ -355,7 +356,7 @@ rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapsh
 
 	table_row_table(rel, &table);
 	row_tid_set(&untagged, row, 0);
-	CheckForSerializableConflictIn(rel, &untagged, InvalidBlockNumber);
+	CheckForSerializableConflictIn(rel, &untagged, ItemPointerGetBlockNumber(&untagged));
 	wait_init(&waiting, rel, row, LockTupleExclusive, LockWaitBlock, XLTW_Delete);
 	for (;;)
 	{
@@ -572,7 +573,7 @@ rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 	row_tid_set(&untagged, state.row, 0);
 	*update_indexes = false;
 	*lockmode = LockTupleNoKeyExclusive;
-	CheckForSerializableConflictIn(rel, &untagged, InvalidBlockNumber);
+	CheckForSerializableConflictIn(rel, &untagged, ItemPointerGetBlockNumber(&untagged));
 	if (fetch_old(&state, otid))
 	{
 		do_update(&state, lockmode, update_indexes);

@@ -143,18 +143,6 @@ wait_until_disarmed(FaultPoint point)
 	}
 }
 
-/* Counts an argument down; true at the hit it asks for. */
-static bool
-due(uint32 *remaining)
-{
-	if (*remaining > 1)
-	{
-		(*remaining)--;
-		return false;
-	}
-	return true;
-}
-
 static void
 act(FaultPoint point, FaultAction action, uint32 argument)
 {
@@ -180,6 +168,35 @@ act(FaultPoint point, FaultAction action, uint32 argument)
 	}
 }
 
+/* Error and panic: at each hit, or only at the one that the argument counts down to. */
+static bool
+due_anywhere(FaultPoint point, uint32 argument)
+{
+	if (argument == 0)
+		return true;
+	if (pg_atomic_fetch_sub_u32(&shared->points[point].argument, 1) != 1)
+		return false;
+	pg_atomic_write_u32(&shared->points[point].action, FAULT_NONE);
+	return true;
+}
+
+static bool
+due_here(FaultSetting *setting)
+{
+	if (setting->argument == 0)
+		return true;
+	if (--setting->argument != 0)
+		return false;
+	setting->action = FAULT_NONE;
+	return true;
+}
+
+static bool
+counts_hits(uint32 action)
+{
+	return action == FAULT_ERROR || action == FAULT_PANIC;
+}
+
 void
 fault_hit(FaultPoint point)
 {
@@ -191,19 +208,10 @@ fault_hit(FaultPoint point)
 		uint32		argument = pg_atomic_read_u32(&shared->points[point].argument);
 
 		pg_atomic_fetch_add_u64(&shared->points[point].hits, 1);
-		if (action == FAULT_ERROR || action == FAULT_PANIC)
-		{
-			/* the process that counts the last hit acts */
-			if (argument == 0 ||
-				pg_atomic_fetch_sub_u32(&shared->points[point].argument, 1) == 1)
-				act(point, action, argument);
-		}
-		else
+		if (!counts_hits(action) || due_anywhere(point, argument))
 			act(point, action, argument);
 	}
-	if (here.action == FAULT_SLEEP)
-		act(point, here.action, here.argument);
-	else if (here.action != FAULT_NONE && due(&settings[point].argument))
+	if (!counts_hits(here.action) || due_here(&settings[point]))
 		act(point, here.action, here.argument);
 }
 

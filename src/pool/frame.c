@@ -323,6 +323,8 @@ frame_load(const PoolFile *file, const PoolTag *tag, PoolRing *ring, LoadMode ho
 		frame_give_back(frame);
 		return NULL;
 	}
+	if (ring != NULL)
+		ring_remember(ring, frame);
 	PG_TRY();
 	{
 		fill_page(file, frame, how);

@@ -152,6 +152,7 @@ map_find_optimistic(const PoolTag *tag)
 
 /* replace.c */
 extern PoolFrame *replace_take(PoolRing *ring);
+extern void ring_remember(PoolRing *ring, const PoolFrame *frame);
 
 /* io.c */
 typedef enum WriteResult

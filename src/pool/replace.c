@@ -168,6 +168,15 @@ ring_take(PoolRing *ring)
 	return frame;
 }
 
+/* A page of the scan was loaded into this frame: to be reused in the next round. */
+void
+ring_remember(PoolRing *ring, const PoolFrame *frame)
+{
+	ring->frame[ring->next] = (frame - pool_frames) + 1;
+	ring->tag[ring->next] = frame->tag;
+	ring->next = (ring->next + 1) % POOL_RING_SIZE;
+}
+
 /* A frame that is latched exclusively, version odd, tag invalid, in no chain. */
 PoolFrame *
 replace_take(PoolRing *ring)

@@ -81,8 +81,12 @@ lock_conflicts(const RowMeta *meta, LockTupleMode mode, RowOutcome *outcome)
 
 	for (int i = 0; i < n && outcome->nwait < ROW_MAX_WAIT; i++)
 	{
-		if (mode_conflicts[mode_of_status(members[i].status)][mode] &&
-			xid_state(members[i].xid) == XID_RUNNING)
+		XidState	state = xid_state(members[i].xid);
+
+		if (state == XID_OWN)
+			outcome->holds_lock = true;
+		else if (state == XID_RUNNING &&
+				 mode_conflicts[mode_of_status(members[i].status)][mode])
 			outcome->wait[outcome->nwait++] = members[i].xid;
 	}
 	free_members(&single, members, n);

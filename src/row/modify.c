@@ -318,13 +318,14 @@ row_finish_speculative(RowTable *table, RowId row, bool succeeded)
 /* ---- lock ---- */
 
 /*
- * A version superseded in place by a transaction that still runs may be locked FOR KEY SHARE: an in-place
- * update changes no indexed column, so no key.
+ * Updates in place change no indexed column, hence no key: they don't stand in the way of FOR KEY SHARE, whether they
+ * have committed or not.  The lock goes to the row, so it holds for what superseded the version too.
  */
 static bool
-key_share_passes(const RowVersion *version, const RowWriter *writer)
+key_share_passes(const RowTarget *target, const RowVersion *version, const RowWriter *writer)
 {
-	return writer->mode == LockTupleKeyShare && version->superseded && !version->newer_is_delete;
+	return writer->mode == LockTupleKeyShare && version->superseded &&
+		(target->top.meta.flags & ROW_DELETED) == 0;
 }
 
 static void
@@ -358,7 +359,8 @@ row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer, char *d
 			return;
 		}
 		outcome->result = judge(&target, tag, writer, version, work, outcome);
-		if (outcome->result == TM_BeingModified && key_share_passes(version, writer))
+		if ((outcome->result == TM_BeingModified || outcome->result == TM_Updated) &&
+			key_share_passes(&target, version, writer))
 		{
 			outcome->result = TM_Ok;
 			outcome->nwait = 0;

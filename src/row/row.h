@@ -177,6 +177,7 @@ typedef struct RowOutcome
 	CommandId	newer_cid;		/* tmfd.cmax for TM_SelfModified */
 	uint8		tag;			/* TM_Ok: tag of the version written or locked */
 	bool		must_move;		/* row_update: in place is not possible (tag wrap) */
+	bool		holds_lock;		/* TM_BeingModified: we are one of the row's lockers */
 	int			nwait;
 	TransactionId wait[ROW_MAX_WAIT];
 } RowOutcome;

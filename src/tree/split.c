@@ -115,13 +115,16 @@ choose_leaf_split(Page page, const SplitWish *wish, SplitPoint *at)
 		at->separator = wish->key;
 	else
 	{
-		bool		exists = leaf_key(page, pos) == wish->key;
+		int			new_pos = pos;
+		int			new_bytes = wish_bytes(wish);
 
-		if (nslots > 1)
-			at->pos = balanced_slot(page, exists ? nslots : pos,
-									exists ? 0 : wish_bytes(wish));
-		else
-			at->pos = 0;
+		/* a row that grows: what it will take more, on the side that it is on */
+		if (leaf_key(page, pos) == wish->key)
+		{
+			new_pos = pos + 1;
+			new_bytes = Max(0, new_bytes - page_slot_bytes(page, pos));
+		}
+		at->pos = nslots > 1 ? balanced_slot(page, new_pos, new_bytes) : 0;
 		at->separator = leaf_key(page, at->pos);
 	}
 	return at->separator > page_trailer(page)->low_fence;

@@ -189,13 +189,24 @@ def checkpoints(c, rnd):
     c.exec('CHECKPOINT')
 
 
+SNAPSHOT_ASKS = ['SELECT count(*), sum(balance) FROM accounts',
+                 'SELECT count(*), sum(v), sum(length(big)) FROM items']
+
+
+def ask_twice(c, where):
+    """In an open REPEATABLE READ transaction: the sum is zero, and the answers stay."""
+    first = [c.rows(q) for q in SNAPSHOT_ASKS]
+    again = [c.rows(q) for q in SNAPSHOT_ASKS]
+    if again == first and first[0][0][1] == '0':
+        return
+    third = [c.rows(q) for q in SNAPSHOT_ASKS]
+    raise Failure('%s: a snapshot (%s) answers %s, then %s, then %s' % (
+        where, c.one('SELECT txid_current_snapshot()'), first, again, third))
+
+
 def snapshots(c, rnd):
     c.exec('BEGIN ISOLATION LEVEL REPEATABLE READ')
-    ask = 'SELECT sum(balance), count(*) FROM accounts'
-    count = 'SELECT count(*), sum(v), sum(length(big)) FROM items'
-    first, items = c.rows(ask), c.rows(count)
-    check(first[0][0] == '0', 'a snapshot sees a sum of %s' % first[0][0])
-    check(c.rows(ask) == first and c.rows(count) == items, 'a snapshot has changed its answer')
+    ask_twice(c, 'primary')
     c.exec('COMMIT')
 
 

@@ -4,6 +4,9 @@
  */
 #include "tap.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include "pool_stub.h"
 #include "storage/lwlock.h"
 #include "tree/page.h"
@@ -21,19 +24,21 @@ uint64		stub_commits;
 uint64		stub_logged_bytes;
 
 static char *replica_pages;
-static char *garbage_page;
-static BlockNumber nblocks;
+static volatile BlockNumber nblocks;
 static int	failure_rate;
+static int	yield_rate;
+static pthread_rwlock_t latches[MAX_BLOCKS];
 
-static struct
+static __thread char garbage_page[BLCKSZ] pg_attribute_aligned(16);
+static __thread struct
 {
 	PoolFrame  *frame;
 	LWLockMode	mode;
 }			held[MAX_HELD];
-static int	nheld;
+static __thread int nheld;
 
 static LWLock init_lock;
-static bool init_lock_held;
+static __thread bool init_lock_held;
 
 void
 stub_reset(void)
@@ -43,7 +48,6 @@ stub_reset(void)
 		pool_frames = calloc(MAX_BLOCKS, sizeof(PoolFrame));
 		pool_pages = aligned_alloc(BLCKSZ, (Size) MAX_BLOCKS * BLCKSZ);
 		replica_pages = aligned_alloc(BLCKSZ, (Size) MAX_BLOCKS * BLCKSZ);
-		garbage_page = aligned_alloc(BLCKSZ, BLCKSZ);
 	}
 	memset(pool_pages, 0, (Size) nblocks * BLCKSZ);
 	memset(replica_pages, 0, (Size) nblocks * BLCKSZ);
@@ -56,10 +60,10 @@ stub_reset(void)
 	{
 		pool_frames[i].tag.block = i;
 		pool_frames[i].version.value += 2;
+		pthread_rwlock_init(&latches[i], NULL);
 	}
 	nblocks = 0;
-	nheld = 0;
-	init_lock_held = false;
+	stub_release_all();
 	stub_commits = stub_logged_bytes = 0;
 }
 
@@ -67,6 +71,20 @@ void
 stub_set_read_failures(int n)
 {
 	failure_rate = n;
+}
+
+void
+stub_set_yields(int n)
+{
+	yield_rate = n;
+}
+
+/* Somebody else may run here. */
+static void
+maybe_yield(void)
+{
+	if (yield_rate > 0 && test_below(yield_rate) == 0)
+		sched_yield();
 }
 
 Page
@@ -114,6 +132,11 @@ check_order(PoolFrame *before, PoolFrame *frame)
 static PoolFrame *
 take_latch(PoolFrame *frame, LWLockMode mode)
 {
+	pthread_rwlock_t *latch = &latches[frame - pool_frames];
+
+	for (int i = 0; i < nheld; i++)
+		must(held[i].frame != frame);
+	must((mode == LW_SHARED ? pthread_rwlock_rdlock(latch) : pthread_rwlock_wrlock(latch)) == 0);
 	for (int i = 0; i < nheld; i++)
 		check_order(held[i].frame, frame);
 	must(nheld < MAX_HELD);
@@ -130,6 +153,7 @@ give_latch(PoolFrame *frame)
 		if (held[i].frame == frame)
 		{
 			held[i] = held[--nheld];
+			pthread_rwlock_unlock(&latches[frame - pool_frames]);
 			return;
 		}
 	must(!"latch is held");
@@ -153,7 +177,8 @@ stub_latches_held(void)
 void
 stub_release_all(void)
 {
-	nheld = 0;
+	while (nheld > 0)
+		give_latch(held[0].frame);
 	init_lock_held = false;
 }
 
@@ -225,15 +250,20 @@ pool_read_begin(const PoolFile *file, BlockNumber block, int attempt, PoolRing *
 {
 	PoolFrame  *frame = frame_of(block);
 
-	read->frame = frame;
-	read->page = pool_page(frame);
-	read->version = frame->version.value;
-	read->latched = attempt >= POOL_OPTIMISTIC_ATTEMPTS;
 	for (int i = 0; i < nheld; i++)
 		must(held[i].mode == LW_SHARED);
+	read->latched = attempt >= POOL_OPTIMISTIC_ATTEMPTS;
 	if (read->latched)
 		take_latch(frame, LW_SHARED);
-	else if (failure_rate > 0 && test_below(failure_rate) == 0)
+	read->frame = frame;
+	read->page = pool_page(frame);
+	while ((read->version = pg_atomic_read_u64(&frame->version)) % 2 == 1)
+		sched_yield();
+	pg_read_barrier();
+	maybe_yield();
+	if (read->latched)
+		return;
+	if (failure_rate > 0 && test_below(failure_rate) == 0)
 	{
 		/* as if it had been changed since */
 		read->version -= 2;
@@ -252,7 +282,8 @@ bool
 pool_read_again(const PoolFile *file, BlockNumber block, PoolFrame *frame, uint64 version,
 				PoolRead *read)
 {
-	if (block >= nblocks || frame != frame_of(block) || frame->version.value != version)
+	if (block >= nblocks || frame != frame_of(block) ||
+		pg_atomic_read_u64(&frame->version) != version)
 		return false;
 	read->frame = frame;
 	read->page = pool_page(frame);
@@ -264,7 +295,10 @@ pool_read_again(const PoolFile *file, BlockNumber block, PoolFrame *frame, uint6
 void
 pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest)
 {
-	memcpy(dest, pool_page(frame_of(block)), BLCKSZ);
+	PoolFrame  *frame = take_latch(frame_of(block), LW_SHARED);
+
+	memcpy(dest, pool_page(frame), BLCKSZ);
+	give_latch(frame);
 }
 
 void
@@ -277,14 +311,16 @@ void
 pool_change_begin(PoolFrame *frame)
 {
 	must(holds_exclusive(frame) && frame->version.value % 2 == 0);
-	frame->version.value++;
+	pg_atomic_write_u64(&frame->version, frame->version.value + 1);
+	pg_write_barrier();
 }
 
 void
 pool_change_end(PoolFrame *frame)
 {
 	must(frame->version.value % 2 == 1);
-	frame->version.value++;
+	pg_write_barrier();
+	pg_atomic_write_u64(&frame->version, frame->version.value + 1);
 }
 
 BlockNumber
@@ -302,7 +338,7 @@ pool_file_extend(const PoolFile *file, BlockNumber to)
 
 /* ---- changes ---- */
 
-static PageChange *open_change;
+static __thread PageChange *open_change;
 
 void
 change_begin(PageChange *change, const PoolFile *file)
@@ -371,6 +407,16 @@ replicate(PoolFrame *frame, const char *old, const char *new, bool is_new)
 	}
 }
 
+static void
+check_copy(PoolFrame *frame, Page copy)
+{
+	const char *message = page_check(copy, pool_block(frame));
+
+	if (message != NULL)
+		printf("# block %u: %s\n", pool_block(frame), message);
+	must(message == NULL);
+}
+
 void
 change_commit(PageChange *change, TransactionId horizon)
 {
@@ -379,16 +425,21 @@ change_commit(PageChange *change, TransactionId horizon)
 	{
 		PoolFrame  *frame = change->pages[i].frame;
 		char	   *copy = (char *) change->pages[i].copy;
-		const char *message = page_check((Page) copy, pool_block(frame));
 
-		if (message != NULL)
-			printf("# block %u: %s\n", pool_block(frame), message);
-		must(message == NULL);
+		check_copy(frame, (Page) copy);
 		replicate(frame, (char *) pool_page(frame), copy, change->pages[i].is_new);
-		pool_change_begin(frame);
-		memcpy(pool_page(frame), copy, BLCKSZ);
-		pool_change_end(frame);
 	}
+
+	/* all versions odd, then all pages, then all even */
+	for (int i = 0; i < change->npages; i++)
+		pool_change_begin(change->pages[i].frame);
+	for (int i = 0; i < change->npages; i++)
+	{
+		maybe_yield();
+		memcpy(pool_page(change->pages[i].frame), change->pages[i].copy, BLCKSZ);
+	}
+	for (int i = 0; i < change->npages; i++)
+		pool_change_end(change->pages[i].frame);
 	stub_commits++;
 	change_abort(change);
 }

@@ -1,6 +1,7 @@
 /*
  * pool_stub.h
- *	  A pool without a server: one file, all pages in memory, one thread.
+ *	  A pool without a server: one file, all pages in memory; threads stand for
+ *	  backends.
  *
  * It checks the rules of latching, makes optimistic reads fail now and then (showing
  * garbage first), and keeps a replica that is changed only by what a WAL record would hold.
@@ -17,6 +18,9 @@ extern void stub_reset(void);	/* an empty file, no replica errors */
 
 /* One read in n fails; 0: none. */
 extern void stub_set_read_failures(int n);
+
+/* One read in n lets other threads run; 0: none. */
+extern void stub_set_yields(int n);
 
 /* Abandons latches and the change, as after an ERROR. */
 extern void stub_release_all(void);

@@ -44,7 +44,7 @@ tap_abort(const char *file, int line, const char *what)
 
 /* ---- random numbers: splitmix64 ---- */
 
-static uint64 seed_state = 1;
+static __thread uint64 seed_state = 1;
 
 void
 test_seed(uint64 seed)
@@ -74,7 +74,7 @@ pg_prng_uint32(pg_prng_state *state)
 
 sigjmp_buf *test_error_jump;
 int			test_error_code;
-static int	error_level;
+static __thread int error_level;
 
 bool
 errstart(int elevel, const char *domain)
