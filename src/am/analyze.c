@@ -58,7 +58,7 @@ analyze_next_row(RowanScan scan, RowId *row, RowVersion *version)
 		if (high >= scan->limit)
 			return false;
 		scan_load_page(scan, high, page_trailer(scan->page)->right_block);
-		scan->pos = -1;
+		scan->pos = leaf_search((Page) scan->page, high) - 1;
 	}
 	*row = row_parse_slot(&scan->table.file, (Page) scan->page, scan->pos, version);
 	return *row < scan->limit;

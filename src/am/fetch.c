@@ -5,6 +5,10 @@
  *
  * An index entry's TID names a row; the version that was found is said by the tag in the TID that
  * goes into the slot.  No latch is held between calls.
+ *
+ * Predicate locks are on tagged TIDs, that is on versions, as heap's are: who replaces a version
+ * conflicts with those who read it, not with readers of versions before it (they conflict with those who
+ * replaced these).
  */
 #include "postgres.h"
 
@@ -88,14 +92,9 @@ rowan_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snaps
 	if (!row_fetch_visible(&fetch->table, row, snapshot, &fetch->hint, fetch->cell,
 						   fetch->work, &version, all_dead))
 		return false;
-	if (IsMVCCSnapshot(snapshot))
-	{
-		ItemPointerData untagged;
-
-		row_tid_set(&untagged, row, 0);
-		PredicateLockTID(fetch->base.rel, &untagged, snapshot, version.meta.xid);
-	}
 	table_store_version(fetch->base.rel, slot, row, &version, true);
+	if (IsMVCCSnapshot(snapshot))
+		PredicateLockTID(fetch->base.rel, &slot->tts_tid, snapshot, version.meta.xid);
 	*tid = slot->tts_tid;
 	return true;
 }
@@ -148,14 +147,9 @@ rowan_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
 								  NULL) && version.meta.tag == tag;
 	if (found)
 	{
-		if (IsMVCCSnapshot(snapshot))
-		{
-			ItemPointerData untagged;
-
-			row_tid_set(&untagged, row, 0);
-			PredicateLockTID(rel, &untagged, snapshot, version.meta.xid);
-		}
 		table_store_version(rel, slot, row, &version, true);
+		if (IsMVCCSnapshot(snapshot))
+			PredicateLockTID(rel, &slot->tts_tid, snapshot, version.meta.xid);
 		pgstat_count_heap_fetch(rel);
 	}
 	one_end(&one);

@@ -330,6 +330,13 @@ rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlo
 		tmfd->traversed = true;
 	}
 	MemoryContextSwitchTo(caller);
+	if (tmfd->traversed && (outcome.result == TM_Invisible || outcome.result == TM_SelfModified))
+	{
+		/* as heap: it is the newest version's command that is the trouble */
+		outcome.result = TM_SelfModified;
+		outcome.newer_xid = outcome.top_xid;
+		outcome.newer_cid = outcome.top_cid;
+	}
 	*tid = at;
 	if (version.data.data != NULL && outcome.result != TM_Deleted)
 		table_store_version(rel, slot, row_id_from_tid(&at), &version, true);
@@ -352,11 +359,9 @@ rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapsh
 	RowTable	table;
 	RowOutcome	outcome;
 	RowWait		waiting;
-	ItemPointerData untagged;
 
 	table_row_table(rel, &table);
-	row_tid_set(&untagged, row, 0);
-	CheckForSerializableConflictIn(rel, &untagged, ItemPointerGetBlockNumber(&untagged));
+	CheckForSerializableConflictIn(rel, tid, ItemPointerGetBlockNumber(tid));
 	wait_init(&waiting, rel, row, LockTupleExclusive, LockWaitBlock, XLTW_Delete);
 	for (;;)
 	{
@@ -556,7 +561,6 @@ rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 {
 	MemoryContext caller = enter_row_context();
 	UpdateState state;
-	ItemPointerData untagged;
 	bool		moved = false;
 
 	memset(&state, 0, sizeof(state));
@@ -570,10 +574,9 @@ rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 	state.slot = slot;
 	state.old = MakeTupleTableSlot(RelationGetDescr(rel), &TTSOpsRowan);
 	table_row_table(rel, &state.table);
-	row_tid_set(&untagged, state.row, 0);
 	*update_indexes = false;
 	*lockmode = LockTupleNoKeyExclusive;
-	CheckForSerializableConflictIn(rel, &untagged, ItemPointerGetBlockNumber(&untagged));
+	CheckForSerializableConflictIn(rel, otid, ItemPointerGetBlockNumber(otid));
 	if (fetch_old(&state, otid))
 	{
 		do_update(&state, lockmode, update_indexes);

@@ -179,7 +179,8 @@ scan_step(RowanScan scan, bool forward)
 			}
 			CHECK_FOR_INTERRUPTS();
 			scan_load_page(scan, high, page_trailer(scan->page)->right_block);
-			scan->pos = -1;
+			/* not simply its first row: the leaf we come from may have been merged into it */
+			scan->pos = leaf_search((Page) scan->page, high) - 1;
 		}
 		return leaf_key((Page) scan->page, scan->pos) < scan->limit;
 	}
@@ -195,7 +196,7 @@ scan_step(RowanScan scan, bool forward)
 		}
 		CHECK_FOR_INTERRUPTS();
 		scan_got_page(scan);
-		scan->pos = scan->nslots;
+		scan->pos = leaf_search((Page) scan->page, low);
 	}
 	return leaf_key((Page) scan->page, scan->pos) >= scan->first;
 }
@@ -380,17 +381,13 @@ next_listed_row(RowanScan scan, TupleTableSlot *slot)
 	{
 		RowId		row = scan->rows[scan->next_row++];
 
+		if (!(scan->nrows < BITMAP_COPY_MIN_ROWS ? fetch_one(scan, row, slot)
+			  : fetch_from_page(scan, row, slot)))
+			continue;
 		if (scan->base.rs_snapshot != NULL && IsMVCCSnapshot(scan->base.rs_snapshot))
-		{
-			ItemPointerData tid;
-
-			row_tid_set(&tid, row, 0);
-			PredicateLockTID(scan->base.rs_rd, &tid, scan->base.rs_snapshot,
-							 InvalidTransactionId);
-		}
-		if (scan->nrows < BITMAP_COPY_MIN_ROWS ? fetch_one(scan, row, slot)
-			: fetch_from_page(scan, row, slot))
-			return true;
+			PredicateLockTID(scan->base.rs_rd, &slot->tts_tid, scan->base.rs_snapshot,
+							 ((RowanSlot *) slot)->xmin);
+		return true;
 	}
 	return false;
 }

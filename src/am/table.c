@@ -14,12 +14,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/*
- * Leaves that rows are appended to keep some room for the headers that updates
- * in place add (10 bytes a row), so that updating every row once splits nothing.
- */
-#define DEFAULT_FILLFACTOR	91
-
 PG_FUNCTION_INFO_V1(rowan_table_handler);
 
 void
@@ -39,11 +33,14 @@ table_pool_file(Relation rel, PoolFile *file)
 void
 table_row_table(Relation rel, RowTable *table)
 {
+	int			fillfactor;
+
 	memset(table, 0, sizeof(*table));
 	table_pool_file(rel, &table->file);
 	table->horizon = GlobalVisTestFor(rel);
-	table->fill_reserve = ROWAN_PAGE_ROOM *
-		(100 - RelationGetFillFactor(rel, DEFAULT_FILLFACTOR)) / 100;
+	/* 100 is also what core says when nobody has said anything */
+	fillfactor = RelationGetFillFactor(rel, 100);
+	table->fill_reserve = fillfactor == 100 ? -1 : (int) ROWAN_PAGE_ROOM * (100 - fillfactor) / 100;
 	table->clear_visibility = table_clear_visibility;
 	table->visibility_arg = rel;
 }
@@ -198,5 +195,6 @@ rowan_relation_is_rowan(Relation rel)
 Datum
 rowan_table_handler(PG_FUNCTION_ARGS)
 {
+	rowan_require_preload();
 	PG_RETURN_POINTER(&rowan_routine);
 }

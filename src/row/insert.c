@@ -11,6 +11,8 @@
 #include "row/leafop.h"
 #include "row/row.h"
 
+#define UPDATED_HEADER_BYTES	10
+
 /* A leaf's slots address keys up to this far beyond its low fence. */
 #define LEAF_KEY_RANGE		PG_UINT16_MAX
 
@@ -90,6 +92,16 @@ begin_append(LeafAppend *append, Page page, const RowData *first, TransactionId 
 	}
 }
 
+/*
+ * Bytes to leave free on a leaf with nrows.  The first update in place of a row adds an xid and a
+ * version pointer to it; with room for that, updating all rows splits no leaf.
+ */
+static int
+reserve_for(RowTable *table, int nrows)
+{
+	return table->fill_reserve >= 0 ? table->fill_reserve : nrows * UPDATED_HEADER_BYTES;
+}
+
 /* Encodes as many rows as fit on the leaf; an empty leaf takes at least one. */
 static void
 fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows, int nrows,
@@ -97,7 +109,8 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 {
 	int			gap = page_gap(page);
 	bool		empty = page_nslots(page) == 0;
-	uint64		key_room = LEAF_KEY_RANGE - (append->first_row - page_low_fence(page));
+	uint64		distance = append->first_row - page_low_fence(page);
+	uint64		key_room = distance < LEAF_KEY_RANGE ? LEAF_KEY_RANGE - distance : 0;
 
 	for (int i = 0; i < nrows && (uint64) i < key_room; i++)
 	{
@@ -111,7 +124,8 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 		need = size + sizeof(SlotData) + (aligned ? MAXIMUM_ALIGNOF - 1 : 0);
 		if (empty && i == 0)
 			need = Min(need, gap);	/* at the page's end nothing is lost to alignment */
-		if (gap - need < ((empty && i == 0) ? 0 : table->fill_reserve))
+		if (gap - need < 0 ||
+			(gap - need < reserve_for(table, page_nslots(page) + i + 1) && !(empty && i == 0)))
 			break;
 		gap -= need;
 		row_write(append->cells + append->size, &meta, &rows[i], append->page_natts);

@@ -359,6 +359,8 @@ row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer, char *d
 			return;
 		}
 		outcome->result = judge(&target, tag, writer, version, work, outcome);
+		outcome->top_xid = target.top.meta.xid;
+		outcome->top_cid = target.top.meta.cid;
 		if ((outcome->result == TM_BeingModified || outcome->result == TM_Updated) &&
 			key_share_passes(&target, version, writer))
 		{

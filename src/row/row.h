@@ -26,7 +26,8 @@ typedef struct RowTable
 {
 	PoolFile	file;
 	GlobalVisState *horizon;	/* of this table; only needed for writing and pruning */
-	int			fill_reserve;	/* bytes that appending leaves free on a leaf */
+	int			fill_reserve;	/* bytes that appending leaves free on a leaf; -1: for each
+								 * row as many as an update in place adds to its header */
 	/* Clears the visibility-map bits of a logical block; called under the row's leaf latch. */
 	void		(*clear_visibility) (void *arg, BlockNumber logical_block);
 	void	   *visibility_arg;
@@ -175,6 +176,8 @@ typedef struct RowOutcome
 	bool		moved_partition;
 	TransactionId newer_xid;	/* tmfd.xmax */
 	CommandId	newer_cid;		/* tmfd.cmax for TM_SelfModified */
+	TransactionId top_xid;		/* who made the row's newest version */
+	CommandId	top_cid;
 	uint8		tag;			/* TM_Ok: tag of the version written or locked */
 	bool		must_move;		/* row_update: in place is not possible (tag wrap) */
 	bool		holds_lock;		/* TM_BeingModified: we are one of the row's lockers */

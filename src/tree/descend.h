@@ -23,9 +23,6 @@ extern PoolFrame *tree_latch_child(const PoolFile *file, Page parent, int pos);
 extern bool tree_copy_page(const PoolFile *file, TreeKey key, int level, PoolRing *ring,
 						   char *dest);
 
-/* True unless the block number is stale: remembered from before the file was cut. */
-extern bool space_has_block(const PoolFile *file, BlockNumber block);
-
 extern void tree_corrupted(const PoolFile *file, BlockNumber block, const char *message)
 			pg_attribute_noreturn();
 

@@ -109,6 +109,16 @@ newer_xid(TransactionId a, TransactionId b)
 	return TransactionIdFollows(a, b) ? a : b;
 }
 
+/*
+ * PAGE_UNIFORM must hold for the rows of both pages; the other flags are warnings, and stay if either
+ * page had them.  That includes warnings about row ids that are in neither any more.
+ */
+static uint16
+join_flags(uint16 a, uint16 b)
+{
+	return (a & b & PAGE_UNIFORM) | ((a | b) & ~PAGE_UNIFORM);
+}
+
 /* The trailer fields that describe the rows, for all rows of both pages. */
 static void
 join_row_fields(Page left, Page right)
@@ -116,6 +126,7 @@ join_row_fields(Page left, Page right)
 	PageTrailer to = page_trailer(left);
 	PageTrailer from = page_trailer(right);
 
+	to->flags = join_flags(to->flags, from->flags);
 	if (page_nslots(right) == 0)
 		return;
 	if (page_nslots(left) == 0)
@@ -123,11 +134,9 @@ join_row_fields(Page left, Page right)
 		to->page_xid = from->page_xid;
 		to->page_cid = from->page_cid;
 		to->page_natts = from->page_natts;
-		to->flags = from->flags;
 		to->newest_xid = from->newest_xid;
 		return;
 	}
-	to->flags &= from->flags;
 	to->newest_xid = newer_xid(to->newest_xid, from->newest_xid);
 }
 
@@ -251,8 +260,8 @@ redistribute(const PoolFile *file, PoolFrame *parent_frame, int pos, PoolFrame *
 	left = change_page(&change, left_frame, false);
 	right = change_page(&change, right_frame, false);
 
-	page_trailer(left)->flags &= page_trailer(old_right)->flags;
-	page_trailer(right)->flags &= page_trailer(old_left)->flags;
+	page_trailer(left)->flags = page_trailer(right)->flags =
+		join_flags(page_trailer(old_left)->flags, page_trailer(old_right)->flags);
 	page_trailer(left)->newest_xid = page_trailer(right)->newest_xid =
 		newer_xid(page_trailer(old_left)->newest_xid, page_trailer(old_right)->newest_xid);
 	rebuild_right(right, old_right, separator, old_left, from_left, from_right);

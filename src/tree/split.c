@@ -174,6 +174,8 @@ split_cells(Page left, Page right, BlockNumber right_block, const SplitPoint *at
 	to->right_block = from->right_block;
 	if (from->type == ROWAN_PAGE_LEAF && from->high_fence == TREE_KEY_MAX)
 		to->next_key = Max(from->next_key, at->separator);
+	/* warnings about row ids of the range, even if they have no row any more */
+	to->flags = from->flags & ~PAGE_UNIFORM;
 	if (count > 0)
 	{
 		to->page_xid = from->page_xid;

@@ -7,8 +7,8 @@
  * (lock coupling by versions), go on.  Writers descend the same way, latch the leaf
  * exclusively and check that it is a leaf that covers the key; otherwise they start again.
  *
- * Structure changes latch from the top (parent, page, right sibling, ..., free page,
- * file header) and are one PageChange each: no crash and no reader ever sees half of one.
+ * Structure changes latch from the top (parent, page, right sibling, ..., file header,
+ * free page) and are one PageChange each: no crash and no reader ever sees half of one.
  */
 #ifndef ROWAN_TREE_TREE_H
 #define ROWAN_TREE_TREE_H
@@ -64,6 +64,7 @@ extern void tree_append_leaf(const PoolFile *file, TreeKey full_leaf_low_fence);
  * neighbour under the same parent fit together (leaving some slack) merges them; if one is
  * underfull and the other full, redistributes.  Shrinks the tree where a root has a single
  * child.  Returns true if it changed something.  No latches held on entry or exit.
+ * The leaf at the right edge keeps its next key within LEAF_KEY_SPAN of its low fence.
  */
 extern bool tree_merge_leaf(const PoolFile *file, TreeKey key);
 
@@ -72,7 +73,8 @@ extern bool tree_merge_leaf(const PoolFile *file, TreeKey key);
 /*
  * Takes a page off the free list, or from the end of the file (extending in growing
  * batches), inside an open change that holds all latches that come before
- * free page and file header; the header's and page's latches become the change's.  Returns the
+ * file header and free page (both may be waited for: no latch of a page that may be
+ * on the free list may be held); the header's and page's latches become the change's.  Returns the
  * working copy, initialised by page_init(type, level).  *block: its number.
  */
 extern Page space_alloc(PageChange *change, uint8 type, uint8 level, BlockNumber *block);
@@ -82,6 +84,28 @@ extern void space_free(PageChange *change, BlockNumber block);
 
 /* Copies the file header (consistent). */
 extern void space_read_header(const PoolFile *file, FileHeaderData *header);
+
+/* True unless the block number is stale: remembered from before the file was cut. */
+extern bool space_has_block(const PoolFile *file, BlockNumber block);
+
+/* Asked now and then during long work: true to stop early. */
+typedef bool (*SpaceStop) (void *arg);
+
+/*
+ * First block of the free pages that end the file; high_water if it does not end with any.  Reads
+ * the tail backwards; nothing may be concluded about what others do meanwhile.
+ */
+extern BlockNumber space_free_tail(const PoolFile *file, SpaceStop stop, void *arg);
+
+/*
+ * Takes the free pages from `tail` on off the free list and lowers high_water, as far as it gets.
+ * Nobody else may use the relation (AccessExclusiveLock).  Returns the new high_water; the
+ * caller cuts the file there.  One record for up to CHANGE_MAX_PAGES - 1 places in the list.
+ */
+extern BlockNumber space_trim(const PoolFile *file, BlockNumber tail, SpaceStop stop, void *arg);
+
+/* Blocks that a file may well have beyond high_water, extended in advance. */
+#define SPACE_MAX_SPARE_BLOCKS	512
 
 /* ---- statistics ---- */
 typedef struct TreeStat

@@ -117,7 +117,17 @@ version_add_page(const PoolFile *file)
 		space_read_header(file, &before);
 		change_begin(&change, file);
 		if (BlockNumberIsValid(before.version_tail))
-			(void) change_page(&change, pool_latch(file, before.version_tail, LW_EXCLUSIVE), false);
+		{
+			Page		tail = change_page(&change, pool_latch(file, before.version_tail,
+															   LW_EXCLUSIVE), false);
+
+			/* freed meanwhile: a free page must not be held while asking for the file header */
+			if (page_trailer(tail)->type != ROWAN_PAGE_VERSION)
+			{
+				change_abort(&change);
+				continue;
+			}
+		}
 		(void) space_alloc(&change, ROWAN_PAGE_VERSION, 0, &block);
 		header = file_header(change_find(&change, ROWAN_HEADER_BLOCK));
 		if (header->version_tail != before.version_tail)
