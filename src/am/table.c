@@ -110,18 +110,6 @@ rowan_finish_bulk_insert(Relation rel, int options)
 {
 }
 
-static void
-rowan_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
-					   TransactionId oldest_xmin, TransactionId *xid_cutoff,
-					   MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
-					   double *tups_recently_dead)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("CLUSTER and VACUUM FULL are not supported on Rowan tables yet"),
-			 errhint("VACUUM returns free space; ALTER TABLE ... SET ACCESS METHOD rewrites a table.")));
-}
-
 static Oid
 rowan_toast_am(Relation rel)
 {

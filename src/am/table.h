@@ -113,12 +113,24 @@ extern uint64 rowan_relation_size(Relation rel, ForkNumber fork);
 extern void rowan_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages,
 								double *tuples, double *allvisfrac);
 
+/* rewrite.c */
+extern void rowan_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
+								   TransactionId oldest_xmin, TransactionId *xid_cutoff,
+								   MultiXactId *multi_cutoff, double *num_tuples,
+								   double *tups_vacuumed, double *tups_recently_dead);
+
 /* maint/vacuum.c */
 extern void rowan_vacuum(Relation rel, struct VacuumParams *params,
 						 BufferAccessStrategy strategy);
 
+/* maint/truncate.c: VACUUM's last step, gives free pages at the file's end back. */
+extern void table_truncate_tail(Relation rel, int message_level);
+
 /* vismap.c */
 extern void table_clear_visibility(void *rel, BlockNumber logical_block);
+
+/* Empties the map of a table that has become empty; before its main fork is cut. */
+extern void table_truncate_visibility(Relation rel);
 
 /*
  * Sets the bits of a logical block whose rows are on those leaves (blocks), if all of them are settled and nobody is

@@ -12,7 +12,13 @@
 
 #include "access/generic_xlog.h"
 #include "access/visibilitymap.h"
+#include "access/xlog.h"
+#include "access/xloginsert.h"
 #include "am/table.h"
+#include "base/compat.h"
+#include "catalog/storage.h"
+#include "catalog/storage_xlog.h"
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
 
 /* Layout of the map, as in visibilitymap.c. */
@@ -71,4 +77,40 @@ table_set_visibility(Relation rel, RowTable *table, BlockNumber logical_block,
 					VISIBILITYMAP_ALL_VISIBLE | VISIBILITYMAP_ALL_FROZEN);
 	UnlockReleaseBuffer(buffer);
 	return confirmed;
+}
+
+static void
+log_map_truncate(Relation rel)
+{
+	xl_smgr_truncate truncate = {.blkno = 0,.rnode = rel->rd_node,.flags = SMGR_TRUNCATE_VM};
+
+	XLogBeginInsert();
+	XLogRegisterData((char *) &truncate, sizeof(truncate));
+	XLogFlush(XLogInsert(RM_SMGR_ID, XLOG_SMGR_TRUNCATE | XLR_SPECIAL_REL_UPDATE));
+}
+
+/* As RelationTruncate, which says why both flags are needed, but leaves the main fork alone. */
+void
+table_truncate_visibility(Relation rel)
+{
+	SMgrRelation reln = RelationGetSmgr(rel);
+	const int	delay = DELAY_CHKPT_START | DELAY_CHKPT_COMPLETE;
+	BlockNumber old_blocks,
+				blocks;
+
+	if (!smgrexists(reln, VISIBILITYMAP_FORKNUM))
+		return;
+	blocks = visibilitymap_prepare_truncate(rel, 0);
+	if (!BlockNumberIsValid(blocks))
+		return;
+	reln = RelationGetSmgr(rel);
+	old_blocks = smgrnblocks(reln, VISIBILITYMAP_FORKNUM);
+	Assert((MyProc->delayChkptFlags & delay) == 0);
+	MyProc->delayChkptFlags |= delay;
+	START_CRIT_SECTION();
+	if (RelationNeedsWAL(rel))
+		log_map_truncate(rel);
+	compat_truncate_fork(reln, VISIBILITYMAP_FORKNUM, old_blocks, blocks);
+	END_CRIT_SECTION();
+	MyProc->delayChkptFlags &= ~delay;
 }

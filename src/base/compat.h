@@ -52,11 +52,16 @@ compat_extend(SMgrRelation reln, BlockNumber block, char *page, bool skip_fsync)
 
 /* In a critical section; the sizes are taken by the caller before it. */
 static inline void
+compat_truncate_fork(SMgrRelation reln, ForkNumber fork, BlockNumber old_blocks,
+					 BlockNumber blocks)
+{
+	smgrtruncate2(reln, &fork, 1, &old_blocks, &blocks);
+}
+
+static inline void
 compat_truncate(SMgrRelation reln, BlockNumber old_blocks, BlockNumber blocks)
 {
-	ForkNumber	fork = MAIN_FORKNUM;
-
-	smgrtruncate2(reln, &fork, 1, &old_blocks, &blocks);
+	compat_truncate_fork(reln, MAIN_FORKNUM, old_blocks, blocks);
 }
 
 static inline void

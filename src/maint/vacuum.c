@@ -1,7 +1,7 @@
 /*
  * vacuum.c
  *	  VACUUM: prune leaves, free version pages, clean indexes of dead rows, remove their
- *	  stubs, merge leaves, set visibility bits, advance relfrozenxid.
+ *	  stubs, merge leaves, set visibility bits, cut the file's end (truncate.c), advance relfrozenxid.
  *
  * Every step stands for itself: a crash between two of them leaves work for the next VACUUM and
  * nothing wrong.  A dead row keeps its id, as a stub, until the indexes were cleaned.
@@ -370,6 +370,8 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	if (params->index_cleanup != VACOPTVALUE_DISABLED)
 		cleanup_indexes(vacuum);
 	vac_close_indexes(vacuum->nindexes, vacuum->indexes, NoLock);
+	if (params->truncate != VACOPTVALUE_DISABLED && tree_exists(&vacuum->table.file))
+		table_truncate_tail(rel, params->options & VACOPT_VERBOSE ? INFO : DEBUG2);
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
 	update_statistics(vacuum, oldest_xmin, oldest_multi);
 	pgstat_progress_end_command();

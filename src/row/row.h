@@ -211,6 +211,15 @@ extern void row_set_forward(RowTable *table, RowId row, ItemPointer where);
 extern void row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer,
 					 char *dest, RowWork *work, RowVersion *version, RowOutcome *outcome);
 
+/* ---- rewriting a table ---- */
+
+/*
+ * Puts a version on top of the row's newest, as it was made in another file by made->xid at made->cid;
+ * with ROW_DELETED in made->flags (and ROW_FORWARD and forward_*) a deletion, data NULL.
+ * AccessExclusiveLock held; made->xid has not aborted.  Tags count from the row's insertion.
+ */
+extern void row_push_version(RowTable *table, RowId row, const RowMeta *made, const RowData *data);
+
 /* ---- cleaning ---- */
 
 typedef struct RowPruneStat

@@ -15,6 +15,7 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "tree/descend.h"
+#include "utils/memutils.h"
 
 #define EXTEND_MIN_BLOCKS	8
 #define EXTEND_MAX_BLOCKS	SPACE_MAX_SPARE_BLOCKS

@@ -66,6 +66,8 @@ version_latch_active(const PoolFile *file, uint16 size)
 	ActiveCacheEntry *entry = active_entry(file);
 	PoolFrame  *frame;
 
+	if (entry->block != 0 && !space_has_block(file, entry->block))
+		entry->block = 0;
 	if (entry->block == 0)
 	{
 		FileHeaderData header;

@@ -23,7 +23,7 @@ from harness import AM, ENGINE, Failure, check, say
 from workload import Load
 
 # a pool much smaller than the data
-CONF = {'rowan.buffers': '1MB', 'shared_buffers': '2MB', 'max_wal_size': '64MB', 'deadlock_timeout': '200ms'}
+CONF = {'rowan.buffers': '1MB', 'rowan.wal_check': 'on', 'shared_buffers': '2MB', 'max_wal_size': '64MB', 'deadlock_timeout': '200ms'}
 
 
 def new_load(name, options, conf=None, **kw):

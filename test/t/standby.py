@@ -13,7 +13,7 @@ import pq
 from harness import AM, Failure, check, say
 from workload import Load, ask_twice
 
-CONF = {'rowan.buffers': '1MB', 'shared_buffers': '2MB', 'max_wal_size': '128MB', 'wal_keep_size': '1GB',
+CONF = {'rowan.buffers': '1MB', 'rowan.wal_check': 'on', 'shared_buffers': '2MB', 'max_wal_size': '128MB', 'wal_keep_size': '1GB',
         'max_standby_streaming_delay': '5s', 'deadlock_timeout': '200ms', 'wal_retrieve_retry_interval': '100ms'}
 
 
