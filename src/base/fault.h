@@ -39,6 +39,8 @@
 	X(root_split_after_commit) \
 	X(merge_before_commit) \
 	X(merge_after_commit) \
+	X(trim_write) \
+	X(trim_move) \
 	X(row_insert) \
 	X(row_insert_logged) \
 	X(row_replace) \

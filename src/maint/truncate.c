@@ -76,7 +76,7 @@ is_worthwhile(const PoolFile *file)
 	BlockNumber freeable;
 
 	space_read_header(file, &header);
-	freeable = header.high_water - space_free_tail(file, stop_never, NULL);
+	freeable = space_count_free_tail(file, SPACE_MOVE_FREELY, stop_never, NULL);
 
 	/* more than a file is extended by in advance: left from a truncation that was interrupted */
 	if (nblocks > header.high_water && nblocks - header.high_water > SPACE_MAX_SPARE_BLOCKS)
@@ -150,12 +150,10 @@ cut_to_nothing(Truncation *truncation)
 static void
 cut_tail(Truncation *truncation)
 {
-	const PoolFile *file = &truncation->file;
-	BlockNumber tail = space_free_tail(file, stop_for_waiters, truncation);
-	BlockNumber high_water = space_trim(file, tail, stop_for_waiters, truncation);
+	BlockNumber high_water = space_trim(&truncation->file, stop_for_waiters, truncation);
 
 	FAULT_POINT(vacuum_before_truncate);
-	pool_truncate_logged(file, high_water);
+	pool_truncate_logged(&truncation->file, high_water);
 }
 
 void

@@ -360,6 +360,10 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	vacuum->max_dead = Min(vacuum->max_dead, MaxAllocSize / sizeof(RowId));
 	vacuum->dead = palloc(vacuum->max_dead * sizeof(RowId));
 	vac_open_indexes(rel, RowExclusiveLock, &vacuum->nindexes, &vacuum->indexes);
+	if (params->nworkers > 0 && vacuum->nindexes > 1 && RelationUsesLocalBuffers(rel))
+		ereport(WARNING,
+				(errmsg("disabling parallel option of vacuum on \"%s\" --- cannot vacuum temporary tables in parallel",
+						RelationGetRelationName(rel))));
 	vacuum->index_stats = palloc0(sizeof(IndexBulkDeleteResult *) * Max(vacuum->nindexes, 1));
 
 	if (tree_exists(&vacuum->table.file))

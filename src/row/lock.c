@@ -83,13 +83,25 @@ lock_conflicts(const RowMeta *meta, LockTupleMode mode, RowOutcome *outcome)
 	{
 		XidState	state = xid_state(members[i].xid);
 
-		if (state == XID_OWN)
-			outcome->holds_lock = true;
-		else if (state == XID_RUNNING &&
-				 mode_conflicts[mode_of_status(members[i].status)][mode])
+		if (state == XID_RUNNING &&
+			mode_conflicts[mode_of_status(members[i].status)][mode])
 			outcome->wait[outcome->nwait++] = members[i].xid;
 	}
 	free_members(&single, members, n);
+}
+
+bool
+lock_held_by_us(const RowMeta *meta)
+{
+	MultiXactMember single;
+	MultiXactMember *members;
+	int			n = lock_members(meta, &single, &members);
+	bool		held = false;
+
+	for (int i = 0; i < n && !held; i++)
+		held = TransactionIdIsCurrentTransactionId(members[i].xid);
+	free_members(&single, members, n);
+	return held;
 }
 
 static bool

@@ -162,6 +162,7 @@ begin_change(RowTarget *target, RowTable *table, RowId row, uint8 tag, const Row
 	}
 	if (outcome->result == TM_Ok)
 		return true;
+	outcome->holds_lock = lock_held_by_us(&target->top.meta);
 	target_unlatch(target);
 	return false;
 }
@@ -375,6 +376,7 @@ row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer, char *d
 		}
 		copy_version(version, dest);
 		meta = target.top.meta;
+		outcome->holds_lock = lock_held_by_us(&meta);
 		if (outcome->result == TM_Ok)
 		{
 			outcome->tag = version->meta.tag;

@@ -53,6 +53,9 @@ extern void lock_word_tidy(RowMeta *meta);
  */
 extern void lock_conflicts(const RowMeta *meta, LockTupleMode mode, RowOutcome *outcome);
 
+/* Our transaction is one of the lockers. */
+extern bool lock_held_by_us(const RowMeta *meta);
+
 /* Adds xid's lock to the lock word; false if it has one at least as strong. */
 extern bool lock_word_add(RowMeta *meta, TransactionId xid, LockTupleMode mode);
 

@@ -23,6 +23,9 @@ extern PoolFrame *tree_latch_child(const PoolFile *file, Page parent, int pos);
 extern bool tree_copy_page(const PoolFile *file, TreeKey key, int level, PoolRing *ring,
 						   char *dest);
 
+/* The file header's working copy, latched if the change does not have it yet. */
+extern FileHeaderData *space_change_header(PageChange *change);
+
 extern void tree_corrupted(const PoolFile *file, BlockNumber block, const char *message)
 			pg_attribute_noreturn();
 

@@ -546,6 +546,15 @@ inner_set_key(Page page, int pos, TreeKey key)
 }
 
 void
+inner_set_child(Page page, int pos, BlockNumber child)
+{
+	InnerCellData *cell = inner_cell(page, pos);
+
+	Assert(cell != NULL);
+	cell->child = child;
+}
+
+void
 inner_insert(Page page, int pos, TreeKey key, BlockNumber child)
 {
 	InnerCellData *cell;

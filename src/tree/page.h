@@ -148,6 +148,7 @@ extern void page_reset(Page page, uint8 type, uint8 level);
 
 extern void inner_insert(Page page, int pos, TreeKey key, BlockNumber child);
 extern void inner_set_key(Page page, int pos, TreeKey key);
+extern void inner_set_child(Page page, int pos, BlockNumber child);
 
 /*
  * Checks everything that can be checked on one page: header, trailer, slots in

@@ -15,7 +15,6 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "tree/descend.h"
-#include "utils/memutils.h"
 
 #define EXTEND_MIN_BLOCKS	8
 #define EXTEND_MAX_BLOCKS	SPACE_MAX_SPARE_BLOCKS
@@ -208,9 +207,8 @@ space_read_header(const PoolFile *file, FileHeaderData *header)
 
 /* ---- allocation ---- */
 
-/* The header's working copy, latching it if the change does not have it yet. */
-static FileHeaderData *
-header_in_change(PageChange *change)
+FileHeaderData *
+space_change_header(PageChange *change)
 {
 	Page		page = change_find(change, ROWAN_HEADER_BLOCK);
 
@@ -308,7 +306,7 @@ take_new_page(PageChange *change, FileHeaderData *header, uint8 type, uint8 leve
 Page
 space_alloc(PageChange *change, uint8 type, uint8 level, BlockNumber *block)
 {
-	FileHeaderData *header = header_in_change(change);
+	FileHeaderData *header = space_change_header(change);
 
 	if (header->free_head != InvalidBlockNumber)
 		return take_free_page(change, header, type, level, block);
@@ -318,7 +316,7 @@ space_alloc(PageChange *change, uint8 type, uint8 level, BlockNumber *block)
 void
 space_free(PageChange *change, BlockNumber block)
 {
-	FileHeaderData *header = header_in_change(change);
+	FileHeaderData *header = space_change_header(change);
 	Page		page = change_find(change, block);
 
 	Assert(page != NULL);
@@ -327,189 +325,4 @@ space_free(PageChange *change, BlockNumber block)
 	page_trailer(page)->right_block = header->free_head;
 	header->free_head = block;
 	header->free_count++;
-}
-
-/* ---- giving the end of the file back ---- */
-
-static bool
-block_is_free(const PoolFile *file, BlockNumber block, PoolRing *ring)
-{
-	for (int attempt = 0;; attempt++)
-	{
-		PoolRead	read;
-		bool		is_free;
-
-		pool_read_begin(file, block, attempt, ring, &read);
-		is_free = page_trailer(read.page)->magic == ROWAN_MAGIC &&
-			page_trailer(read.page)->type == ROWAN_PAGE_FREE;
-		if (pool_read_end(&read))
-			return is_free;
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
-BlockNumber
-space_free_tail(const PoolFile *file, SpaceStop stop, void *arg)
-{
-	FileHeaderData header;
-	PoolRing	ring = {0};
-	BlockNumber tail;
-
-	space_read_header(file, &header);
-	tail = header.high_water;
-	while (header.high_water - tail < header.free_count &&
-		   block_is_free(file, tail - 1, &ring) && !stop(arg))
-		tail--;
-	return tail;
-}
-
-/*
- * The free list as it is being trimmed: places in it, 0 standing for the header, linked in
- * both directions.  Places whose successor changed are to be written.
- */
-#define TRIM_MAX_TOUCHED	(CHANGE_MAX_PAGES - 1)
-
-typedef struct TrimList
-{
-	const PoolFile *file;
-	uint32		n;				/* places are 1..n */
-	BlockNumber *block;			/* of a place */
-	uint32	   *next;			/* 0: the end */
-	uint32	   *prev;
-	uint32	   *place;			/* of block tail + i */
-	BlockNumber tail;
-	BlockNumber high;			/* blocks from here on are off the list */
-	BlockNumber written_high;	/* the same, in the file */
-	int			ntouched;
-	uint32		touched[TRIM_MAX_TOUCHED];
-} TrimList;
-
-static void *
-trim_array(uint32 n)
-{
-	return MemoryContextAllocHuge(CurrentMemoryContext, (Size) n * sizeof(uint32));
-}
-
-/* Reads the whole list; false if told to stop. */
-static bool
-trim_read_list(TrimList *list, const FileHeaderData *header, SpaceStop stop, void *arg)
-{
-	PoolRing	ring = {0};
-	char	   *page = palloc(BLCKSZ);
-	BlockNumber block = header->free_head;
-
-	list->n = header->free_count;
-	list->block = trim_array(list->n + 1);
-	list->next = trim_array(list->n + 1);
-	list->prev = trim_array(list->n + 1);
-	list->place = trim_array(header->high_water - list->tail);
-	memset(list->place, 0, (header->high_water - list->tail) * sizeof(uint32));
-	for (uint32 i = 1; i <= list->n; i++)
-	{
-		if (stop(arg))
-			return false;
-		if (block <= ROWAN_ROOT_BLOCK || block >= header->high_water)
-			tree_corrupted(list->file, ROWAN_HEADER_BLOCK, "free list leads out of the file");
-		list->block[i] = block;
-		list->prev[i] = i - 1;
-		list->next[i - 1] = i;
-		if (block >= list->tail)
-			list->place[block - list->tail] = i;
-		pool_read_copy(list->file, block, &ring, page);
-		if (page_trailer(page)->type != ROWAN_PAGE_FREE)
-			tree_corrupted(list->file, block, "page on the free list is not free");
-		block = page_trailer(page)->right_block;
-	}
-	list->next[list->n] = 0;
-	pfree(page);
-	return true;
-}
-
-static int
-trim_find_touched(TrimList *list, uint32 place)
-{
-	for (int i = 0; i < list->ntouched; i++)
-		if (list->touched[i] == place)
-			return i;
-	return -1;
-}
-
-/*
- * Changes the header and the free pages whose successors left the list.
- */
-static void
-trim_write(TrimList *list)
-{
-	PageChange	change;
-	FileHeaderData *header;
-	uint32		first = list->next[0];
-
-	if (list->high == list->written_high)
-		return;
-	change_begin(&change, list->file);
-	header = header_in_change(&change);
-	Assert(header->high_water == list->written_high);
-	header->high_water = list->high;
-	header->free_count -= list->written_high - list->high;
-	header->free_head = first == 0 ? InvalidBlockNumber : list->block[first];
-	for (int i = 0; i < list->ntouched; i++)
-	{
-		uint32		place = list->touched[i];
-		uint32		next = list->next[place];
-		Page		page = change_page(&change, pool_latch(list->file, list->block[place], LW_EXCLUSIVE),
-									   false);
-
-		page_trailer(page)->right_block = next == 0 ? InvalidBlockNumber : list->block[next];
-	}
-	change_commit(&change, InvalidTransactionId);
-	list->written_high = list->high;
-	list->ntouched = 0;
-}
-
-/* Takes the last block off the list; what is pending is written first if it grew too much. */
-static void
-trim_last_block(TrimList *list)
-{
-	uint32		place = list->place[list->high - 1 - list->tail];
-	uint32		prev,
-				next;
-	int			was_touched;
-
-	if (place == 0)
-		tree_corrupted(list->file, list->high - 1, "free page is not on the free list");
-	prev = list->prev[place];
-	next = list->next[place];
-	was_touched = trim_find_touched(list, place);
-	if (was_touched >= 0)
-		list->touched[was_touched] = list->touched[--list->ntouched];
-	else if (list->ntouched == TRIM_MAX_TOUCHED)
-		trim_write(list);
-	if (prev != 0 && trim_find_touched(list, prev) < 0)
-		list->touched[list->ntouched++] = prev;
-	list->next[prev] = next;
-	if (next != 0)
-		list->prev[next] = prev;
-	list->high--;
-}
-
-BlockNumber
-space_trim(const PoolFile *file, BlockNumber tail, SpaceStop stop, void *arg)
-{
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "Rowan free list",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
-	TrimList	list = {.file = file,.tail = tail};
-	FileHeaderData header;
-
-	space_read_header(file, &header);
-	list.high = list.written_high = header.high_water;
-	if (tail < header.high_water && trim_read_list(&list, &header, stop, arg))
-	{
-		while (list.high > tail && !stop(arg))
-			trim_last_block(&list);
-		trim_write(&list);
-	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
-	return list.written_high;
 }

@@ -92,17 +92,23 @@ extern bool space_has_block(const PoolFile *file, BlockNumber block);
 typedef bool (*SpaceStop) (void *arg);
 
 /*
- * First block of the free pages that end the file; high_water if it does not end with any.  Reads
- * the tail backwards; nothing may be concluded about what others do meanwhile.
+ * Free pages at the end of the file, counted backwards past at most `others` tree pages.  Nothing
+ * may be concluded about what others do meanwhile.
  */
-extern BlockNumber space_free_tail(const PoolFile *file, SpaceStop stop, void *arg);
+extern BlockNumber space_count_free_tail(const PoolFile *file, int others, SpaceStop stop,
+										 void *arg);
 
 /*
- * Takes the free pages from `tail` on off the free list and lowers high_water, as far as it gets.
- * Nobody else may use the relation (AccessExclusiveLock).  Returns the new high_water; the
- * caller cuts the file there.  One record for up to CHANGE_MAX_PAGES - 1 places in the list.
+ * Takes the free pages at the file's end off the free list and lowers high_water, as far as it gets;
+ * moves a tree page that is in the way where that is cheap for what it gains (the leaf at the right edge
+ * tends to be the last page).  Nobody else may use the relation (AccessExclusiveLock).  Returns the new
+ * high_water; the caller cuts the file there.
  */
-extern BlockNumber space_trim(const PoolFile *file, BlockNumber tail, SpaceStop stop, void *arg);
+extern BlockNumber space_trim(const PoolFile *file, SpaceStop stop, void *arg);
+
+/* So many pages are moved in any case, and one more for so many that it gained. */
+#define SPACE_MOVE_FREELY	4
+#define SPACE_MOVE_PART		4
 
 /* Blocks that a file may well have beyond high_water, extended in advance. */
 #define SPACE_MAX_SPARE_BLOCKS	512

@@ -187,7 +187,7 @@ def seal(data, block):
 def damage_all(options, rnd, models, paths):
     """Writes a damaged copy over each file; [(table, model, what, block)]"""
     done = []
-    kinds = DAMAGES if ENGINE else HEAP_DAMAGES
+    kinds = [k for k in (DAMAGES if ENGINE else HEAP_DAMAGES) if not options.kinds or k[1].__name__ in options.kinds]
     names = list(models)
     for table, path in paths:
         name = 'large' if rnd.random() < 0.8 else 'small'
@@ -221,6 +221,8 @@ def judge(server, case, result, expected, resealed):
     e = result.error
     if e.sqlstate is None:
         complain(server, case, 'the server crashed: %s' % e)
+    if e.sqlstate == '57014':
+        complain(server, case, 'a statement hangs')
     if resealed:
         return True
     if e.sqlstate not in CORRUPTED:
@@ -301,5 +303,6 @@ def test(options):
 if __name__ == '__main__':
     parser = harness.arguments(__doc__)
     parser.add_argument('--flips', type=int, help='number of damages')
+    parser.add_argument('--kinds', nargs='*', help='only these: ' + ' '.join(k.__name__ for _, k in DAMAGES))
     parser.add_argument('--resealed', action='store_true', help='checksums made right again: nothing may crash')
     harness.main(test, parser)

@@ -193,3 +193,9 @@ TransactionIdFollows(TransactionId id1, TransactionId id2)
 {
 	return (int32) (id1 - id2) > 0;
 }
+
+void
+pg_qsort(void *base, size_t n, size_t size, int (*compare) (const void *, const void *))
+{
+	(qsort) (base, n, size, compare);
+}
