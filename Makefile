@@ -16,7 +16,7 @@ OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c))
 REGRESS = $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))
 
 PG_CONFIG ?= pg_config
-PYTHON ?= python3
+ROWAN_PYTHON ?= python3
 
 # Core's headers are system headers: their warnings are not ours to mend.
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
@@ -57,7 +57,7 @@ FORCE:
 .PHONY: FORCE
 EXTRA_CLEAN += .variant
 
-RUN = @test/lib/bootstrap.sh && $(PYTHON)
+RUN = @test/lib/bootstrap.sh && $(ROWAN_PYTHON)
 
 .PHONY: test demo bench check-core
 test:

@@ -67,8 +67,7 @@ UPDATE w SET note = 'second' WHERE id < 10;
 CLUSTER w;
 DELETE FROM w WHERE id = 1;
 SAVEPOINT s;
-UPDATE w SET grp = -1 WHERE id < 30;
-DELETE FROM w WHERE id = 2;
+INSERT INTO w VALUES (4002, 1, 'undone');
 ROLLBACK TO s;
 DELETE FROM w WHERE id = 3;
 CLUSTER w;
@@ -146,7 +145,7 @@ INSERT INTO tr SELECT i, md5(i::text) FROM generate_series(1, 20000) i;
 SELECT pg_relation_size('tr') AS full_size \gset
 DELETE FROM tr WHERE id > 1000;
 VACUUM (TRUNCATE off) tr;
-SELECT pg_relation_size('tr') = :full_size AS untouched;
+SELECT pg_relation_size('tr') >= :full_size AS untouched;
 VACUUM tr;
 SELECT pg_relation_size('tr') < :full_size / 4 AS shorter;
 SELECT count(*), sum(id) FROM tr;

@@ -68,6 +68,15 @@ define_settings(void)
 							 PGC_SUSET, GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
 	fault_define_settings();
+#ifdef ROWAN_FAULTS
+	DefineCustomBoolVariable("rowan.checkpoint_gate",
+							 "Flushes the pool for checkpoints; off loses data.",
+							 "For negative controls of crash tests.",
+							 &pool_checkpoint_gate_setting,
+							 true,
+							 PGC_POSTMASTER, GUC_NOT_IN_SAMPLE,
+							 NULL, NULL, NULL);
+#endif
 }
 
 static void

@@ -158,7 +158,7 @@ def main():
 
     def build():
         harness.tmp()
-        harness.prefix_bindir('release', options.werror)
+        harness.prefix_bindir(harness.VARIANT, options.werror)
         if AM == 'rowan':
             harness.prefix_bindir('faults', options.werror)
     start_build = time.time()

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/relscan.h"
+#include "access/xact.h"
 #include "am/table.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -24,7 +25,7 @@ typedef struct RowanFetchData
 	RowTable	table;
 	RowWork    *work;
 	RowHint		hint;			/* the leaf of the last row */
-	char	   *cell;
+	bool		tree_exists;	/* once true, it stays so */
 	Snapshot	snapshot;		/* for conflict_out */
 } RowanFetchData;
 
@@ -46,7 +47,6 @@ rowan_index_fetch_begin(Relation rel)
 	fetch->base.rel = rel;
 	table_row_table(rel, &fetch->table);
 	fetch->work = row_work_create();
-	fetch->cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
 	return &fetch->base;
 }
 
@@ -61,7 +61,6 @@ rowan_index_fetch_end(struct IndexFetchTableData *data)
 	RowanFetch	fetch = (RowanFetch) data;
 
 	row_work_free(fetch->work);
-	pfree(fetch->cell);
 	pfree(fetch);
 }
 
@@ -86,14 +85,21 @@ rowan_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snaps
 	*call_again = false;
 	if (all_dead != NULL)
 		*all_dead = false;
-	if (!tree_exists(&fetch->table.file))
-		return false;
-	watch_conflicts(fetch, snapshot);
-	if (!row_fetch_visible(&fetch->table, row, snapshot, &fetch->hint, fetch->cell,
-						   fetch->work, &version, all_dead))
+	if (unlikely(!fetch->tree_exists))
+	{
+		fetch->tree_exists = tree_exists(&fetch->table.file);
+		if (!fetch->tree_exists)
+			return false;
+	}
+	if (IsolationIsSerializable())
+		watch_conflicts(fetch, snapshot);
+	/* straight into the slot's own memory: the row is copied once */
+	if (!row_fetch_visible(&fetch->table, row, snapshot, &fetch->hint,
+						   slot_begin_row(slot, BLCKSZ + MAXIMUM_ALIGNOF), fetch->work, &version,
+						   all_dead))
 		return false;
 	table_store_version(fetch->base.rel, slot, row, &version, true);
-	if (IsMVCCSnapshot(snapshot))
+	if (IsolationIsSerializable() && IsMVCCSnapshot(snapshot))
 		PredicateLockTID(fetch->base.rel, &slot->tts_tid, snapshot, version.meta.xid);
 	*tid = slot->tts_tid;
 	return true;

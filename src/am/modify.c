@@ -75,7 +75,7 @@ slot_now_holds(Relation rel, TupleTableSlot *slot, RowId row, TransactionId xid,
 		rslot->xmin = xid;
 		rslot->cmin = cid;
 		rslot->xmax = InvalidTransactionId;
-		rslot->cmax = FirstCommandId;
+		rslot->cmax = cid;
 	}
 }
 
@@ -596,6 +596,8 @@ rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 	{
 		slot_now_holds(rel, slot, state.row, state.writer.xid, cid);
 		row_tid_set(&slot->tts_tid, state.row, state.outcome.tag);
+		if (TTS_IS_ROWAN(slot))
+			((RowanSlot *) slot)->xmax = state.outcome.lock_xid;
 		pgstat_count_heap_update(rel, !moved);
 	}
 	ExecDropSingleTupleTableSlot(state.old);

@@ -594,6 +594,8 @@ begin_rewrite(Relation old, Relation new, TransactionId oldest_xmin, bool any_or
 	rewrite->new_rel = new;
 	table_row_table(old, &rewrite->from);
 	table_row_table(new, &rewrite->to);
+	/* for core the new table is ours alone, but others may see the rows it is made of */
+	rewrite->to.horizon = rewrite->from.horizon;
 	rewrite->oldest_xmin = oldest_xmin;
 	rewrite->work = row_work_create();
 	rewrite->cell = palloc(2 * BLCKSZ);

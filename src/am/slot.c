@@ -90,6 +90,15 @@ slot_buffer(TupleTableSlot *slot, Size size)
 	return rslot->buffer;
 }
 
+char *
+slot_begin_row(TupleTableSlot *slot, Size size)
+{
+	Assert(TTS_IS_ROWAN(slot));
+	forget_content(rowan_slot(slot));
+	slot->tts_flags |= TTS_FLAG_EMPTY;
+	return slot_buffer(slot, size);
+}
+
 /* ---- storing ---- */
 
 /* Makes row, whose bytes last as long as the content, the content. */
@@ -115,30 +124,35 @@ slot_store_row(TupleTableSlot *slot, const RowData *row, ItemPointer tid, Oid ta
 	slot->tts_tableOid = table_oid;
 }
 
-/* Copies the row's bytes into the slot's buffer, unless they are there. */
+/* Copies the row's bytes into the slot's buffer, and makes *copy the row there. */
+static void
+copy_row(RowanSlot *rslot, const RowData *row, RowData *copy)
+{
+	Size		bitmap_size = row->nulls != NULL ? (row->natts + 7) / 8 : 0;
+	char	   *dest;
+
+	/* all in the buffer or nothing: it may be freed here */
+	Assert(!in_buffer(rslot, row->data));
+	dest = slot_buffer(&rslot->base, MAXALIGN(bitmap_size) + row->size);
+	if (row->nulls != NULL)
+	{
+		memcpy(dest, row->nulls, bitmap_size);
+		copy->nulls = (const bits8 *) dest;
+		dest += MAXALIGN(bitmap_size);
+	}
+	memcpy(dest, row->data, row->size);
+	copy->data = dest;
+}
+
+/* Makes the row the content, its bytes in the slot's buffer: copied, unless they are there already. */
 static void
 own_row(RowanSlot *rslot, const RowData *row)
 {
-	Size		bitmap_size = row->nulls != NULL ? (row->natts + 7) / 8 : 0;
 	RowData		copy = *row;
 
 	if (!in_buffer(rslot, row->data) ||
 		(row->nulls != NULL && !in_buffer(rslot, (const char *) row->nulls)))
-	{
-		char	   *dest;
-
-		/* all in the buffer or nothing: it may be freed here */
-		Assert(!in_buffer(rslot, row->data));
-		dest = slot_buffer(&rslot->base, MAXALIGN(bitmap_size) + row->size);
-		if (row->nulls != NULL)
-		{
-			memcpy(dest, row->nulls, bitmap_size);
-			copy.nulls = (const bits8 *) dest;
-			dest += MAXALIGN(bitmap_size);
-		}
-		memcpy(dest, row->data, row->size);
-		copy.data = dest;
-	}
+		copy_row(rslot, row, &copy);
 	set_row(rslot, &copy);
 	rslot->base.tts_flags |= TTS_FLAG_SHOULDFREE;
 }

@@ -41,6 +41,9 @@ extern void slot_store_row_copy(TupleTableSlot *slot, const RowData *row, ItemPo
 /* The slot's own buffer, at least `size` bytes, MAXALIGNed; whatever it held is lost. */
 extern char *slot_buffer(TupleTableSlot *slot, Size size);
 
+/* The same for a row about to be read into it and then stored by slot_store_row_copy; empties the slot. */
+extern char *slot_begin_row(TupleTableSlot *slot, Size size);
+
 /*
  * Makes *row the encoded form of any kind of slot, toasting as needed for the relation (am/toast.c)
  * is not done here.  Uses the slot's own bytes where it holds a

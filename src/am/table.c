@@ -96,7 +96,8 @@ table_store_version(Relation rel, TupleTableSlot *slot, RowId row, const RowVers
 		: FrozenTransactionId;
 	rslot->cmin = version->meta.cid;
 	rslot->xmax = table_version_xmax(version);
-	rslot->cmax = version->superseded ? version->newer_cid : FirstCommandId;
+	/* one field in heap's header: what was not superseded shows its own command */
+	rslot->cmax = version->superseded ? version->newer_cid : version->meta.cid;
 }
 
 static const TupleTableSlotOps *

@@ -48,6 +48,11 @@ PGDLLEXPORT void pool_worker_main(Datum arg);
 
 int			pool_clean_interval_setting;
 
+#ifdef ROWAN_FAULTS
+/* off: checkpoints leave the pool out, and crash tests must notice */
+bool		pool_checkpoint_gate_setting = true;
+#endif
+
 #define TICK_MS				10
 #define RETRY_MS			1000
 #define CLOSE_FILES_MS		10000
@@ -261,6 +266,10 @@ flush_for_checkpoint(void)
 	long		elapsed_ms;
 
 	FAULT_POINT(pool_flush);
+#ifdef ROWAN_FAULTS
+	if (!pool_checkpoint_gate_setting)
+		return;
+#endif
 	pool_flush_all();
 	elapsed_ms = TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
 	if (elapsed_ms > SLOW_FLUSH_MS)

@@ -262,13 +262,6 @@ count_miss(const PoolFile *file)
 	pool_count(reads);
 }
 
-static inline void
-mark_referenced(PoolFrame *frame)
-{
-	if (frame->referenced != POOL_REFERENCED_MAX)
-		frame->referenced = POOL_REFERENCED_MAX;
-}
-
 /* ---- loading ---- */
 
 typedef enum LoadMode
@@ -366,7 +359,7 @@ latch_or_load(const PoolFile *file, BlockNumber block, LWLockMode mode, PoolRing
 	if (!loaded)
 	{
 		count_hit(file);
-		mark_referenced(frame);
+		pool_mark_referenced(frame);
 	}
 	return frame;
 }
@@ -492,7 +485,7 @@ begin_optimistic(const PoolTag *tag, PoolRead *read)
 	pg_read_barrier();
 	if (unlikely(!tag_equal(&frame->tag, tag)))
 		return false;
-	mark_referenced(frame);
+	pool_mark_referenced(frame);
 	read->frame = frame;
 	read->page = pool_page(frame);
 	read->version = version;
@@ -511,7 +504,7 @@ begin_latched(const PoolFile *file, const PoolTag *tag, PoolRing *ring, bool kee
 	if (frame != NULL)
 	{
 		count_hit(file);
-		mark_referenced(frame);
+		pool_mark_referenced(frame);
 	}
 	while (frame == NULL)
 	{
@@ -539,24 +532,6 @@ pool_read_begin(const PoolFile *file, BlockNumber block, int attempt, PoolRing *
 		count_hit(file);
 	else
 		begin_latched(file, &tag, ring, attempt >= POOL_OPTIMISTIC_ATTEMPTS, read);
-}
-
-bool
-pool_read_again(const PoolFile *file, BlockNumber block, PoolFrame *frame, uint64 version,
-				PoolRead *read)
-{
-	/* an unchanged version means an unchanged tag */
-	if (pg_atomic_read_u64(&frame->version) != version)
-		return false;
-	Assert((version & 1) == 0);
-	pg_read_barrier();
-	mark_referenced(frame);
-	count_hit(file);
-	read->frame = frame;
-	read->page = pool_page(frame);
-	read->version = version;
-	read->latched = false;
-	return true;
 }
 
 void

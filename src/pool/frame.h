@@ -62,6 +62,9 @@ typedef struct PoolControl
 
 extern PoolControl *pool_control;
 extern int	pool_buffers_setting;	/* rowan.buffers */
+#ifdef ROWAN_FAULTS
+extern bool pool_checkpoint_gate_setting;
+#endif
 extern int	pool_clean_interval_setting;	/* rowan.clean_interval, s */
 
 #define pool_count(counter) pg_atomic_fetch_add_u64(&pool_control->counter, 1)
@@ -136,6 +139,14 @@ map_find_optimistic(const PoolTag *tag)
 {
 	uint32		index = pg_atomic_read_u32(&map_buckets[map_bucket(tag)]);
 
+	/* the caller wants both ends of the page: let them come while we look at the frame */
+	if (likely(index < (uint32) pool_n_frames))
+	{
+		const char *page = pool_pages + (Size) index * BLCKSZ;
+
+		__builtin_prefetch(page);
+		__builtin_prefetch(page + ROWAN_PAGE_SPECIAL);
+	}
 	for (int steps = 0; steps < 16; steps++)
 	{
 		PoolFrame  *frame;

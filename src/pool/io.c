@@ -82,6 +82,50 @@ read_timed(SMgrRelation reln, BlockNumber block, Page page)
 	INSTR_TIME_ADD(pgBufferUsage.blk_read_time, elapsed);
 }
 
+/*
+ * A good page at the right place may still be another file's.  What identifies the file is on its header
+ * page: read from disk, past the pool, for it never changes while the file lives; remembered until a
+ * page disagrees (the file may have been made anew).  0: the header never was written yet.
+ */
+static uint32
+read_file_id(SMgrRelation reln)
+{
+	PGAlignedBlock header;
+
+	compat_read(reln, ROWAN_HEADER_BLOCK, header.data);
+	if (page_trailer(header.data)->magic != ROWAN_MAGIC ||
+		page_trailer(header.data)->type != ROWAN_PAGE_HEADER)
+		return 0;
+	return page_trailer(header.data)->file_id;
+}
+
+#define FILE_ID_CACHE_SIZE	64
+
+static void
+check_file_id(const PoolTag *tag, SMgrRelation reln, Page page)
+{
+	static struct
+	{
+		RelFileNode node;
+		BackendId	backend;
+		uint32		file_id;
+	}			cache[FILE_ID_CACHE_SIZE];
+	int			entry = node_relation(tag->node) % FILE_ID_CACHE_SIZE;
+	uint32		found = page_trailer(page)->file_id;
+	PageVerdict verdict = {.problem = "it and the file header in block 0 belong to different files"};
+
+	if (tag->block == ROWAN_HEADER_BLOCK || PageIsNew(page) || RecoveryInProgress())
+		return;
+	if (RelFileNodeEquals(cache[entry].node, tag->node) &&
+		cache[entry].backend == tag->backend && cache[entry].file_id == found)
+		return;
+	cache[entry].node = tag->node;
+	cache[entry].backend = tag->backend;
+	cache[entry].file_id = read_file_id(reln);
+	if (cache[entry].file_id != 0 && cache[entry].file_id != found)
+		report_bad_page(ERROR, tag, &verdict);
+}
+
 /* Reads a page into its frame; raises an error unless it is a good page (or empty, if allowed). */
 void
 io_read(const PoolTag *tag, Page page, bool allow_new)
@@ -93,6 +137,7 @@ io_read(const PoolTag *tag, Page page, bool allow_new)
 		report_beyond_end(tag, nblocks);
 	read_timed(reln, tag->block, page);
 	check_page(tag, page, allow_new);
+	check_file_id(tag, reln, page);
 }
 
 /* ---- the WAL rule ---- */

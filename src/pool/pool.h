@@ -145,13 +145,32 @@ pool_read_end(PoolRead *read)
 	return valid;
 }
 
+static inline void
+pool_mark_referenced(PoolFrame *frame)
+{
+	if (frame->referenced != POOL_REFERENCED_MAX)
+		frame->referenced = POOL_REFERENCED_MAX;
+}
+
 /*
  * Try again at a frame that was read before (its frame and version remembered
  * from an ended PoolRead): true and *read begun if it still holds the same,
- * unchanged page.  Costs no lookup.
+ * unchanged page (an unchanged version means an unchanged tag).  Costs no lookup, and is not
+ * counted as an access, just as heap does not count what it finds in a buffer that it has pinned.
  */
-extern bool pool_read_again(const PoolFile *file, BlockNumber block, PoolFrame *frame,
-							uint64 version, PoolRead *read);
+static inline bool
+pool_read_again(PoolFrame *frame, uint64 version, PoolRead *read)
+{
+	if (pg_atomic_read_u64(&frame->version) != version)
+		return false;
+	pg_read_barrier();
+	pool_mark_referenced(frame);
+	read->frame = frame;
+	read->page = pool_page(frame);
+	read->version = version;
+	read->latched = false;
+	return true;
+}
 
 /* A consistent private copy of the page (dest: BLCKSZ bytes, MAXALIGNed). */
 extern void pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest);

@@ -227,6 +227,7 @@ row_update(RowTable *table, RowId row, uint8 tag, const RowData *data, const Row
 		if (target_replace(&target, &meta, data, record))
 		{
 			outcome->tag = new_tag;
+			outcome->lock_xid = (meta.flags & ROW_LOCK) ? meta.lock_xid : InvalidTransactionId;
 			return;
 		}
 	}

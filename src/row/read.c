@@ -59,63 +59,90 @@ row_version_init(RowVersion *version, RowId row)
 	row_tid_set(&version->newer_tid, row, version->meta.tag);
 }
 
-static bool
-hint_read(const PoolFile *file, RowId row, const RowHint *hint, PoolRead *read)
+static inline bool
+hint_read(RowId row, const RowHint *hint, PoolRead *read)
 {
-	return hint != NULL && hint->frame != NULL && row >= hint->low && row < hint->high &&
-		pool_read_again(file, hint->block, hint->frame, hint->version, read);
+	return hint->frame != NULL && row >= hint->low && row < hint->high &&
+		pool_read_again(hint->frame, hint->version, read);
+}
+
+/* What is needed of the leaf that was found; to be believed when the read has ended well. */
+static inline void
+hint_set(RowHint *hint, const PoolRead *read)
+{
+	const PageTrailerData *trailer = page_trailer(read->page);
+
+	hint->frame = read->latched ? NULL : read->frame;
+	hint->version = read->version;
+	hint->low = trailer->low_fence;
+	hint->high = trailer->high_fence;
+	hint->page_xid = trailer->page_xid;
+	hint->page_cid = trailer->page_cid;
+	hint->page_natts = trailer->page_natts;
+}
+
+/* Slot of the row, or -1: on a leaf without holes it stands where its id says. */
+static inline int
+find_slot(Page page, RowId row, const RowHint *hint)
+{
+	TreeKey		delta = row - hint->low;
+
+	if (likely(delta < (TreeKey) page_nslots(page) && page_slots(page)[delta].delta == delta))
+		return (int) delta;
+	return leaf_find(page, row);
+}
+
+/* Copies the row's cell to dest, keeping its alignment within the page; NULL: it makes no sense. */
+static inline char *
+copy_cell(Page page, int pos, char *dest, uint16 *size)
+{
+	char	   *source = page_cell(page, pos, size);
+
+	if (source == NULL)
+		return NULL;
+	dest += (uintptr_t) source & (MAXIMUM_ALIGNOF - 1);
+	memcpy(dest, source, *size);
+	return dest;
 }
 
 bool
 row_read(RowTable *table, RowId row, RowHint *hint, char *dest, RowVersion *version)
 {
+	RowHint		own_hint;
+
+	if (hint == NULL)
+	{
+		hint = &own_hint;
+		hint->frame = NULL;
+	}
 	for (int attempt = 0;; attempt++)
 	{
 		PoolRead	read;
-		PageTrailerData trailer;
+		BlockNumber block;
 		char	   *cell = NULL;
 		uint16		size = 0;
-		bool		hinted = attempt == 0 && hint_read(&table->file, row, hint, &read);
 		int			pos;
 
-		if (!hinted)
+		if (!hint_read(row, hint, &read))
+		{
 			tree_read_leaf(&table->file, row, attempt, NULL, &read);
-		trailer = *page_trailer(read.page);
-		pos = leaf_find(read.page, row);
+			hint_set(hint, &read);
+		}
+		block = pool_block(read.frame);
+		pos = find_slot(read.page, row, hint);
 		if (pos >= 0)
+			cell = copy_cell(read.page, pos, dest, &size);
+		if (unlikely(!pool_read_end(&read)))
 		{
-			char	   *source = page_cell(read.page, pos, &size);
-
-			if (source != NULL)
-			{
-				/* keep the cell's alignment in the page */
-				cell = dest + ((uintptr_t) source & (MAXIMUM_ALIGNOF - 1));
-				memcpy(cell, source, size);
-			}
-		}
-		if (hint != NULL && !read.latched)
-		{
-			hint->frame = read.frame;
-			hint->version = read.version;
-		}
-		if (!pool_read_end(&read))
-		{
-			if (hint != NULL)
-				hint->frame = NULL;
+			hint->frame = NULL;
 			continue;
-		}
-		if (hint != NULL && !hinted)
-		{
-			hint->block = trailer.self_block;
-			hint->low = trailer.low_fence;
-			hint->high = trailer.high_fence;
 		}
 		if (pos < 0)
 			return false;
 		if (cell == NULL ||
-			!row_parse(cell, size, trailer.page_xid, trailer.page_cid, trailer.page_natts,
+			!row_parse(cell, size, hint->page_xid, hint->page_cid, hint->page_natts,
 					   &version->meta, &version->data))
-			row_corrupt(&table->file, trailer.self_block, row, "its cell makes no sense");
+			row_corrupt(&table->file, block, row, "its cell makes no sense");
 		row_version_init(version, row);
 		return true;
 	}
@@ -253,14 +280,14 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 
 /* ---- visibility ---- */
 
-static bool
+static inline bool
 creator_visible_mvcc(const RowMeta *meta, Snapshot snapshot)
 {
 	TransactionId xid = meta->xid;
 
 	if (!TransactionIdIsNormal(xid))
 		return true;
-	if (TransactionIdPrecedes(xid, snapshot->xmin))
+	if ((int32) (xid - snapshot->xmin) < 0)
 		return xid_did_commit(xid);
 	if (TransactionIdIsCurrentTransactionId(xid))
 		return meta->cid < snapshot->curcid;
@@ -458,6 +485,12 @@ row_fetch_visible(RowTable *table, RowId row, Snapshot snapshot, RowHint *hint, 
 				*all_dead = true;
 			return false;
 		}
+
+		/* the common case: the newest version is the one */
+		if (snapshot->snapshot_type == SNAPSHOT_MVCC &&
+			(version->meta.flags & ROW_DELETED) == 0 &&
+			creator_visible_mvcc(&version->meta, snapshot))
+			return true;
 		newest = version->meta;
 		if (attempt > 0)
 			check_progress(table, row, &before, &newest);

@@ -85,9 +85,11 @@ typedef struct RowHint
 {
 	PoolFrame  *frame;
 	uint64		version;
-	BlockNumber block;
 	TreeKey		low;
 	TreeKey		high;
+	TransactionId page_xid;		/* from that version's trailer, too */
+	CommandId	page_cid;
+	uint16		page_natts;
 } RowHint;
 
 /* One version of a row and what superseded it. */
@@ -178,6 +180,7 @@ typedef struct RowOutcome
 	CommandId	newer_cid;		/* tmfd.cmax for TM_SelfModified */
 	TransactionId top_xid;		/* who made the row's newest version */
 	CommandId	top_cid;
+	TransactionId lock_xid;		/* row_update: lock word of the new version, or Invalid */
 	uint8		tag;			/* TM_Ok: tag of the version written or locked */
 	bool		must_move;		/* row_update: in place is not possible (tag wrap) */
 	bool		holds_lock;		/* TM_BeingModified: we are one of the row's lockers */

@@ -57,9 +57,15 @@ static Descent
 step_down(const PoolFile *file, TreeKey key, int attempt, PoolRing *ring, PoolRead *read,
 		  BlockNumber *block)
 {
-	BlockNumber child_block = inner_child(read->page, inner_search(read->page, key));
+	int			pos = inner_search(read->page, key);
+	BlockNumber child_block;
+	TreeKey		distance;
 	PoolRead	child;
 
+	if (pos < 0)
+		return give_up(file, *block, read, "inner page is empty");
+	child_block = inner_child(read->page, pos);
+	distance = key - inner_key(read->page, pos);
 	if (child_block == InvalidBlockNumber || child_block <= ROWAN_ROOT_BLOCK)
 		return give_up(file, *block, read, "impossible child");
 	if (!pool_read_valid(read))
@@ -68,6 +74,10 @@ step_down(const PoolFile *file, TreeKey key, int attempt, PoolRing *ring, PoolRe
 		return DESCENT_RETRY;
 	}
 	pool_read_begin(file, child_block, attempt, ring, &child);
+
+	/* on a leaf without holes the slot is there: let it come while we look at the trailer */
+	if (distance < ROWAN_PAGE_ROOM / sizeof(SlotData))
+		__builtin_prefetch(page_slots(child.page) + distance);
 
 	/*
 	 * The child's version was taken while the parent still pointed to it: from
@@ -103,8 +113,6 @@ descend(const PoolFile *file, TreeKey key, int level, int attempt, PoolRing *rin
 			return give_up(file, *block, read, "page is not the one its parent says");
 		if (at == level)
 			break;
-		if (inner_search(read->page, key) < 0)
-			return give_up(file, *block, read, "inner page is empty");
 		result = step_down(file, key, attempt, at - 1 == 0 ? ring : NULL, read, block);
 		if (result != DESCENT_FOUND)
 			return result;

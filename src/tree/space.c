@@ -47,7 +47,7 @@ find_known_header(const PoolFile *file, bool *is_known)
 
 	*is_known = known->frame != NULL && known->backend == file->backend &&
 		RelFileNodeEquals(known->node, file->node) &&
-		pool_read_again(file, ROWAN_HEADER_BLOCK, known->frame, known->version, &read) &&
+		pool_read_again(known->frame, known->version, &read) &&
 		pool_read_end(&read);
 	return known;
 }

@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(postgresql-15 postgresql-client-15 postgresql-server-dev-15 libpq5 libpq-dev gcc libc6-dev make python3)
 
-version() { dpkg-query -W -f '${db:Status-Abbrev}${Version}\n' "$1" 2>/dev/null | sed -n 's/^ii *//p' | head -n 1; }
+version() { { dpkg-query -W -f '${db:Status-Abbrev}${Version}\n' "$1" 2>/dev/null || true; } | sed -n 's/^ii *//p' | head -n 1; }
 
 wanted=
 server=$(version postgresql-15)

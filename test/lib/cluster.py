@@ -38,13 +38,13 @@ fsync = {fsync}
 
 
 class Cluster:
-    def __init__(self, name='main', conf=None, variant='release', shim=False, fsync=None,
+    def __init__(self, name='main', conf=None, variant=None, shim=False, fsync=None,
                  preload=None, initdb=True, extension=True, checksums=True):
         """conf: dict of settings; shim: journal for power loss."""
-        self.name, self.variant, self.shim = name, variant, shim
+        self.name, self.variant, self.shim = name, variant or harness.VARIANT, shim
         self.preload = PRELOAD if preload is None else preload
         self.extension = extension and EXTENSION
-        self.bindir = harness.prefix_bindir(variant)
+        self.bindir = harness.prefix_bindir(self.variant)
         self.dir = new_dir(name)
         self.data, self.log, self.journal = self.dir + '/data', self.dir + '/log', self.dir + '/journal'
         self.postmaster = None

@@ -6,7 +6,7 @@ with links to the rest, and Rowan installed into that: the system is not touched
 (release, with fault points) live beside each other.
 
 Environment: ROWAN_TEST_AM (heap proves the harness itself), ROWAN_TEST_BINDIR,
-ROWAN_TEST_USER, ROWAN_TEST_KEEP=1 (keep the directory), ROWAN_TEST_SEED, ROWAN_TEST_VERIFY=0 (leave
+ROWAN_TEST_VARIANT (release, pages, faults), ROWAN_TEST_USER, ROWAN_TEST_KEEP=1 (keep the directory), ROWAN_TEST_SEED, ROWAN_TEST_VERIFY=0 (leave
 rowan.verify out).
 """
 import argparse
@@ -33,6 +33,7 @@ PRELOAD = env('ROWAN_TEST_PRELOAD', '' if AM == 'heap' else AM)
 EXTENSION = env('ROWAN_TEST_EXTENSION', '' if AM == 'heap' else AM)
 ENGINE = AM != 'heap'               # has functions of its own: verify and the rest
 BINDIR = env('ROWAN_TEST_BINDIR', '/usr/lib/postgresql/15/bin')
+VARIANT = env('ROWAN_TEST_VARIANT', 'release')      # of tests that do not ask for one
 
 
 class Failure(Exception):
@@ -184,7 +185,7 @@ def link_tree(source, target):
             os.symlink(os.path.join(source, name), to)
 
 
-def prefix_bindir(variant='release', werror=False):
+def prefix_bindir(variant=VARIANT, werror=False):
     """The binaries of a private installation that has that variant of Rowan."""
     root = os.path.join(tmp(), 'server-' + variant)
     bindir = root + os.path.realpath(BINDIR)
