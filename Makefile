@@ -22,6 +22,10 @@ ROWAN_PYTHON ?= python3
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -MMD -MP
 
+# Nobody replaces our functions: calls within the library need no indirection, and may be inlined.
+PG_CFLAGS += -fno-semantic-interposition
+SHLIB_LINK += -Wl,-Bsymbolic-functions
+
 ifeq ($(FAULTS),1)
 PG_CPPFLAGS += -DROWAN_FAULTS
 endif

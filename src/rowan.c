@@ -11,6 +11,7 @@
 #include <limits.h>
 
 #include "access/xlog.h"
+#include "am/hooks.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pool/change.h"
@@ -132,6 +133,7 @@ _PG_init(void)
 	wal_register();
 	row_wal_init();
 	pool_page_validator = page_check;
+	hooks_install();
 	core_events_register();
 	checkpoint_register_worker();
 	MarkGUCPrefixReserved("rowan");

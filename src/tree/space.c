@@ -78,17 +78,21 @@ learn_header(const PoolFile *file, KnownHeader *known)
 	}
 }
 
-/* A file that was extended, but whose initialisation never was committed, has an empty header page. */
 static bool
-header_is_initialised(const PoolFile *file)
+page_is_initialised(const PoolFile *file, BlockNumber block)
 {
-	PoolFrame  *frame = pool_latch_redo(file, ROWAN_HEADER_BLOCK);
+	PoolFrame  *frame = pool_latch_redo(file, block);
 	bool		initialised = page_trailer(pool_page(frame))->magic == ROWAN_MAGIC;
 
 	pool_unlatch(frame);
 	return initialised;
 }
 
+/*
+ * A file that was extended, but whose initialisation never was committed, has nothing but
+ * empty pages.  If only some of the first two are empty or missing, the file is damaged: it is said to
+ * exist, and whoever reads it meets the damage.
+ */
 bool
 tree_exists(const PoolFile *file)
 {
@@ -99,12 +103,17 @@ tree_exists(const PoolFile *file)
 	if (is_known)
 		return true;
 	nblocks = pool_file_blocks(file);
-	if (nblocks <= ROWAN_ROOT_BLOCK)
-		return false;
 
 	/* only an initialised file ever grows further */
-	if (nblocks == ROWAN_ROOT_BLOCK + 1 && !header_is_initialised(file))
-		return false;
+	if (nblocks <= ROWAN_ROOT_BLOCK + 1)
+	{
+		bool		any = false;
+
+		for (BlockNumber block = 0; block < nblocks && !any; block++)
+			any = page_is_initialised(file, block);
+		if (!any)
+			return false;
+	}
 	learn_header(file, known);
 	return true;
 }
