@@ -113,10 +113,10 @@ def stanzas(text):
             yield fields
 
 
-def write_files(directory):
+def write_files(directory, text):
     """packages.csv and dependencies.csv; their numbers of rows."""
     n = m = 0
-    text = dumpavail().replace('\0', '')
+    text = text.replace('\0', '')
     with open(directory + '/packages.csv', 'w', newline='') as p, \
             open(directory + '/dependencies.csv', 'w', newline='') as d:
         packages, dependencies = csv.writer(p), csv.writer(d)
@@ -221,8 +221,9 @@ def step_data(demo):
     demo.title('Reading the Debian package index of this machine')
     directory = harness.new_dir('demo')
     os.chmod(directory, 0o755)
-    with Progress('apt-cache dumpavail'):
-        n, m = write_files(directory)
+    text = dumpavail()
+    with Progress('parsing %.0f MB of apt-cache dumpavail' % (len(text) / 1e6)):
+        n, m = write_files(directory, text)
     say('     %s packages, %s relations between them' % (format(n, ','), format(m, ',')))
     return directory
 

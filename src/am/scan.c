@@ -22,8 +22,8 @@
 /* Tables larger than this part of the pool are scanned through a ring. */
 #define RING_THRESHOLD_PART		4
 
-/* From that many rows on, copying the leaf beats fetching them one by one. */
-#define BITMAP_COPY_MIN_ROWS	4
+/* From that many rows of a logical block on, copying its leaves beats fetching the rows one by one. */
+#define BITMAP_COPY_MIN_ROWS	64
 
 static void
 scan_conflict_out(void *arg, TransactionId xid)
@@ -356,7 +356,7 @@ fetch_one(RowanScan scan, RowId row, TupleTableSlot *slot)
 {
 	RowVersion	version;
 
-	if (!row_fetch_visible(&scan->table, row, scan->base.rs_snapshot, NULL, scan->cell,
+	if (!row_fetch_visible(&scan->table, row, scan->base.rs_snapshot, &scan->hint, scan->cell,
 						   scan->work, &version, NULL))
 		return false;
 	table_store_version(scan->base.rs_rd, slot, row, &version, false);

@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "access/htup_details.h"
 #include "access/multixact.h"
 #include "access/xlog.h"
 #include "am/table.h"
@@ -21,6 +22,9 @@
 #include "optimizer/plancat.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+
+/* What core takes a table for that nothing is known about. */
+#define GUESSED_PAGES	10
 
 /* Per row, besides its data: slot and fixed header. */
 #define ROW_OVERHEAD	(sizeof(SlotData) + sizeof(RowHeaderData))
@@ -178,6 +182,19 @@ estimate_density(Relation rel, int32 *attr_widths)
 }
 
 /*
+ * Rows of a table nothing is known about: the guess of ten heap pages, so that plans do not
+ * differ between access methods where both are guessing.
+ */
+static double
+guess_rows(Relation rel, int32 *attr_widths)
+{
+	int32		width = MAXALIGN(get_rel_data_width(rel, attr_widths)) +
+		MAXALIGN(SizeofHeapTupleHeader) + sizeof(ItemIdData);
+
+	return (double) GUESSED_PAGES * ((BLCKSZ - SizeOfPageHeaderData) / width);
+}
+
+/*
  * As table_block_relation_estimate_size, but pages are those a scan reads: not the file header, free
  * pages or the version store; while the density in pg_class refers to all that
  * rowan_relation_size counts.
@@ -201,12 +218,16 @@ rowan_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double
 		space_read_header(&file, &header);
 		scanned = header.high_water - ROWAN_ROOT_BLOCK - header.free_count - header.version_count;
 	}
-	/* a table never vacuumed or analyzed may well grow: as heap, take it for ten pages */
-	if (scanned < 10 && reltuples < 0 && !rel->rd_rel->relhassubclass)
-		scanned = 10;
-	*pages = scanned;
 	*allvisfrac = 0;
 	*tuples = 0;
+	*pages = scanned;
+	if (scanned < GUESSED_PAGES && reltuples < 0 && !rel->rd_rel->relhassubclass)
+	{
+		/* never vacuumed or analyzed, it may well grow */
+		*pages = GUESSED_PAGES;
+		*tuples = rint(guess_rows(rel, attr_widths));
+		return;
+	}
 	if (scanned == 0)
 		return;
 	if (reltuples >= 0 && relpages > 0 && blocks > 0)

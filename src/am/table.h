@@ -161,6 +161,7 @@ typedef struct RowanScanData
 	RowTable	table;
 	RowWork    *work;
 	PoolRing   *ring;			/* NULL for small tables */
+	RowHint		hint;			/* the leaf of the last row read by itself */
 	char	   *cell;			/* BLCKSZ + 8: a row read by itself */
 
 	/* the leaf we are on: a private copy */

@@ -93,16 +93,89 @@ step_down(const PoolFile *file, TreeKey key, int attempt, PoolRing *ring, PoolRe
 	return DESCENT_FOUND;
 }
 
+/* ---- parents of leaves, remembered ---- */
+
+/*
+ * Where this backend found the parent of a leaf.  As long as the frame has that version it is that page
+ * still, unchanged, and a descent may start there instead of at the root.
+ */
+#define KNOWN_PARENTS		512
+#define KNOWN_PARENT_SHIFT	14	/* a parent covers a few times 2^14 rows of usual width */
+
+typedef struct KnownParent
+{
+	RelFileNode node;
+	BackendId	backend;
+	PoolFrame  *frame;			/* NULL: nothing known */
+	uint64		version;
+	TreeKey		low;
+	TreeKey		high;
+} KnownParent;
+
+static KnownParent known_parents[KNOWN_PARENTS];
+
+static inline KnownParent *
+known_parent_entry(const PoolFile *file, TreeKey key)
+{
+	return &known_parents[(node_relation(file->node) * 61 + (key >> KNOWN_PARENT_SHIFT)) % KNOWN_PARENTS];
+}
+
+static bool
+read_known_parent(const PoolFile *file, TreeKey key, PoolRead *read)
+{
+	const KnownParent *known = known_parent_entry(file, key);
+
+	return known->frame != NULL && known->low <= key && key < known->high &&
+		RelFileNodeEquals(known->node, file->node) && known->backend == file->backend &&
+		pool_read_again(known->frame, known->version, read);
+}
+
+static void
+learn_parent(const PoolFile *file, TreeKey key, const KnownParent *parent)
+{
+	KnownParent *known = known_parent_entry(file, key);
+
+	*known = *parent;
+	known->node = file->node;
+	known->backend = file->backend;
+}
+
+/* step_down to a leaf, remembering where we came from. */
+static Descent
+step_to_leaf(const PoolFile *file, TreeKey key, int attempt, PoolRing *ring, PoolRead *read,
+			 BlockNumber *block)
+{
+	PageTrailer trailer = page_trailer(read->page);
+	KnownParent parent;
+	Descent		result;
+
+	parent.frame = read->latched ? NULL : read->frame;
+	parent.version = read->version;
+	parent.low = trailer->low_fence;
+	parent.high = trailer->high_fence;
+	result = step_down(file, key, attempt, ring, read, block);
+	if (result == DESCENT_FOUND && parent.frame != NULL)
+		learn_parent(file, key, &parent);
+	return result;
+}
+
+/* Begins at the root; returns its level. */
+static int
+read_root(const PoolFile *file, int attempt, PoolRead *read)
+{
+	pool_read_begin(file, ROWAN_ROOT_BLOCK, attempt, NULL, read);
+	return ((volatile PageTrailerData *) page_trailer(read->page))->level;
+}
+
 static Descent
 descend(const PoolFile *file, TreeKey key, int level, int attempt, PoolRing *ring,
 		PoolRead *read, BlockNumber *block)
 {
-	int			at;
+	bool		known = level == 0 && attempt == 0 && read_known_parent(file, key, read);
+	int			at = known ? 1 : read_root(file, attempt, read);
 
 	Assert(key < TREE_KEY_MAX);
-	*block = ROWAN_ROOT_BLOCK;
-	pool_read_begin(file, *block, attempt, NULL, read);
-	at = ((volatile PageTrailerData *) page_trailer(read->page))->level;
+	*block = known ? pool_block(read->frame) : ROWAN_ROOT_BLOCK;
 	if (at < level)
 		return pool_read_end(read) ? DESCENT_TOO_LOW : DESCENT_RETRY;
 	for (;;)
@@ -113,7 +186,10 @@ descend(const PoolFile *file, TreeKey key, int level, int attempt, PoolRing *rin
 			return give_up(file, *block, read, "page is not the one its parent says");
 		if (at == level)
 			break;
-		result = step_down(file, key, attempt, at - 1 == 0 ? ring : NULL, read, block);
+		if (at == 1 && !known)
+			result = step_to_leaf(file, key, attempt, ring, read, block);
+		else
+			result = step_down(file, key, attempt, at == 1 ? ring : NULL, read, block);
 		if (result != DESCENT_FOUND)
 			return result;
 		at--;
