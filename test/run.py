@@ -131,6 +131,7 @@ def script_tests(runner):
 def script(path):
     p = subprocess.Popen([sys.executable, path], text=True, errors='replace', stdin=subprocess.DEVNULL,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    harness.at_end(lambda: p.poll() is None and p.terminate())
     try:
         out = p.communicate(timeout=TIME_LIMIT_S)[0]
     except subprocess.TimeoutExpired:

@@ -108,7 +108,8 @@ rowan_scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, do
 		RowStatus	status;
 		bool		gone;
 
-		status = table_row_status(&scan->table, row, &version, scan->work, &xid);
+		status = table_row_status(&scan->table, row, &version, scan->work, scan->cell,
+								  &xid);
 		if (!count_row(status, xid, live, dead))
 			continue;
 		if ((version.meta.flags & ROW_DELETED) &&

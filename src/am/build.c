@@ -24,17 +24,20 @@
 
 RowStatus
 table_row_status(RowTable *table, RowId row, RowVersion *version, RowWork *work,
-				 TransactionId *xid)
+				 char *cell, TransactionId *xid)
 {
 	XidState	state;
 	bool		gone;
 
 	*xid = InvalidTransactionId;
-	if (row_is_stub(&version->meta))
-		return ROW_STATUS_DEAD;
-	while ((state = xid_state(version->meta.xid)) == XID_ABORTED)
-		if (!row_step_older(table, row, version, work, &gone))
+	while ((state = xid_state(version->meta.xid)) == XID_ABORTED || row_is_stub(&version->meta))
+	{
+		if (row_step_older(table, row, version, work, &gone))
+			continue;
+		/* gone: it was popped since we copied the page, the row itself knows better */
+		if (!gone || !row_read(table, row, NULL, cell, version))
 			return ROW_STATUS_DEAD;
+	}
 	*xid = version->meta.xid;
 	if (version->meta.flags & ROW_DELETED)
 	{
@@ -103,13 +106,10 @@ build_datums(IndexBuild *build)
  * changing them).
  */
 static bool
-older_version_visible(IndexBuild *build, RowId row, RowVersion version, RowWork *work)
+older_version_visible(IndexBuild *build, const RowVersion *version)
 {
-	RowTable   *table = &build->scan->table;
-	bool		gone;
-
-	return !xid_visible_to_all(version.meta.xid, table->horizon) &&
-		row_step_older(table, row, &version, work, &gone);
+	return (version->meta.flags & ROW_VERSION) != 0 &&
+		!xid_visible_to_all(version->meta.xid, build->scan->table.horizon);
 }
 
 /*
@@ -173,20 +173,24 @@ build_row_any(IndexBuild *build, RowId row, RowVersion *version, IndexBuildCallb
 	for (;;)
 	{
 		TransactionId xid;
-		RowStatus	status = table_row_status(&scan->table, row, version, scan->work, &xid);
+		RowStatus	status = table_row_status(&scan->table, row, version, scan->work,
+												  scan->cell, &xid);
 
 		if (row_is_to_be_indexed(build, status, xid, &tid, &alive, &again, reltuples))
 			break;
 		if (!again || !row_read(&scan->table, row, NULL, scan->cell, version))
 			return;
 	}
-	if ((version->meta.flags & ROW_VERSION) && (version->meta.flags & ROW_DELETED) == 0 &&
-		!build->info->ii_BrokenHotChain &&
-		older_version_visible(build, row, *version, scan->work))
-		build->info->ii_BrokenHotChain = true;
 	if ((version->meta.flags & ROW_DELETED) &&
 		!row_step_older(&scan->table, row, version, scan->work, &gone))
+	{
+		/* changed since we copied the page: begin again with the row as it is now */
+		if (gone && row_read(&scan->table, row, NULL, scan->cell, version))
+			build_row_any(build, row, version, callback, callback_state, reltuples);
 		return;
+	}
+	if (older_version_visible(build, version))
+		build->info->ii_BrokenHotChain = true;
 	table_store_version(build->rel, build->slot, row, version, true);
 	if (build_datums(build))
 		callback(build->index, &tid, build->values, build->isnull, alive, callback_state);

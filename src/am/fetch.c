@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
+#include "utils/memutils.h"
 
 typedef struct RowanFetchData
 {
@@ -74,6 +75,21 @@ watch_conflicts(RowanFetch fetch, Snapshot snapshot)
 	fetch->table.conflict_out = needed ? fetch_conflict_out : NULL;
 }
 
+/*
+ * A writer that changed the row after we read it, and before our predicate lock, has not seen the lock:
+ * so we must see its change.  The answer is the same; only conflicts are reported.
+ */
+static void
+look_again(RowanFetch fetch, RowId row, Snapshot snapshot)
+{
+	RowVersion	version;
+	char	   *cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
+
+	(void) row_fetch_visible(&fetch->table, row, snapshot, &fetch->hint, cell, fetch->work,
+							 &version, NULL);
+	pfree(cell);
+}
+
 bool
 rowan_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot,
 						TupleTableSlot *slot, bool *call_again, bool *all_dead)
@@ -100,56 +116,57 @@ rowan_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snaps
 		return false;
 	table_store_version(fetch->base.rel, slot, row, &version, true);
 	if (IsolationIsSerializable() && IsMVCCSnapshot(snapshot))
+	{
 		PredicateLockTID(fetch->base.rel, &slot->tts_tid, snapshot, version.meta.xid);
+		if (fetch->table.conflict_out != NULL)
+			look_again(fetch, row, snapshot);
+	}
 	*tid = slot->tts_tid;
 	return true;
 }
 
 /* ---- by exact version ---- */
 
-typedef struct OneFetch
-{
-	RowTable	table;
-	RowWork    *work;
-	char	   *cell;
-} OneFetch;
+/* Memory for one row and its versions, which is used up when the fetch returns. */
+static RowWork *one_work;
+static char *one_cell;
 
+/* False: there can be no such row. */
 static bool
-one_begin(OneFetch *one, Relation rel, ItemPointer tid)
+one_begin(Relation rel, ItemPointer tid, RowTable *table)
 {
 	if (!row_tid_plausible(tid))
 		return false;
-	table_row_table(rel, &one->table);
-	if (!tree_exists(&one->table.file))
+	table_row_table(rel, table);
+	if (!tree_exists(&table->file))
 		return false;
-	one->work = row_work_create();
-	one->cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
-	return true;
-}
+	if (one_cell == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
 
-static void
-one_end(OneFetch *one)
-{
-	row_work_free(one->work);
-	pfree(one->cell);
+		one_work = row_work_create();
+		one_cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
+		MemoryContextSwitchTo(caller);
+	}
+	return true;
 }
 
 bool
 rowan_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 {
-	OneFetch	one;
+	RowTable	table;
 	RowVersion	version;
 	ItemPointerData wanted = *tid;	/* may be the slot's own */
 	RowId		row = row_id_from_tid(&wanted);
 	uint8		tag = row_tag_from_tid(&wanted);
 	bool		found;
 
-	if (!one_begin(&one, rel, &wanted))
+	if (!one_begin(rel, &wanted, &table))
 		return false;
 	if (snapshot->snapshot_type == SNAPSHOT_ANY)
-		found = row_fetch_tag(&one.table, row, tag, NULL, one.cell, one.work, &version);
+		found = row_fetch_tag(&table, row, tag, NULL, one_cell, one_work, &version);
 	else
-		found = row_fetch_visible(&one.table, row, snapshot, NULL, one.cell, one.work, &version,
+		found = row_fetch_visible(&table, row, snapshot, NULL, one_cell, one_work, &version,
 								  NULL) && version.meta.tag == tag;
 	if (found)
 	{
@@ -158,23 +175,21 @@ rowan_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
 			PredicateLockTID(rel, &slot->tts_tid, snapshot, version.meta.xid);
 		pgstat_count_heap_fetch(rel);
 	}
-	one_end(&one);
 	return found;
 }
 
 bool
 rowan_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
 {
-	OneFetch	one;
+	RowTable	table;
 	RowVersion	version;
 	bool		found;
 
-	if (!one_begin(&one, rel, &slot->tts_tid))
+	if (!one_begin(rel, &slot->tts_tid, &table))
 		return false;
-	found = row_fetch_visible(&one.table, row_id_from_tid(&slot->tts_tid), snapshot, NULL,
-							  one.cell, one.work, &version, NULL) &&
+	found = row_fetch_visible(&table, row_id_from_tid(&slot->tts_tid), snapshot, NULL,
+							  one_cell, one_work, &version, NULL) &&
 		version.meta.tag == row_tag_from_tid(&slot->tts_tid);
-	one_end(&one);
 	return found;
 }
 

@@ -20,7 +20,20 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+/* Rows of that size are never toasted. */
+#define SMALL_ROW_BYTES		(BLCKSZ / 8)
+
 /* ---- a row's bytes ---- */
+
+/* The slot holds a row as it is to be stored: nothing in it is or need be out of line. */
+static bool
+is_small_row(TupleTableSlot *slot, const RowLayout *layout)
+{
+	RowData    *row = &((RowanSlot *) slot)->row;
+
+	return TTS_IS_ROWAN(slot) && row->data != NULL && row->natts == layout->natts &&
+		(row->flags & ROW_EXTERNAL) == 0 && row->size <= SMALL_ROW_BYTES;
+}
 
 /*
  * What is to be stored for the slot, toasted if need be.  *toasted: the bytes are not the slot's, but
@@ -30,7 +43,8 @@ static void
 slot_row_for_storage(Relation rel, TupleTableSlot *slot, TupleTableSlot *old_slot, int options,
 					 RowData *row)
 {
-	const RowLayout *layout = table_layout(rel);
+	int			natts = RelationGetNumberOfAttributes(rel);
+	const RowLayout *layout;
 	Datum	   *values;
 	bool	   *isnull;
 	uint16		flags;
@@ -38,17 +52,30 @@ slot_row_for_storage(Relation rel, TupleTableSlot *slot, TupleTableSlot *old_slo
 
 	if (TTS_IS_ROWAN(slot))
 		ExecMaterializeSlot(slot);
-	values = palloc(sizeof(Datum) * layout->natts);
-	isnull = palloc(sizeof(bool) * layout->natts);
-	if (!toast_row(rel, slot, old_slot, options, values, isnull))
+	if (old_slot == NULL && is_small_row(slot, table_layout(rel)))
 	{
-		slot_get_row(slot, layout, row);
+		slot_get_row(slot, table_layout(rel), row);
 		return;
 	}
+	values = palloc(sizeof(Datum) * natts);
+	isnull = palloc(sizeof(bool) * natts);
+	if (!toast_row(rel, slot, old_slot, options, values, isnull))
+	{
+		slot_get_row(slot, table_layout(rel), row);
+		return;
+	}
+	/* only now: toasting opens relations, and an invalidation may free a layout */
+	layout = table_layout(rel);
 	size = row_encoded_size(layout, values, isnull, &flags);
 	row_encode(layout, values, isnull, palloc(row_encode_room(layout, size)), row);
 	toast_release();
 }
+
+/*
+ * What a verb allocates in all, page-sized pieces mostly: they must come from the block that a reset keeps, which
+ * an allocation set does not do with pieces that large.
+ */
+#define ROW_CONTEXT_BYTES	(16 * BLCKSZ)
 
 static MemoryContext
 enter_row_context(void)
@@ -56,9 +83,23 @@ enter_row_context(void)
 	static MemoryContext row_context = NULL;
 
 	if (row_context == NULL)
-		row_context = AllocSetContextCreate(TopMemoryContext, "Rowan row", ALLOCSET_DEFAULT_SIZES);
+		row_context = GenerationContextCreate(TopMemoryContext, "Rowan row", ROW_CONTEXT_BYTES,
+											  ROW_CONTEXT_BYTES, 16 * ROW_CONTEXT_BYTES);
 	MemoryContextReset(row_context);
 	return MemoryContextSwitchTo(row_context);
+}
+
+/*
+ * Serializable transactions that have read what is being written (NULL: the table).  Asked before the change, to
+ * fail early, and again after it: a reader that came in between has locked what it read, and did not see the
+ * change.
+ */
+static void
+check_conflicts_in(Relation rel, ItemPointer tid)
+{
+	CheckForSerializableConflictIn(rel, tid,
+								   tid == NULL ? InvalidBlockNumber
+								   : ItemPointerGetBlockNumber(tid));
 }
 
 /* ---- insert ---- */
@@ -91,8 +132,9 @@ insert_one(Relation rel, TupleTableSlot *slot, CommandId cid, int options, uint3
 
 	table_row_table(rel, &table);
 	slot_row_for_storage(rel, slot, NULL, options, &data);
-	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+	check_conflicts_in(rel, NULL);
 	row_insert(&table, &data, 1, frozen ? InvalidTransactionId : xid, cid, token, &row);
+	check_conflicts_in(rel, NULL);
 	MemoryContextSwitchTo(caller);
 	slot_now_holds(rel, slot, row, xid, cid);
 	pgstat_count_heap_insert(rel, 1);
@@ -150,8 +192,9 @@ rowan_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId c
 	table_row_table(rel, &table);
 	for (int i = 0; i < nslots; i++)
 		slot_row_for_storage(rel, slots[i], NULL, options, &data[i]);
-	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+	check_conflicts_in(rel, NULL);
 	row_insert(&table, data, nslots, frozen ? InvalidTransactionId : xid, cid, 0, rows);
+	check_conflicts_in(rel, NULL);
 	for (int i = 0; i < nslots; i++)
 		slot_now_holds(rel, slots[i], rows[i], xid, cid);
 	MemoryContextSwitchTo(caller);
@@ -265,6 +308,37 @@ report_outcome(const RowOutcome *outcome, TM_FailureData *tmfd)
 
 /* ---- locking ---- */
 
+/* The rest of a lock that passed moves: at each place the row has gone to. */
+static void
+lock_where_it_went(RowTable *table, const RowWriter *writer, RowWait *wait, RowWork *work,
+				   RowOutcome *outcome)
+{
+	ItemPointerData at = outcome->follow_tid;
+
+	for (;;)
+	{
+		RowOutcome	there;
+
+		row_lock_moved(table, row_id_from_tid(&at), writer, work, &there);
+		if (there.result == TM_BeingModified)
+		{
+			if (wait_for(wait, &there))
+				continue;
+			there.result = TM_WouldBlock;
+		}
+		if (there.result != TM_Ok)
+		{
+			outcome->result = there.result;
+			outcome->newer_tid = at;
+			outcome->newer_xid = there.newer_xid;
+			return;
+		}
+		if (!there.follow)
+			return;
+		at = there.follow_tid;
+	}
+}
+
 /* Locks one version, waiting as the policy says; on TM_WouldBlock outcome->result says so. */
 static void
 lock_version(RowTable *table, ItemPointer tid, const RowWriter *writer, RowWait *wait, char *dest,
@@ -284,6 +358,8 @@ lock_version(RowTable *table, ItemPointer tid, const RowWriter *writer, RowWait 
 			break;
 		}
 	}
+	if (outcome->result == TM_Ok && outcome->follow)
+		lock_where_it_went(table, writer, wait, work, outcome);
 	wait_end(wait);
 }
 
@@ -361,11 +437,12 @@ rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapsh
 	RowWait		waiting;
 
 	table_row_table(rel, &table);
-	CheckForSerializableConflictIn(rel, tid, ItemPointerGetBlockNumber(tid));
+	check_conflicts_in(rel, tid);
 	wait_init(&waiting, rel, row, LockTupleExclusive, LockWaitBlock, XLTW_Delete);
 	for (;;)
 	{
-		row_delete(&table, row, row_tag_from_tid(tid), changing_part, &writer, work, &outcome);
+		row_delete(&table, row, row_tag_from_tid(tid),
+				   changing_part ? ROW_MOVE_PARTITION : ROW_DELETE, &writer, work, &outcome);
 		if (outcome.result != TM_BeingModified || !wait)
 			break;
 		(void) wait_for(&waiting, &outcome);
@@ -375,6 +452,7 @@ rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapsh
 	{
 		RowVersion	version;
 
+		check_conflicts_in(rel, tid);
 		pgstat_count_heap_delete(rel);
 		if (rel->rd_rel->reltoastrelid != InvalidOid &&
 			row_fetch_tag(&table, row, row_tag_from_tid(tid), NULL, palloc(BLCKSZ + MAXIMUM_ALIGNOF),
@@ -494,15 +572,17 @@ update_by_moving(UpdateState *state, const RowData *data)
 
 	for (;;)
 	{
-		row_delete(&state->table, state->row, state->tag, false, &state->writer, state->work,
-				   &state->outcome);
+		row_delete(&state->table, state->row, state->tag,
+				   state->writer.mode == LockTupleExclusive ? ROW_MOVE : ROW_MOVE_KEY_KEPT,
+				   &state->writer, state->work, &state->outcome);
 		if (state->outcome.result != TM_BeingModified)
 			break;
 		(void) wait_for(&state->waiting, &state->outcome);
 	}
 	if (state->outcome.result != TM_Ok)
 		return;
-	row_insert(&state->table, data, 1, state->writer.xid, state->writer.cid, 0, &new_row);
+	row_insert_moved(&state->table, data, &state->writer, state->outcome.lock_xid,
+					 state->outcome.lock_bits, &new_row);
 	row_tid_set(&where, new_row, 0);
 	row_set_forward(&state->table, state->row, &where);
 	state->row = new_row;
@@ -576,7 +656,7 @@ rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 	table_row_table(rel, &state.table);
 	*update_indexes = false;
 	*lockmode = LockTupleNoKeyExclusive;
-	CheckForSerializableConflictIn(rel, otid, ItemPointerGetBlockNumber(otid));
+	check_conflicts_in(rel, otid);
 	if (fetch_old(&state, otid))
 	{
 		do_update(&state, lockmode, update_indexes);
@@ -586,7 +666,7 @@ rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 	{
 		/* the version is forgotten: let a delete that cannot succeed say what came after it */
 		state.writer.mode = LockTupleNoKeyExclusive;
-		row_delete(&state.table, state.row, state.tag, false, &state.writer, state.work,
+		row_delete(&state.table, state.row, state.tag, ROW_DELETE, &state.writer, state.work,
 				   &state.outcome);
 		if (state.outcome.result == TM_Ok)
 			elog(ERROR, "version of row to be updated is missing");
@@ -594,6 +674,7 @@ rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 	MemoryContextSwitchTo(caller);
 	if (state.outcome.result == TM_Ok)
 	{
+		check_conflicts_in(rel, otid);
 		slot_now_holds(rel, slot, state.row, state.writer.xid, cid);
 		row_tid_set(&slot->tts_tid, state.row, state.outcome.tag);
 		if (TTS_IS_ROWAN(slot))

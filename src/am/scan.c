@@ -42,9 +42,11 @@ scan_start_over(RowanScan scan)
 	scan->limit = TREE_KEY_MAX;
 	scan->nrows = scan->next_row = 0;
 	scan->block_first = TREE_KEY_MAX;
-	if ((scan->base.rs_flags & SO_TYPE_SEQSCAN) && scan->base.rs_snapshot != NULL)
+	if ((scan->base.rs_flags & (SO_TYPE_SEQSCAN | SO_TYPE_SAMPLESCAN)) &&
+		scan->base.rs_snapshot != NULL)
 	{
-		pgstat_count_heap_scan(scan->base.rs_rd);
+		if (scan->base.rs_flags & SO_TYPE_SEQSCAN)
+			pgstat_count_heap_scan(scan->base.rs_rd);
 		if (IsMVCCSnapshot(scan->base.rs_snapshot))
 			PredicateLockRelation(scan->base.rs_rd, scan->base.rs_snapshot);
 	}
@@ -126,6 +128,9 @@ scan_got_page(RowanScan scan)
 	scan->all_visible = scan->base.rs_snapshot != NULL &&
 		row_page_all_visible((Page) scan->page, scan->base.rs_snapshot) &&
 		scan->table.conflict_out == NULL;
+	if (!scan->all_visible && scan->base.rs_snapshot != NULL &&
+		(scan->base.rs_flags & SO_TYPE_SEQSCAN))
+		row_prefetch_versions(&scan->table, (Page) scan->page, scan->base.rs_snapshot);
 }
 
 void
@@ -387,6 +392,15 @@ next_listed_row(RowanScan scan, TupleTableSlot *slot)
 		if (scan->base.rs_snapshot != NULL && IsMVCCSnapshot(scan->base.rs_snapshot))
 			PredicateLockTID(scan->base.rs_rd, &slot->tts_tid, scan->base.rs_snapshot,
 							 ((RowanSlot *) slot)->xmin);
+		if (scan->table.conflict_out != NULL)
+		{
+			/* as in fetch.c: see who changed it before our lock was there; the slot keeps its own bytes */
+			RowVersion	version;
+
+			ExecMaterializeSlot(slot);
+			(void) row_fetch_visible(&scan->table, row, scan->base.rs_snapshot, NULL, scan->cell,
+									 scan->work, &version, NULL);
+		}
 		return true;
 	}
 	return false;

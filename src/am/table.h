@@ -133,15 +133,15 @@ extern void table_clear_visibility(void *rel, BlockNumber logical_block);
 extern void table_truncate_visibility(Relation rel);
 
 /*
- * Sets the bits of a logical block whose rows are on those leaves (blocks), if all of them are settled and nobody is
+ * Sets the bits of a logical block whose rows are on those leaves, if all of them are as they were, settled, and nobody is
  * changing them.
  */
 extern bool table_set_visibility(Relation rel, RowTable *table, BlockNumber logical_block,
-								 const BlockNumber *leaves, int nleaves);
+								 const RowLeaf *leaves, int nleaves);
 
 /*
  * The state of a row for index builds and ANALYZE, as HeapTupleSatisfiesVacuum; steps *version
- * over aborted versions.
+ * over aborted versions.  cell (BLCKSZ + 8 bytes): where to read the row again if it changes meanwhile.
  */
 typedef enum RowStatus
 {
@@ -152,7 +152,7 @@ typedef enum RowStatus
 	ROW_STATUS_DELETING
 } RowStatus;
 extern RowStatus table_row_status(RowTable *table, RowId row, RowVersion *version, RowWork *work,
-								  TransactionId *xid);
+								  char *cell, TransactionId *xid);
 
 /* The scan descriptor; in the header for analyze.c and build.c. */
 typedef struct RowanScanData

@@ -60,18 +60,18 @@ table_clear_visibility(void *arg, BlockNumber logical_block)
 
 bool
 table_set_visibility(Relation rel, RowTable *table, BlockNumber logical_block,
-					 const BlockNumber *leaves, int nleaves)
+					 const RowLeaf *leaves, int nleaves)
 {
 	Buffer		buffer = InvalidBuffer;
 	bool		confirmed = true;
 
 	for (int i = 0; i < nleaves; i++)
-		if (!row_announce_visibility(table, leaves[i]))
+		if (!row_announce_visibility(table, &leaves[i]))
 			return false;
 	visibilitymap_pin(rel, logical_block, &buffer);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	for (int i = 0; i < nleaves && confirmed; i++)
-		confirmed = row_confirm_visibility(table, leaves[i]);
+		confirmed = row_confirm_visibility(table, &leaves[i]);
 	if (confirmed)
 		change_bits(rel, buffer, logical_block, 0,
 					VISIBILITYMAP_ALL_VISIBLE | VISIBILITYMAP_ALL_FROZEN);

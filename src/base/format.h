@@ -178,6 +178,8 @@ StaticAssertDecl(sizeof(RowHeaderData) == 4, "row header is 4 bytes");
 #define ROW_DELETED			0x0200	/* newest version is a deletion; the data
 									 * is that of the version deleted */
 #define ROW_SPECULATIVE		0x0400	/* not confirmed yet */
+#define ROW_KEY_KEPT		ROW_SPECULATIVE /* with ROW_DELETED: the row moved, and no
+											 * key column changed */
 #define ROW_EXTERNAL		0x0800	/* has toasted values outside */
 
 #define ROW_TAG_MAX			127

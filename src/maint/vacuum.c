@@ -241,7 +241,7 @@ static void
 visibility_pass(Vacuum *vacuum)
 {
 	TreeKey		key = TREE_KEY_MIN;
-	BlockNumber leaves[ROWS_PER_LOGICAL_BLOCK + 1];
+	RowLeaf		leaves[ROWS_PER_LOGICAL_BLOCK + 1];
 	int			nleaves = 0;
 	bool		settled = true;
 	BlockNumber block = 0;
@@ -259,7 +259,8 @@ visibility_pass(Vacuum *vacuum)
 		{
 			settled = settled && row_leaf_is_settled((Page) vacuum->page);
 			if (nleaves <= ROWS_PER_LOGICAL_BLOCK)
-				leaves[nleaves++] = trailer->self_block;
+				leaves[nleaves++] = (RowLeaf) {trailer->self_block, trailer->low_fence,
+					trailer->high_fence};
 			else
 				settled = false;
 			if (block >= last || trailer->high_fence < ((TreeKey) (block + 1) << 8))

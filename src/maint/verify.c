@@ -160,7 +160,7 @@ rowan_verify(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a Rowan table", RelationGetRelationName(verify.rel))));
 	table_row_table(verify.rel, &verify.table);
-	verify.layout = table_layout(verify.rel);
+	verify.layout = row_layout_create(RelationGetDescr(verify.rel));
 	verify.work = row_work_create();
 	verify.values = palloc(sizeof(Datum) * Max(verify.layout->natts, 1));
 	verify.isnull = palloc(sizeof(bool) * Max(verify.layout->natts, 1));

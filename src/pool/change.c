@@ -125,10 +125,17 @@ differs_at(const PagePair *pair, int at)
 		(at >= pair->unknown_start && at < pair->unknown_end);
 }
 
+/* Equal parts are found by so many bytes at a time. */
+#define EQUAL_STRIDE	128
+
 /* First difference in [at, end), or end. */
 static int
 find_difference(const PagePair *pair, int at, int end)
 {
+	while (at + EQUAL_STRIDE <= end &&
+		   (at >= pair->unknown_end || at + EQUAL_STRIDE <= pair->unknown_start) &&
+		   memcmp(pair->old_bytes + at, pair->new_bytes + at, EQUAL_STRIDE) == 0)
+		at += EQUAL_STRIDE;
 	while (at + (int) sizeof(uint64) <= end)
 	{
 		uint64		a,

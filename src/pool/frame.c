@@ -534,6 +534,26 @@ pool_read_begin(const PoolFile *file, BlockNumber block, int attempt, PoolRing *
 		begin_latched(file, &tag, ring, attempt >= POOL_OPTIMISTIC_ATTEMPTS, read);
 }
 
+bool
+pool_read_try(const PoolFile *file, BlockNumber block, PoolRead *read)
+{
+	PoolTag		tag;
+
+	tag_init(&tag, file, block);
+	return begin_optimistic(&tag, read);
+}
+
+const char *
+pool_peek(const PoolFile *file, BlockNumber block)
+{
+	PoolTag		tag;
+	PoolFrame  *frame;
+
+	tag_init(&tag, file, block);
+	frame = map_find_optimistic(&tag);
+	return frame == NULL ? NULL : pool_page(frame);
+}
+
 void
 pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest)
 {

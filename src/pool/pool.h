@@ -121,6 +121,9 @@ typedef struct PoolRead
 extern void pool_read_begin(const PoolFile *file, BlockNumber block, int attempt,
 							PoolRing *ring, PoolRead *read);
 
+/* As pool_read_begin, but never waits or loads: false if the page is not at hand at once. */
+extern bool pool_read_try(const PoolFile *file, BlockNumber block, PoolRead *read);
+
 /* What has been read so far is a consistent state of the page that was asked for. */
 static inline bool
 pool_read_valid(const PoolRead *read)
@@ -174,6 +177,12 @@ pool_read_again(PoolFrame *frame, uint64 version, PoolRead *read)
 
 /* A consistent private copy of the page (dest: BLCKSZ bytes, MAXALIGNed). */
 extern void pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest);
+
+/*
+ * Where the page seems to be in memory, or NULL.  Nothing read there may ever be believed: for bringing
+ * cache lines in ahead of a proper read.
+ */
+extern const char *pool_peek(const PoolFile *file, BlockNumber block);
 
 /* Hint that the block will be read soon. */
 extern void pool_prefetch(const PoolFile *file, BlockNumber block);

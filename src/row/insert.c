@@ -11,7 +11,7 @@
 #include "row/leafop.h"
 #include "row/row.h"
 
-#define UPDATED_HEADER_BYTES	10
+#define UPDATED_HEADER_BYTES	8
 
 /* A leaf's slots address keys up to this far beyond its low fence. */
 #define LEAF_KEY_RANGE		PG_UINT16_MAX
@@ -46,11 +46,23 @@ latch_edge(const PoolFile *file)
 	return leaf;
 }
 
+/* What new rows have in common. */
+typedef struct NewRows
+{
+	TransactionId xid;			/* Invalid: frozen */
+	CommandId	cid;
+	uint32		token;			/* speculative token, or 0 */
+	TransactionId lock_xid;		/* lock word, or Invalid */
+	uint16		lock_bits;
+} NewRows;
+
 /* Header fields of a new row on a page whose trailer will be as append says. */
 static void
-new_row_meta(RowMeta *meta, TransactionId xid, CommandId cid, uint32 token,
-			 const LeafAppend *append)
+new_row_meta(RowMeta *meta, const NewRows *new, const LeafAppend *append)
 {
+	TransactionId xid = new->xid;
+	CommandId	cid = new->cid;
+
 	memset(meta, 0, sizeof(*meta));
 	meta->xid = xid;
 	meta->cid = cid;
@@ -62,15 +74,21 @@ new_row_meta(RowMeta *meta, TransactionId xid, CommandId cid, uint32 token,
 		if (cid != (is_page_xid ? append->page_cid : FirstCommandId))
 			meta->flags |= ROW_CID;
 	}
-	if (token != 0)
+	if (new->token != 0)
 	{
 		meta->flags |= ROW_SPECULATIVE | ROW_FORWARD;
-		meta->forward_block = token;
+		meta->forward_block = new->token;
+	}
+	if (TransactionIdIsValid(new->lock_xid))
+	{
+		meta->flags |= ROW_LOCK;
+		meta->lock_xid = new->lock_xid;
+		meta->lock_bits = new->lock_bits;
 	}
 }
 
 static void
-begin_append(LeafAppend *append, Page page, const RowData *first, TransactionId xid, CommandId cid)
+begin_append(LeafAppend *append, Page page, const RowData *first, const NewRows *new)
 {
 	PageTrailer trailer = page_trailer(page);
 
@@ -80,8 +98,8 @@ begin_append(LeafAppend *append, Page page, const RowData *first, TransactionId 
 	append->cells = append_buffer.bytes;
 	if (page_nslots(page) == 0)
 	{
-		append->page_xid = xid;
-		append->page_cid = cid;
+		append->page_xid = new->xid;
+		append->page_cid = new->cid;
 		append->page_natts = first->natts;
 	}
 	else
@@ -94,7 +112,8 @@ begin_append(LeafAppend *append, Page page, const RowData *first, TransactionId 
 
 /*
  * Bytes to leave free on a leaf with nrows.  The first update in place of a row adds an xid and a
- * version pointer to it; with room for that, updating all rows splits no leaf.
+ * version pointer to it, 10 bytes; with this much room, a leaf is split only if more than four of five of its
+ * rows are updated before pruning can strip one.
  */
 static int
 reserve_for(RowTable *table, int nrows)
@@ -105,7 +124,7 @@ reserve_for(RowTable *table, int nrows)
 /* Encodes as many rows as fit on the leaf; an empty leaf takes at least one. */
 static void
 fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows, int nrows,
-			TransactionId xid, CommandId cid, uint32 token)
+			const NewRows *new)
 {
 	int			gap = page_gap(page);
 	bool		empty = page_nslots(page) == 0;
@@ -119,7 +138,7 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 		uint16		size;
 		int			need;
 
-		new_row_meta(&meta, xid, cid, token, append);
+		new_row_meta(&meta, new, append);
 		size = row_cell_size(&meta, &rows[i], append->page_natts);
 		need = size + sizeof(SlotData) + (aligned ? MAXIMUM_ALIGNOF - 1 : 0);
 		if (empty && i == 0)
@@ -134,9 +153,8 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 	}
 }
 
-void
-row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid, CommandId cid,
-		   uint32 token, RowId *ids)
+static void
+insert_rows(RowTable *table, const RowData *rows, int nrows, const NewRows *new, RowId *ids)
 {
 	pool_prepare_write();
 	if (!tree_exists(&table->file))
@@ -147,13 +165,13 @@ row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid, C
 		Page		page = pool_page(leaf);
 		LeafAppend	append;
 
-		begin_append(&append, page, rows, xid, cid);
+		begin_append(&append, page, rows, new);
 		if (append.first_row + nrows >= ROW_ID_LIMIT)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("table has used up all its row identifiers"),
 					 errhint("Rewrite the table with VACUUM FULL.")));
-		fill_append(&append, table, page, rows, nrows, xid, cid, token);
+		fill_append(&append, table, page, rows, nrows, new);
 		if (append.nrows == 0)
 		{
 			TreeKey		low = page_low_fence(page);
@@ -170,4 +188,23 @@ row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid, C
 		ids += append.nrows;
 		nrows -= append.nrows;
 	}
+}
+
+void
+row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid, CommandId cid,
+		   uint32 token, RowId *ids)
+{
+	NewRows		new = {.xid = xid,.cid = cid,.token = token};
+
+	insert_rows(table, rows, nrows, &new, ids);
+}
+
+void
+row_insert_moved(RowTable *table, const RowData *data, const RowWriter *writer,
+				 TransactionId lock_xid, uint16 lock_bits, RowId *id)
+{
+	NewRows		new = {.xid = writer->xid,.cid = writer->cid,.lock_xid = lock_xid,
+	.lock_bits = lock_bits};
+
+	insert_rows(table, data, 1, &new, id);
 }

@@ -12,6 +12,8 @@
 #include "miscadmin.h"
 #include "row/target.h"
 
+#define ROW_TAG_HALF	63
+
 /* ---- judging ---- */
 
 static void
@@ -36,8 +38,10 @@ judge_superseded(const RowVersion *version, const RowWriter *writer, RowOutcome 
 			outcome->wait[0] = version->newer_xid;
 			outcome->nwait = 1;
 			return TM_BeingModified;
-		case XID_COMMITTED:
 		case XID_ABORTED:
+			outcome->again = true;
+			return TM_BeingModified;
+		case XID_COMMITTED:
 			break;
 	}
 	if (version->newer_is_delete && !version->newer_is_move)
@@ -70,7 +74,7 @@ judge_forgotten(RowTarget *target, RowVersion *version, RowWork *work, RowOutcom
 	bool		gone;
 
 	*version = target->top;
-	while (xid_state(version->meta.xid) == XID_RUNNING || xid_state(version->meta.xid) == XID_OWN)
+	while (xid_state(version->meta.xid) != XID_COMMITTED)
 		if (!row_step_older(target->table, target->row, version, work, &gone))
 			return TM_Deleted;
 	outcome->newer_xid = version->meta.xid;
@@ -104,8 +108,10 @@ judge(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version
 			case XID_RUNNING:
 				return TM_Invisible;
 			case XID_COMMITTED:
-			case XID_ABORTED:
 				return TM_Ok;
+			case XID_ABORTED:
+				outcome->again = true;
+				return TM_BeingModified;
 		}
 	}
 	if (find_asked(target, tag, version, work))
@@ -143,51 +149,68 @@ static bool
 begin_change(RowTarget *target, RowTable *table, RowId row, uint8 tag, const RowWriter *writer,
 			 RowWork *work, RowOutcome *outcome)
 {
-	RowVersion	version;
+	for (;;)
+	{
+		RowVersion	version;
 
-	outcome_init(outcome, row, tag);
-	if (!target_latch(target, table, row, work))
-	{
-		outcome->result = TM_Deleted;
-		return false;
+		outcome_init(outcome, row, tag);
+		if (!target_latch(target, table, row, work))
+		{
+			outcome->result = TM_Deleted;
+			return false;
+		}
+		outcome->result = judge(target, tag, writer, &version, work, outcome);
+		if (outcome->result == TM_Ok)
+		{
+			lock_conflicts(&target->top.meta, writer->mode, outcome);
+			if (outcome->nwait > 0)
+				outcome->result = TM_BeingModified;
+			else if (crosscheck_fails(target, writer, work))
+				outcome->result = TM_Updated;
+		}
+		if (outcome->result == TM_Ok)
+			return true;
+		outcome->holds_lock = lock_held_by_us(&target->top.meta);
+		target_unlatch(target);
+		if (!outcome->again)
+			return false;
+		CHECK_FOR_INTERRUPTS();
 	}
-	outcome->result = judge(target, tag, writer, &version, work, outcome);
-	if (outcome->result == TM_Ok)
-	{
-		lock_conflicts(&target->top.meta, writer->mode, outcome);
-		if (outcome->nwait > 0)
-			outcome->result = TM_BeingModified;
-		else if (crosscheck_fails(target, writer, work))
-			outcome->result = TM_Updated;
-	}
-	if (outcome->result == TM_Ok)
-		return true;
-	outcome->holds_lock = lock_held_by_us(&target->top.meta);
-	target_unlatch(target);
-	return false;
 }
 
 /* ---- update ---- */
 
-/*
- * The next version's tag.  After 127 tags are used again from 1: that is right only if nobody can
- * have seen the version that had it last (its successor is older than every
- * snapshot); otherwise 0, and the row must move.
- */
-static uint8
-next_tag(RowTarget *target, RowWork *work)
+/* The newest version with that tag, if there is one, was superseded before every snapshot was taken. */
+static bool
+tag_is_forgotten(RowTarget *target, uint8 tag, RowWork *work)
 {
 	RowVersion	version = target->top;
 	bool		gone;
 
-	if (version.meta.tag < ROW_TAG_MAX)
-		return version.meta.tag + 1;
 	while (row_step_older(target->table, target->row, &version, work, &gone))
 	{
-		if (version.meta.tag == 1)
-			return xid_older_than_all(version.newer_xid, target->table->horizon) ? 1 : 0;
+		if (version.meta.tag == tag)
+			return xid_older_than_all(version.newer_xid, target->table->horizon);
 	}
-	return 1;
+	return true;				/* never used, or reclaimed */
+}
+
+/*
+ * The next version's tag.  Tags go from 1 to 127 and begin again, and a tag may be used only if nobody can
+ * have seen the version that had it last.  That is asked for half of them at a time: before tags 1 to 63
+ * are used again, whether the last version with tag 63 is forgotten, for then those with 1 to 62 are,
+ * being older; before 64 to 127 are, the last one with 127.  0: not so, the row must move.
+ */
+static uint8
+next_tag(RowTarget *target, RowWork *work)
+{
+	uint8		tag = target->top.meta.tag;
+
+	if (tag == ROW_TAG_MAX)
+		return tag_is_forgotten(target, ROW_TAG_HALF, work) ? 1 : 0;
+	if (tag == ROW_TAG_HALF)
+		return tag_is_forgotten(target, ROW_TAG_MAX, work) ? tag + 1 : 0;
+	return tag + 1;
 }
 
 static void
@@ -200,6 +223,16 @@ new_version_meta(RowMeta *meta, const RowMeta *old, const RowWriter *writer, uin
 	meta->cid = writer->cid;
 	meta->tag = tag;
 	lock_word_tidy(meta);
+}
+
+static void
+note_lock_word(RowOutcome *outcome, const RowMeta *meta)
+{
+	if (meta->flags & ROW_LOCK)
+	{
+		outcome->lock_xid = meta->lock_xid;
+		outcome->lock_bits = meta->lock_bits;
+	}
 }
 
 void
@@ -227,7 +260,7 @@ row_update(RowTable *table, RowId row, uint8 tag, const RowData *data, const Row
 		if (target_replace(&target, &meta, data, record))
 		{
 			outcome->tag = new_tag;
-			outcome->lock_xid = (meta.flags & ROW_LOCK) ? meta.lock_xid : InvalidTransactionId;
+			note_lock_word(outcome, &meta);
 			return;
 		}
 	}
@@ -235,8 +268,22 @@ row_update(RowTable *table, RowId row, uint8 tag, const RowData *data, const Row
 
 /* ---- delete ---- */
 
+static void
+deletion_meta(RowMeta *meta, RowDeletion why)
+{
+	meta->flags |= ROW_DELETED;
+	if (why == ROW_MOVE_KEY_KEPT)
+		meta->flags |= ROW_KEY_KEPT;
+	if (why == ROW_MOVE_PARTITION)
+	{
+		meta->flags |= ROW_FORWARD;
+		meta->forward_block = MovedPartitionsBlockNumber;
+		meta->forward_offset = MovedPartitionsOffsetNumber;
+	}
+}
+
 void
-row_delete(RowTable *table, RowId row, uint8 tag, bool moved_partition, const RowWriter *writer,
+row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowWriter *writer,
 		   RowWork *work, RowOutcome *outcome)
 {
 	RowTarget	target;
@@ -248,13 +295,7 @@ row_delete(RowTable *table, RowId row, uint8 tag, bool moved_partition, const Ro
 		RowMeta		meta;
 
 		new_version_meta(&meta, &target.top.meta, writer, tag);
-		meta.flags |= ROW_DELETED;
-		if (moved_partition)
-		{
-			meta.flags |= ROW_FORWARD;
-			meta.forward_block = MovedPartitionsBlockNumber;
-			meta.forward_offset = MovedPartitionsOffsetNumber;
-		}
+		deletion_meta(&meta, why);
 		if (TransactionIdIsValid(target.top.meta.xid))
 		{
 			meta.flags |= ROW_VERSION;
@@ -263,6 +304,7 @@ row_delete(RowTable *table, RowId row, uint8 tag, bool moved_partition, const Ro
 		if (target_replace(&target, &meta, &target.top.data, record))
 		{
 			outcome->tag = tag;
+			note_lock_word(outcome, &meta);
 			return;
 		}
 	}
@@ -299,7 +341,7 @@ row_finish_speculative(RowTable *table, RowId row, bool succeeded)
 		RowMeta		meta = target.top.meta;
 		RowData		data = target.top.data;
 
-		Assert(meta.flags & ROW_SPECULATIVE);
+		Assert((meta.flags & (ROW_SPECULATIVE | ROW_DELETED)) == ROW_SPECULATIVE);
 		meta.flags &= ~(ROW_SPECULATIVE | ROW_FORWARD);
 		if (!succeeded)
 		{
@@ -320,14 +362,25 @@ row_finish_speculative(RowTable *table, RowId row, bool succeeded)
 /* ---- lock ---- */
 
 /*
- * Updates in place change no indexed column, hence no key: they don't stand in the way of FOR KEY SHARE, whether they
- * have committed or not.  The lock goes to the row, so it holds for what superseded the version too.
+ * Updates that change no key don't stand in the way of FOR KEY SHARE, whether they have
+ * committed or not.  The lock goes to the row, so it holds for what superseded the version too; if
+ * the row has moved, it has to be locked at its new place as well.
  */
 static bool
-key_share_passes(const RowTarget *target, const RowVersion *version, const RowWriter *writer)
+key_share_passes(const RowTarget *target, const RowVersion *version, const RowWriter *writer,
+				 RowOutcome *outcome)
 {
-	return writer->mode == LockTupleKeyShare && version->superseded &&
-		(target->top.meta.flags & ROW_DELETED) == 0;
+	const RowMeta *top = &target->top.meta;
+
+	if (writer->mode != LockTupleKeyShare || !version->superseded || outcome->again)
+		return false;
+	if ((top->flags & ROW_DELETED) == 0)
+		return true;
+	if ((top->flags & ROW_KEY_KEPT) == 0 || (top->flags & ROW_FORWARD) == 0)
+		return false;
+	outcome->follow = true;
+	ItemPointerSet(&outcome->follow_tid, top->forward_block, top->forward_offset);
+	return true;
 }
 
 static void
@@ -344,56 +397,134 @@ copy_version(RowVersion *version, char *dest)
 	version->data.data = data;
 }
 
+/*
+ * Our own changes of the row keep others from it, but for what passes them: FOR KEY SHARE.
+ */
+static bool
+lock_is_implied(const RowMeta *top, LockTupleMode mode)
+{
+	return xid_state(top->xid) == XID_OWN &&
+		(mode != LockTupleExclusive || (top->flags & ROW_VERSION) == 0);
+}
+
+/* May it be locked? Notes in outcome what else there is to do. */
+static TM_Result
+judge_lock(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version,
+		   RowWork *work, RowOutcome *outcome)
+{
+	TM_Result	result = judge(target, tag, writer, version, work, outcome);
+
+	outcome->top_xid = target->top.meta.xid;
+	outcome->top_cid = target->top.meta.cid;
+	if ((result == TM_BeingModified || result == TM_Updated) &&
+		key_share_passes(target, version, writer, outcome))
+	{
+		result = TM_Ok;
+		outcome->nwait = 0;
+	}
+	if (result == TM_Ok)
+	{
+		lock_conflicts(&target->top.meta, writer->mode, outcome);
+		if (outcome->nwait > 0)
+			result = TM_BeingModified;
+	}
+	return result;
+}
+
+/* Puts the lock into the row's lock word, if need be; releases the latch. False: start over. */
+static bool
+write_lock(RowTarget *target, const RowWriter *writer)
+{
+	RowMeta		meta = target->top.meta;
+
+	if (!lock_is_implied(&meta, writer->mode))
+	{
+		lock_word_tidy(&meta);
+		if (lock_word_add(&meta, writer->xid, writer->mode))
+			return target_replace(target, &meta, &target->top.data, NULL);
+	}
+	target_unlatch(target);
+	return true;
+}
+
 void
 row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer, char *dest,
 		 RowWork *work, RowVersion *version, RowOutcome *outcome)
 {
+	RowTarget	target;
+
 	pool_prepare_write();
 	for (;;)
 	{
-		RowTarget	target;
-		RowMeta		meta;
-
+		CHECK_FOR_INTERRUPTS();
 		outcome_init(outcome, row, tag);
 		if (!target_latch(&target, table, row, work))
 		{
 			outcome->result = TM_Deleted;
 			return;
 		}
-		outcome->result = judge(&target, tag, writer, version, work, outcome);
-		outcome->top_xid = target.top.meta.xid;
-		outcome->top_cid = target.top.meta.cid;
-		if ((outcome->result == TM_BeingModified || outcome->result == TM_Updated) &&
-			key_share_passes(&target, version, writer))
-		{
-			outcome->result = TM_Ok;
-			outcome->nwait = 0;
-		}
-		if (outcome->result == TM_Ok)
-		{
-			lock_conflicts(&target.top.meta, writer->mode, outcome);
-			if (outcome->nwait > 0)
-				outcome->result = TM_BeingModified;
-		}
+		outcome->result = judge_lock(&target, tag, writer, version, work, outcome);
 		copy_version(version, dest);
-		meta = target.top.meta;
-		outcome->holds_lock = lock_held_by_us(&meta);
+		outcome->holds_lock = lock_held_by_us(&target.top.meta);
+		outcome->tag = version->meta.tag;
 		if (outcome->result == TM_Ok)
 		{
-			outcome->tag = version->meta.tag;
-			if (xid_state(meta.xid) != XID_OWN)
-			{
-				lock_word_tidy(&meta);
-				if (lock_word_add(&meta, writer->xid, writer->mode))
-				{
-					if (target_replace(&target, &meta, &target.top.data, NULL))
-						return;
-					CHECK_FOR_INTERRUPTS();
-					continue;
-				}
-			}
+			if (write_lock(&target, writer))
+				return;
+			continue;
 		}
 		target_unlatch(&target);
-		return;
+		if (!outcome->again)
+			return;
+	}
+}
+
+void
+row_lock_moved(RowTable *table, RowId row, const RowWriter *writer, RowWork *work,
+			   RowOutcome *outcome)
+{
+	RowTarget	target;
+
+	for (;;)
+	{
+		RowMeta    *top = &target.top.meta;
+		bool		passes;
+
+		CHECK_FOR_INTERRUPTS();
+		outcome_init(outcome, row, 0);
+		if (!target_latch(&target, table, row, work))
+		{
+			outcome->result = TM_Deleted;
+			return;
+		}
+		passes = (top->flags & ROW_DELETED) == 0 ||
+			((top->flags & ROW_KEY_KEPT) && (top->flags & ROW_FORWARD));
+		if (passes)
+		{
+			outcome->result = TM_Ok;
+			lock_conflicts(top, writer->mode, outcome);
+			if (outcome->nwait > 0)
+				outcome->result = TM_BeingModified;
+			else if (top->flags & ROW_DELETED)
+			{
+				outcome->follow = true;
+				ItemPointerSet(&outcome->follow_tid, top->forward_block, top->forward_offset);
+			}
+		}
+		else if (xid_state(top->xid) == XID_RUNNING)
+		{
+			outcome->result = TM_BeingModified;
+			outcome->wait[outcome->nwait++] = top->xid;
+		}
+		else
+			outcome->result = (top->flags & ROW_FORWARD) ? TM_Updated : TM_Deleted;
+		outcome->newer_xid = top->xid;
+		if (outcome->result != TM_Ok)
+		{
+			target_unlatch(&target);
+			return;
+		}
+		if (write_lock(&target, writer))
+			return;
 	}
 }

@@ -78,6 +78,23 @@ note_left(PruneState *state, const RowMeta *meta)
 		state->stat->oldest_xid = xid;
 }
 
+/*
+ * An older version may come back to the leaf, when a newer one is popped: its xid counts as left here.
+ */
+static void
+note_older(PruneState *state, RowId row, RowVersion *version)
+{
+	bool		gone;
+
+	while (!xid_visible_to_all(version->meta.xid, state->table->horizon) &&
+		   row_step_older(state->table, row, version, state->work, &gone))
+	{
+		if (TransactionIdIsNormal(version->meta.xid) &&
+			TransactionIdPrecedes(version->meta.xid, state->stat->oldest_xid))
+			state->stat->oldest_xid = version->meta.xid;
+	}
+}
+
 /* Only finished, by transactions that everybody sees: the header goes. */
 static void
 strip_header(PruneState *state, RowMeta *meta)
@@ -204,6 +221,8 @@ prune_slot(PruneState *state, int pos)
 	}
 	note_left(state, &version.meta);
 	count_row(state, &version.meta);
+	if (state->stat != NULL)
+		note_older(state, row, &version);
 }
 
 /* The creator of all ROW_PAGE_XID rows is visible to everybody: they are frozen in one stroke. */
@@ -258,38 +277,44 @@ row_leaf_is_settled(Page copy)
 	return !leaf_needs_prune(copy) && (page_trailer(copy)->flags & PAGE_STUBS) == 0;
 }
 
-bool
-row_announce_visibility(RowTable *table, BlockNumber block)
+static bool
+is_that_leaf(Page page, const RowLeaf *leaf)
 {
-	PoolFrame  *leaf = pool_latch(&table->file, block, LW_EXCLUSIVE);
-	PageTrailer trailer = page_trailer(pool_page(leaf));
-	bool		settled = trailer->type == ROWAN_PAGE_LEAF && row_leaf_is_settled(pool_page(leaf));
+	PageTrailer trailer = page_trailer(page);
+
+	return trailer->type == ROWAN_PAGE_LEAF && trailer->low_fence == leaf->low &&
+		trailer->high_fence == leaf->high && row_leaf_is_settled(page);
+}
+
+bool
+row_announce_visibility(RowTable *table, const RowLeaf *leaf)
+{
+	PoolFrame  *frame = pool_latch(&table->file, leaf->block, LW_EXCLUSIVE);
+	bool		settled = is_that_leaf(pool_page(frame), leaf);
 	PageChange	change;
 
-	if (!settled || (trailer->flags & PAGE_VISIBLE_BITS))
+	if (!settled || (page_trailer(pool_page(frame))->flags & PAGE_VISIBLE_BITS))
 	{
-		pool_unlatch(leaf);
+		pool_unlatch(frame);
 		return settled;
 	}
 	change_begin(&change, &table->file);
-	page_trailer(change_page(&change, leaf, false))->flags |= PAGE_VISIBLE_BITS;
+	page_trailer(change_page(&change, frame, false))->flags |= PAGE_VISIBLE_BITS;
 	change_commit(&change, InvalidTransactionId);
 	return true;
 }
 
 bool
-row_confirm_visibility(RowTable *table, BlockNumber block)
+row_confirm_visibility(RowTable *table, const RowLeaf *leaf)
 {
 	PoolRead	read;
 	bool		confirmed;
 
-	pool_read_begin(&table->file, block, 0, NULL, &read);
-	if (!LWLockConditionalAcquire(&read.frame->latch, LW_SHARED))
+	if (!pool_read_try(&table->file, leaf->block, &read) ||
+		!LWLockConditionalAcquire(&read.frame->latch, LW_SHARED))
 		return false;
-	confirmed = pool_read_valid(&read) &&
-		page_trailer(read.page)->type == ROWAN_PAGE_LEAF &&
-		(page_trailer(read.page)->flags & PAGE_VISIBLE_BITS) != 0 &&
-		row_leaf_is_settled(read.page);
+	confirmed = pool_read_valid(&read) && is_that_leaf(read.page, leaf) &&
+		(page_trailer(read.page)->flags & PAGE_VISIBLE_BITS) != 0;
 	LWLockRelease(&read.frame->latch);
 	return confirmed;
 }

@@ -568,6 +568,92 @@ row_page_all_visible(Page copy, Snapshot snapshot)
 		!XidInMVCCSnapshot(xid, snapshot) && xid_did_commit(xid);
 }
 
+/* A version record to look at. */
+typedef struct VersionPlace
+{
+	BlockNumber block;
+	uint16		offset;
+	const char *page;
+} VersionPlace;
+
+#define PREFETCH_MAX_ROWS	256
+#define PREFETCH_MAX_STEPS	64
+
+/* A guess: the snapshot has to step over what xid made. */
+static inline bool
+looks_too_new(TransactionId xid, Snapshot snapshot)
+{
+	return TransactionIdIsNormal(xid) && (int32) (xid - snapshot->xmin) >= 0;
+}
+
+static int
+collect_places(Page copy, Snapshot snapshot, VersionPlace *places)
+{
+	int			nslots = Min(page_nslots(copy), PREFETCH_MAX_ROWS);
+	int			n = 0;
+
+	for (int pos = 0; pos < nslots; pos++)
+	{
+		RowMeta		meta;
+		uint16		size;
+		char	   *cell = page_cell(copy, pos, &size);
+
+		if (cell == NULL || (row_header_flags((RowHeaderData *) cell) & ROW_VERSION) == 0 ||
+			!row_parse_meta(cell, size, InvalidTransactionId, FirstCommandId, &meta) ||
+			!looks_too_new(meta.xid, snapshot))
+			continue;
+		places[n].block = meta.older_block;
+		places[n].offset = meta.older_offset;
+		n++;
+	}
+	return n;
+}
+
+/* One step down all chains: fetches the records, then leaves the places of those that come after. */
+static int
+prefetch_step(const PoolFile *file, Snapshot snapshot, VersionPlace *places, int n)
+{
+	int			left = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		places[i].page = places[i].offset <= ROWAN_PAGE_SPECIAL - sizeof(VersionRecordData) ?
+			pool_peek(file, places[i].block) : NULL;
+		if (places[i].page == NULL)
+			continue;
+		__builtin_prefetch(places[i].page + places[i].offset);
+		__builtin_prefetch(places[i].page + places[i].offset + sizeof(VersionRecordData));
+	}
+	for (int i = 0; i < n; i++)
+	{
+		VersionRecordData record;
+
+		if (places[i].page == NULL)
+			continue;
+		memcpy(&record, places[i].page + places[i].offset, sizeof(record));
+		if ((record.flags & ROW_VERSION) == 0 || !looks_too_new(record.xid, snapshot))
+			continue;
+		places[left].block = record.older_block;
+		places[left].offset = record.older_offset;
+		left++;
+	}
+	return left;
+}
+
+void
+row_prefetch_versions(RowTable *table, Page copy, Snapshot snapshot)
+{
+	VersionPlace places[PREFETCH_MAX_ROWS];
+	int			n;
+
+	if (snapshot->snapshot_type != SNAPSHOT_MVCC ||
+		!looks_too_new(page_trailer(copy)->newest_xid, snapshot))
+		return;
+	n = collect_places(copy, snapshot, places);
+	for (int step = 0; n > 1 && step < PREFETCH_MAX_STEPS; step++)
+		n = prefetch_step(&table->file, snapshot, places, n);
+}
+
 bool
 row_is_dead_to_all(RowTable *table, const RowMeta *newest, TransactionId *removed_xid)
 {

@@ -67,37 +67,52 @@ row_reclaim_versions(RowTable *table, uint32 limit)
 	return freed;
 }
 
+static void
+count_record_xids(Page copy, TransactionId *oldest)
+{
+	const VersionRecordData *record;
+	uint16		offset = 0;
+
+	while ((record = version_page_next(copy, &offset)) != NULL)
+	{
+		if (TransactionIdIsNormal(record->xid) && TransactionIdPrecedes(record->xid, *oldest))
+			*oldest = record->xid;
+		if (TransactionIdPrecedes(record->superseder, *oldest))
+			*oldest = record->superseder;
+	}
+}
+
+/* A page that is freed under us may have come back elsewhere in the list: then walk it again. */
+#define OLDEST_XID_ATTEMPTS	10
+
 TransactionId
 row_oldest_version_xid(RowTable *table, TransactionId limit)
 {
-	FileHeaderData header;
 	char	   *copy = palloc(BLCKSZ);
-	BlockNumber block;
+	TransactionId oldest = InvalidTransactionId;
 
-	space_read_header(&table->file, &header);
-	for (block = header.version_head; BlockNumberIsValid(block);)
+	for (int attempt = 0; attempt < OLDEST_XID_ATTEMPTS; attempt++)
 	{
-		const VersionRecordData *record;
-		uint16		offset = 0;
+		FileHeaderData before;
+		FileHeaderData after;
+		BlockNumber block;
 
-		CHECK_FOR_INTERRUPTS();
-		pool_read_copy(&table->file, block, NULL, copy);
-		/* freed meanwhile: it held nothing older than what is left; start over */
-		if (page_trailer((Page) copy)->type != ROWAN_PAGE_VERSION)
+		oldest = limit;
+		space_read_header(&table->file, &before);
+		for (block = before.version_head; BlockNumberIsValid(block);
+			 block = page_trailer((Page) copy)->right_block)
 		{
-			space_read_header(&table->file, &header);
-			block = header.version_head;
-			continue;
+			CHECK_FOR_INTERRUPTS();
+			pool_read_copy(&table->file, block, NULL, copy);
+			if (page_trailer((Page) copy)->type != ROWAN_PAGE_VERSION)
+				break;
+			count_record_xids((Page) copy, &oldest);
 		}
-		while ((record = version_page_next((Page) copy, &offset)) != NULL)
-		{
-			if (TransactionIdIsNormal(record->xid) && TransactionIdPrecedes(record->xid, limit))
-				limit = record->xid;
-			if (TransactionIdPrecedes(record->superseder, limit))
-				limit = record->superseder;
-		}
-		block = page_trailer((Page) copy)->right_block;
+		space_read_header(&table->file, &after);
+		if (before.version_head == after.version_head && !BlockNumberIsValid(block))
+			break;
+		oldest = InvalidTransactionId;
 	}
 	pfree(copy);
-	return limit;
+	return oldest;
 }

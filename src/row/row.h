@@ -144,6 +144,12 @@ extern bool row_fetch_tag(RowTable *table, RowId row, uint8 tag, RowHint *hint,
 /* What a leaf's rows are for a snapshot that can be answered for all at once. */
 extern bool row_page_all_visible(Page copy, Snapshot snapshot);
 
+/*
+ * Brings the version records that the snapshot is going to need of a copied leaf's rows into the
+ * processor's cache, all rows' at a time: one by one, each step of each chain waits for memory.
+ */
+extern void row_prefetch_versions(RowTable *table, Page copy, Snapshot snapshot);
+
 /* Parses slot pos of a copied leaf; raises DATA_CORRUPTED. */
 extern RowId row_parse_slot(const PoolFile *file, Page copy, int pos, RowVersion *version);
 extern void row_corrupt(const PoolFile *file, BlockNumber block, RowId row, const char *what) pg_attribute_noreturn();
@@ -180,7 +186,12 @@ typedef struct RowOutcome
 	CommandId	newer_cid;		/* tmfd.cmax for TM_SelfModified */
 	TransactionId top_xid;		/* who made the row's newest version */
 	CommandId	top_cid;
-	TransactionId lock_xid;		/* row_update: lock word of the new version, or Invalid */
+	TransactionId lock_xid;		/* row_update, row_delete: the lockers that stay (lock word), or
+								 * Invalid */
+	uint16		lock_bits;
+	bool		follow;			/* row_lock: TM_Ok, but the row has moved: lock it at follow_tid too */
+	ItemPointerData follow_tid;
+	bool		again;			/* somebody aborted while we looked: look again */
 	uint8		tag;			/* TM_Ok: tag of the version written or locked */
 	bool		must_move;		/* row_update: in place is not possible (tag wrap) */
 	bool		holds_lock;		/* TM_BeingModified: we are one of the row's lockers */
@@ -200,11 +211,25 @@ typedef struct RowWriter
 extern void row_update(RowTable *table, RowId row, uint8 tag, const RowData *data,
 					   const RowWriter *writer, RowWork *work, RowOutcome *outcome);
 
-/* Marks the version deleted. moved_partition: readers and writers are told so. */
-extern void row_delete(RowTable *table, RowId row, uint8 tag, bool moved_partition,
+/* Why a version is marked deleted. */
+typedef enum RowDeletion
+{
+	ROW_DELETE,
+	ROW_MOVE,					/* an update that cannot be made in place; a key may have changed */
+	ROW_MOVE_KEY_KEPT,			/* the same, but no key has: FOR KEY SHARE may pass */
+	ROW_MOVE_PARTITION			/* readers and writers are told so */
+} RowDeletion;
+
+extern void row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why,
 					   const RowWriter *writer, RowWork *work, RowOutcome *outcome);
 
-/* Second step of a moving update by the same command: the deleted row's new place. */
+/*
+ * A moving update is three records: row_delete, then the row at its new place, with the lock word of those who
+ * still lock it, then row_set_forward.  Others see the row as deleted by a transaction in progress until that
+ * ends; a crash in between aborts it.
+ */
+extern void row_insert_moved(RowTable *table, const RowData *data, const RowWriter *writer,
+							 TransactionId lock_xid, uint16 lock_bits, RowId *id);
 extern void row_set_forward(RowTable *table, RowId row, ItemPointer where);
 
 /*
@@ -222,6 +247,13 @@ extern void row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *wri
  * AccessExclusiveLock held; made->xid has not aborted.  Tags count from the row's insertion.
  */
 extern void row_push_version(RowTable *table, RowId row, const RowMeta *made, const RowData *data);
+
+/*
+ * The rest of a FOR KEY SHARE lock that passed a move (outcome->follow): locks the row at its new place,
+ * whoever made it.  May have to follow further, or to wait.
+ */
+extern void row_lock_moved(RowTable *table, RowId row, const RowWriter *writer, RowWork *work,
+						   RowOutcome *outcome);
 
 /* ---- cleaning ---- */
 
@@ -251,19 +283,30 @@ extern bool row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat);
 /* The copied leaf has nothing for row_prune_leaf to do, and no stubs. */
 extern bool row_leaf_is_settled(Page copy);
 
-/*
- * First step of setting visibility bits (I7): promises that writers of the leaf at `block`
- * will clear them.  False: the leaf isn't settled (any more).
- */
-extern bool row_announce_visibility(RowTable *table, BlockNumber block);
+/* A leaf as it was when it was copied: its rows are on that page as long as it has these fences. */
+typedef struct RowLeaf
+{
+	BlockNumber block;
+	TreeKey		low;
+	TreeKey		high;
+} RowLeaf;
 
 /*
- * Second step, with the visibility map's page locked: the leaf at `block` is settled, announced, and nobody
+ * First step of setting visibility bits (I7): promises that writers of the leaf will clear
+ * them.  False: the leaf isn't settled, or isn't that leaf any more.
+ */
+extern bool row_announce_visibility(RowTable *table, const RowLeaf *leaf);
+
+/*
+ * Second step, with the visibility map's page locked: the leaf is what it was, settled, announced, and nobody
  * is about to change it.  Never waits for a latch (writers take the map's lock while they hold one).
  */
-extern bool row_confirm_visibility(RowTable *table, BlockNumber block);
+extern bool row_confirm_visibility(RowTable *table, const RowLeaf *leaf);
 
-/* Oldest xid in the version store, or `limit` if that is older. */
+/*
+ * Oldest xid in the version store, or `limit` if that is older.  InvalidTransactionId: it changes too fast
+ * to tell.
+ */
 extern TransactionId row_oldest_version_xid(RowTable *table, TransactionId limit);
 
 /* Removes stubs (their index entries are gone) among ids[], sorted, from the leaf that covers ids[0]; returns how many of ids[] were dealt with. */

@@ -17,7 +17,10 @@
 #include "tree/descend.h"
 
 #define EXTEND_MIN_BLOCKS	8
-#define EXTEND_MAX_BLOCKS	SPACE_MAX_SPARE_BLOCKS
+#define EXTEND_MAX_BLOCKS	128
+#define EXTEND_PART			64	/* of the file, that is not used yet */
+
+StaticAssertDecl(EXTEND_MAX_BLOCKS <= SPACE_MAX_SPARE_BLOCKS, "a file has no more spare blocks");
 
 /* ---- does the file exist ---- */
 
@@ -285,7 +288,7 @@ extend_beyond(const PoolFile *file, BlockNumber block)
 
 	if (block < nblocks)
 		return;
-	batch = Min(Max(block / 16, EXTEND_MIN_BLOCKS), EXTEND_MAX_BLOCKS);
+	batch = Min(Max(block / EXTEND_PART, EXTEND_MIN_BLOCKS), EXTEND_MAX_BLOCKS);
 	if (batch > MaxBlockNumber - block)
 		batch = 1;
 	pool_file_extend(file, block + batch);

@@ -60,13 +60,30 @@ version_page_has_room(Page page, uint16 size)
 		version_next_offset(page) + MAXALIGN(size) <= ROWAN_PAGE_SPECIAL;
 }
 
+/*
+ * Is the remembered page still a version page?  It may have been freed and be a leaf now, even the very one
+ * that the caller has latched: so this must be known before it is latched.
+ */
+static bool
+is_version_page(const PoolFile *file, BlockNumber block)
+{
+	PoolRead	read;
+	bool		is_version;
+
+	if (!space_has_block(file, block))
+		return false;
+	pool_read_begin(file, block, 0, NULL, &read);
+	is_version = page_trailer(read.page)->type == ROWAN_PAGE_VERSION;
+	return pool_read_end(&read) && is_version;
+}
+
 PoolFrame *
 version_latch_active(const PoolFile *file, uint16 size)
 {
 	ActiveCacheEntry *entry = active_entry(file);
 	PoolFrame  *frame;
 
-	if (entry->block != 0 && !space_has_block(file, entry->block))
+	if (entry->block != 0 && !is_version_page(file, entry->block))
 		entry->block = 0;
 	if (entry->block == 0)
 	{

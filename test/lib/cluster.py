@@ -1,4 +1,5 @@
 """A server of a test's own: made, started, stopped, crashed, copied to a standby."""
+import ctypes
 import os
 import re
 import signal
@@ -93,7 +94,7 @@ class Cluster:
         with open(self.log, 'ab') as log:
             self.postmaster = subprocess.Popen(
                 [self.bindir + '/postgres', '-D', self.data], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.dir, env=self.environment(env), start_new_session=True, **as_user())
+                cwd=self.dir, env=self.environment(env), start_new_session=True, preexec_fn=end_with_parent, **as_user())
         if wait:
             self.wait_ready(timeout_s)
         return self
@@ -285,6 +286,14 @@ class Cluster:
 
     def promote(self, timeout_s=60):
         check(self.one('SELECT pg_promote(true, %d)' % timeout_s) == 't', 'promotion failed')
+
+
+_libc = ctypes.CDLL(None)
+
+
+def end_with_parent():
+    """A test that is killed takes its servers along: immediate shutdown."""
+    _libc.prctl(1, signal.SIGQUIT)      # PR_SET_PDEATHSIG
 
 
 def running(pid):
