@@ -371,6 +371,30 @@ pool_latch(const PoolFile *file, BlockNumber block, LWLockMode mode)
 }
 
 PoolFrame *
+pool_latch_try(const PoolFile *file, BlockNumber block)
+{
+	PoolTag		tag;
+	PoolFrame  *frame;
+
+	tag_init(&tag, file, block);
+	frame = map_find_optimistic(&tag);
+	if (frame == NULL)
+		frame = map_find(&tag);
+	if (frame == NULL)
+		return frame_load(file, &tag, NULL, LOAD_READ);
+	if (!LWLockConditionalAcquire(&frame->latch, LW_EXCLUSIVE))
+		return NULL;
+	if (tag_equal(&frame->tag, &tag))
+	{
+		count_hit(file);
+		pool_mark_referenced(frame);
+		return frame;
+	}
+	LWLockRelease(&frame->latch);
+	return NULL;
+}
+
+PoolFrame *
 pool_latch_new(const PoolFile *file, BlockNumber block)
 {
 	return latch_or_load(file, block, LW_EXCLUSIVE, NULL, LOAD_ZERO);

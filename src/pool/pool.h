@@ -193,6 +193,12 @@ extern void pool_prefetch(const PoolFile *file, BlockNumber block);
 extern PoolFrame *pool_latch(const PoolFile *file, BlockNumber block, LWLockMode mode);
 
 /*
+ * The page latched exclusively, loading it if need be, but never waiting for another holder of its latch (or
+ * for ourselves): then NULL.  For pages out of latch order.
+ */
+extern PoolFrame *pool_latch_try(const PoolFile *file, BlockNumber block);
+
+/*
  * An exclusively latched frame for a block whose content on disk does not
  * matter: zero-filled if it was not in the pool, version even.
  */

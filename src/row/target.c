@@ -33,8 +33,11 @@ static void
 make_version_room(RowTarget *target)
 {
 	target_unlatch(target);
-	row_reclaim_versions(target->table, 4);
-	version_add_page(&target->table->file);
+	if (!version_await_active(&target->table->file))
+	{
+		row_reclaim_versions(target->table, 4);
+		version_add_page(&target->table->file);
+	}
 	CHECK_FOR_INTERRUPTS();
 }
 

@@ -8,6 +8,7 @@
 
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "storage/s_lock.h"
 #include "tree/page.h"
 #include "tree/tree.h"
 #include "version/version.h"
@@ -18,11 +19,15 @@
  */
 #define ACTIVE_CACHE_SIZE	64
 
+/* So often a page that is busy is tried before the leaf's latch is given up. */
+#define BUSY_TRIES	300
+
 typedef struct ActiveCacheEntry
 {
 	RelFileNode node;
 	BackendId	backend;
 	BlockNumber block;			/* 0: entry unused */
+	bool		busy;			/* somebody had it latched when we needed it */
 } ActiveCacheEntry;
 
 static ActiveCacheEntry active_cache[ACTIVE_CACHE_SIZE];
@@ -43,6 +48,7 @@ active_entry(const PoolFile *file)
 		entry->node = file->node;
 		entry->backend = file->backend;
 		entry->block = 0;
+		entry->busy = false;
 	}
 	return entry;
 }
@@ -61,20 +67,28 @@ version_page_has_room(Page page, uint16 size)
 }
 
 /*
- * Is the remembered page still a version page?  It may have been freed and be a leaf now, even the very one
- * that the caller has latched: so this must be known before it is latched.
+ * The remembered page may have been freed meanwhile and be a leaf now, even the very one that the caller has
+ * latched.  So it is only tried; its holders are waited for in version_await_active, with no latch held.
  */
-static bool
-is_version_page(const PoolFile *file, BlockNumber block)
+static PoolFrame *
+try_active(const PoolFile *file, ActiveCacheEntry *entry)
 {
-	PoolRead	read;
-	bool		is_version;
+	for (int i = 0; i < BUSY_TRIES; i++)
+	{
+		PoolFrame  *frame;
 
-	if (!space_has_block(file, block))
-		return false;
-	pool_read_begin(file, block, 0, NULL, &read);
-	is_version = page_trailer(read.page)->type == ROWAN_PAGE_VERSION;
-	return pool_read_end(&read) && is_version;
+		if (!space_has_block(file, entry->block))
+		{
+			entry->block = 0;
+			return NULL;
+		}
+		frame = pool_latch_try(file, entry->block);
+		if (frame != NULL)
+			return frame;
+		SPIN_DELAY();
+	}
+	entry->busy = true;
+	return NULL;
 }
 
 PoolFrame *
@@ -83,8 +97,6 @@ version_latch_active(const PoolFile *file, uint16 size)
 	ActiveCacheEntry *entry = active_entry(file);
 	PoolFrame  *frame;
 
-	if (entry->block != 0 && !is_version_page(file, entry->block))
-		entry->block = 0;
 	if (entry->block == 0)
 	{
 		FileHeaderData header;
@@ -94,12 +106,33 @@ version_latch_active(const PoolFile *file, uint16 size)
 			return NULL;
 		entry->block = header.version_active[active_slot()];
 	}
-	frame = pool_latch(file, entry->block, LW_EXCLUSIVE);
+	frame = try_active(file, entry);
+	if (frame == NULL)
+		return NULL;
 	if (version_page_has_room(pool_page(frame), size))
 		return frame;
 	pool_unlatch(frame);
 	entry->block = 0;
 	return NULL;
+}
+
+bool
+version_await_active(const PoolFile *file)
+{
+	ActiveCacheEntry *entry = active_entry(file);
+
+	if (!entry->busy)
+		return false;
+	entry->busy = false;
+	if (entry->block != 0 && space_has_block(file, entry->block))
+	{
+		PoolFrame  *frame = pool_latch(file, entry->block, LW_EXCLUSIVE);
+
+		if (!version_page_has_room(pool_page(frame), 0))
+			entry->block = 0;	/* perhaps the very leaf that the caller had latched */
+		pool_unlatch(frame);
+	}
+	return true;
 }
 
 void

@@ -34,11 +34,14 @@ version_is_for(const VersionRecordData *record, RowId row, TransactionId newer_x
 }
 
 /*
- * An active version page with room for a record of size bytes, latched exclusively; NULL if there is none: then
- * release all latches, call version_add_page and start again.  The
- * caller may hold the latch of a leaf.
+ * An active version page with room for a record of size bytes, latched exclusively.  The caller may hold the
+ * latch of a leaf.  NULL if there is none or it is busy: then release all latches, call
+ * version_await_active, if that says false version_add_page, and start again.
  */
 extern PoolFrame *version_latch_active(const PoolFile *file, uint16 size);
+
+/* If version_latch_active found its page busy: waits for it and says true.  No latches held. */
+extern bool version_await_active(const PoolFile *file);
 
 /* Gives this backend's share of the active pages a fresh page.  No latches held. One record. */
 extern void version_add_page(const PoolFile *file);

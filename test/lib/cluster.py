@@ -163,6 +163,13 @@ class Cluster:
         end = time.time() + 20
         while any(running(p) for p in pids) and time.time() < end:
             time.sleep(0.01)
+        self.remove_empty_lock_files()
+
+    def remove_empty_lock_files(self):
+        """Of a server killed between making its lock file and writing it: no server starts over such a file."""
+        for path in (self.data + '/postmaster.pid', self.dir + '/.s.PGSQL.5432.lock'):
+            if os.path.exists(path) and os.path.getsize(path) == 0:
+                os.unlink(path)
 
     def power_loss(self, mode='mix', seed=None):
         """kill9, then undo what no fsync had made durable; what was undone."""

@@ -102,7 +102,7 @@ class Duel:
         ours = c.try_(sql.replace('%s', 'r'))
         if ours.error:
             raise Failure('%s: %s (%s)' % (sql, ours.error, ours.error.sqlstate))
-        if sorted(heap.rows) != sorted(ours.rows):
+        if sorted(heap.rows, key=repr) != sorted(ours.rows, key=repr):
             raise Failure('%s: heap %s, here %s' % (sql, heap.rows, ours.rows))
         return True
 
@@ -111,9 +111,9 @@ class Duel:
             if settings:
                 c.exec(settings)
             heap, ours = c.rows(sql.replace('%s', 'h')), c.rows(sql.replace('%s', 'r'))
-            if sorted(heap) != sorted(ours):
+            if sorted(heap, key=repr) != sorted(ours, key=repr):
                 raise Failure('%s: %s: only heap %s, only here %s' %
-                              (what, sql, sorted(set(heap) - set(ours))[:5], sorted(set(ours) - set(heap))[:5]))
+                              (what, sql, sorted(set(heap) - set(ours), key=repr)[:5], sorted(set(ours) - set(heap), key=repr)[:5]))
             self.compared += 1
 
     def transaction(self, c, rng):

@@ -278,20 +278,6 @@ pool_read_begin(const PoolFile *file, BlockNumber block, int attempt, PoolRing *
 	}
 }
 
-bool
-pool_read_again(const PoolFile *file, BlockNumber block, PoolFrame *frame, uint64 version,
-				PoolRead *read)
-{
-	if (block >= nblocks || frame != frame_of(block) ||
-		pg_atomic_read_u64(&frame->version) != version)
-		return false;
-	read->frame = frame;
-	read->page = pool_page(frame);
-	read->version = version;
-	read->latched = false;
-	return true;
-}
-
 void
 pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest)
 {
