@@ -11,7 +11,7 @@
 #include "row/leafop.h"
 #include "row/row.h"
 
-#define UPDATED_HEADER_BYTES	8
+#define UPDATED_HEADER_BYTES	10
 
 /* A leaf's slots address keys up to this far beyond its low fence. */
 #define LEAF_KEY_RANGE		PG_UINT16_MAX
@@ -112,8 +112,7 @@ begin_append(LeafAppend *append, Page page, const RowData *first, const NewRows 
 
 /*
  * Bytes to leave free on a leaf with nrows.  The first update in place of a row adds an xid and a
- * version pointer to it, 10 bytes; with this much room, a leaf is split only if more than four of five of its
- * rows are updated before pruning can strip one.
+ * version pointer to it; with room for that, updating all rows splits no leaf.
  */
 static int
 reserve_for(RowTable *table, int nrows)
