@@ -74,7 +74,7 @@ bench:
 	$(RUN) bench/run.py $(BENCHFLAGS)
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
-CAMPAIGNS = twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown
+CAMPAIGNS = twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-crash:      ; $(RUN) test/t/crash.py --long kill $(TESTFLAGS)
@@ -86,6 +86,7 @@ check-smallpool:  ; $(RUN) test/t/smallpool.py --long $(TESTFLAGS)
 check-pgbench:    ; $(RUN) test/t/pgbench.py --long $(TESTFLAGS)
 check-snapshot:   ; $(RUN) test/t/snapshot.py --long $(TESTFLAGS)
 check-shutdown:   ; $(RUN) test/t/shutdown.py --long $(TESTFLAGS)
+check-duel:       ; $(RUN) test/t/duel.py --long $(TESTFLAGS)
 
 # PostgreSQL's own suites with Rowan as the default; PGSUITE names the
 # directory with run-pg-suite.sh, PGSUITE_CACHE its server and suites.

@@ -181,15 +181,18 @@ class Duel:
 
 def test(options):
     server = cluster.make('duel', conf=dict(max_connections=30, autovacuum='off'))
-    with server.connect() as c:
-        setup(c)
-    Duel(server, options.seed, options.seconds).run()
-    server.verify('r')
+    seeds = 5 if options.long else 1
+    for seed in range(options.seed, options.seed + seeds):
+        with server.connect() as c:
+            c.exec('DROP TABLE IF EXISTS h, r')
+            setup(c)
+        Duel(server, seed, options.seconds or (60 if options.long else 20)).run()
+        server.verify('r')
     server.stop()
     server.check_log()
 
 
 if __name__ == '__main__':
     parser = harness.arguments(__doc__)
-    parser.add_argument('--seconds', type=int, default=20, help='how long')
+    parser.add_argument('--seconds', type=int, help='how long, for each seed')
     harness.main(test, parser)
