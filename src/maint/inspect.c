@@ -219,7 +219,10 @@ static const FlagName row_flag_names[] = {
 };
 
 static const FlagName page_flag_names[] = {
-	{PAGE_UNIFORM, "uniform"}
+	{PAGE_UNIFORM, "uniform"},
+	{PAGE_LOCKS, "locks"},
+	{PAGE_VISIBLE_BITS, "visible_bits"},
+	{PAGE_STUBS, "stubs"}
 };
 
 /* Names of the flags; bits that nobody knows are shown as a number. */

@@ -235,7 +235,7 @@ merge_pass(Vacuum *vacuum)
 
 /*
  * Sets bits of logical blocks all of whose rows, on however many leaves, are visible to everybody.
- * The last block, which new rows go into, never gets them; so an insertion clears nothing.
+ * The last block can get them too: insertion looks, as other changes do.
  */
 static void
 visibility_pass(Vacuum *vacuum)
@@ -245,10 +245,10 @@ visibility_pass(Vacuum *vacuum)
 	int			nleaves = 0;
 	bool		settled = true;
 	BlockNumber block = 0;
-	BlockNumber last;
+	BlockNumber nblocks = table_logical_blocks(&vacuum->table.file);
 
-	last = table_logical_blocks(&vacuum->table.file);
-	last = last > 0 ? last - 1 : 0;
+	if (nblocks == 0)
+		return;
 	do
 	{
 		PageTrailer trailer = page_trailer(vacuum->page);
@@ -263,7 +263,7 @@ visibility_pass(Vacuum *vacuum)
 					trailer->high_fence};
 			else
 				settled = false;
-			if (block >= last || trailer->high_fence < ((TreeKey) (block + 1) << 8))
+			if (block >= nblocks || trailer->high_fence < ((TreeKey) (block + 1) << 8))
 				break;
 			/* the leaf covers the rest of the block */
 			if (settled)
@@ -275,7 +275,7 @@ visibility_pass(Vacuum *vacuum)
 				break;
 		}
 		key = trailer->high_fence;
-	} while (key != TREE_KEY_MAX && block < last);
+	} while (key != TREE_KEY_MAX && block < nblocks);
 }
 
 /* ---- the whole ---- */
@@ -313,15 +313,13 @@ vacuum_tree(Vacuum *vacuum)
 	visibility_pass(vacuum);
 }
 
-/*
- * The planner divides by pages, the map counts logical blocks, of which the last never has its bit.
- */
+/* The planner divides by pages, the map counts logical blocks. */
 static BlockNumber
 planner_visible_pages(Vacuum *vacuum, BlockNumber pages, BlockNumber visible_blocks)
 {
 	BlockNumber blocks = table_logical_blocks(&vacuum->table.file);
 
-	if (blocks == 0 || visible_blocks + 1 >= blocks)
+	if (visible_blocks >= blocks)
 		return pages;
 	return (BlockNumber) ((double) pages * visible_blocks / blocks);
 }

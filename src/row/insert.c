@@ -180,6 +180,10 @@ insert_rows(RowTable *table, const RowData *rows, int nrows, const NewRows *new,
 			CHECK_FOR_INTERRUPTS();
 			continue;
 		}
+		/* only the block at the edge can be marked: VACUUM knows none beyond it (I7) */
+		if (page_trailer(page)->flags & PAGE_VISIBLE_BITS)
+			table->clear_visibility(table->visibility_arg,
+									row_logical_block(append.first_row));
 		leaf_append(&table->file, leaf, &append);
 		for (int i = 0; i < append.nrows; i++)
 			ids[i] = append.first_row + i;

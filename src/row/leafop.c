@@ -80,8 +80,9 @@ leaf_append_apply(Page page, const xl_rowan_insert *insert, const char *cells)
 	PageTrailer trailer = page_trailer(page);
 	RowId		row = insert->first_row;
 
+	/* the caller has cleared the visibility of the first row's block; no other has rows here */
 	if (page_nslots(page) == 0)
-		trailer->flags |= PAGE_UNIFORM;
+		trailer->flags = (trailer->flags | PAGE_UNIFORM) & ~PAGE_VISIBLE_BITS;
 	trailer->page_xid = insert->page_xid;
 	trailer->page_cid = insert->page_cid;
 	trailer->page_natts = insert->page_natts;

@@ -352,6 +352,38 @@ row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat)
 	return state.changed;
 }
 
+static bool
+cell_is_stub(Page page, int pos)
+{
+	PageTrailer trailer = page_trailer(page);
+	RowMeta		meta;
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
+
+	return cell != NULL &&
+		row_parse_meta(cell, size, trailer->page_xid, trailer->page_cid, &meta) &&
+		row_is_stub(&meta);
+}
+
+/* After stubs went: what the flags warn of may have gone with them. */
+static void
+renew_flags(Page page)
+{
+	PageTrailer trailer = page_trailer(page);
+
+	trailer->flags = (trailer->flags | PAGE_UNIFORM) & ~PAGE_STUBS;
+	for (int pos = 0; pos < page_nslots(page); pos++)
+	{
+		uint16		size;
+		char	   *cell = page_cell(page, pos, &size);
+
+		if (cell == NULL || cell_is_stub(page, pos))
+			trailer->flags |= PAGE_STUBS;
+		if (cell != NULL)
+			leaf_note_cell(page, cell);
+	}
+}
+
 int
 row_remove_stubs(RowTable *table, const RowId *ids, int nids)
 {
@@ -366,22 +398,17 @@ row_remove_stubs(RowTable *table, const RowId *ids, int nids)
 	for (; done < nids && ids[done] < page_trailer(page)->high_fence; done++)
 	{
 		int			pos = leaf_find(page, ids[done]);
-		RowMeta		meta;
-		uint16		size;
-		char	   *cell;
 
-		if (pos < 0)
-			continue;
-		cell = page_cell(page, pos, &size);
-		if (cell == NULL || !row_parse_meta(cell, size, page_trailer(page)->page_xid,
-											page_trailer(page)->page_cid, &meta) ||
-			!row_is_stub(&meta))
+		if (pos < 0 || !cell_is_stub(page, pos))
 			continue;
 		page_delete_slots(page, pos, 1);
 		changed = true;
 	}
 	if (changed)
+	{
+		renew_flags(page);
 		change_commit(&change, InvalidTransactionId);
+	}
 	else
 		change_abort(&change);
 	return done;

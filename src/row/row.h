@@ -45,6 +45,12 @@ row_id_from_tid(ItemPointer tid)
 		(((ItemPointerGetOffsetNumberNoCheck(tid) & 0x1FF) - 1) & 0xFF);
 }
 
+static inline BlockNumber
+row_logical_block(RowId row)
+{
+	return (BlockNumber) (row >> 8);
+}
+
 static inline uint8
 row_tag_from_tid(ItemPointer tid)
 {
