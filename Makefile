@@ -80,7 +80,7 @@ CAMPAIGNS = twin crash powerloss standby bytes smallpool pgbench snapshot faults
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-crash:      ; $(RUN) test/t/crash.py --long kill $(TESTFLAGS)
 check-powerloss:  ; $(RUN) test/t/crash.py --long powerloss $(TESTFLAGS)
-check-faults:     ; $(RUN) test/t/crash.py --long faults $(TESTFLAGS)
+check-faults:     ; $(RUN) test/t/crash.py --long faults errors control $(TESTFLAGS)
 check-standby:    ; $(RUN) test/t/standby.py --long $(TESTFLAGS)
 check-bytes:      ; $(RUN) test/t/bytes.py --long $(TESTFLAGS)
 check-smallpool:  ; $(RUN) test/t/smallpool.py --long $(TESTFLAGS)
