@@ -118,19 +118,21 @@ class Builder(Actor):
                            'ALTER TABLE t SET UNLOGGED; ALTER TABLE t SET LOGGED',
                            'ALTER TABLE t ALTER s TYPE varchar(%d)' % rng.randint(100, 200),
                            'ALTER TABLE t SET TABLESPACE %s' % rng.choice(('there', 'pg_default'))))
-        self.attempt(kind, DDL_ERRORS)
+        if not self.attempt(kind, DDL_ERRORS) and 'CONCURRENTLY' in kind:
+            for name in invalid_indexes(self.c):
+                self.attempt('DROP INDEX IF EXISTS ' + name, DDL_ERRORS)
         time.sleep(rng.random() * 0.1)
 
 
-def drop_invalid(c):
+def invalid_indexes(c):
     """What CREATE INDEX and REINDEX CONCURRENTLY leave behind when they are interrupted."""
-    for (name,) in c.rows("SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 't'::regclass AND NOT indisvalid"):
-        c.exec('DROP INDEX ' + name)
+    return [r[0] for r in c.rows("SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 't'::regclass AND NOT indisvalid")]
 
 
 def audit(server):
     with server.connect() as c:
-        drop_invalid(c)
+        for name in invalid_indexes(c):
+            c.exec('DROP INDEX ' + name)
         check(c.rows('SELECT sum(bal), count(*), count(DISTINCT id) FROM t') == [(str(TOTAL), str(ROWS), str(ROWS))], 'the sum is wrong')
         c.rows("SELECT bt_index_check(indexrelid, true) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am a ON a.oid = i.relam "
                "WHERE indrelid = 't'::regclass AND amname = 'btree'")
