@@ -41,7 +41,7 @@ typedef struct RowMeta
 								 * for ROW_PAGE_XID too */
 	CommandId	cid;
 	BlockNumber older_block;	/* ROW_VERSION */
-	uint16		older_offset;
+	uint16		older_offset;	/* a multiple of VERSION_POINTER_UNIT */
 	uint16		lock_bits;		/* ROW_LOCK */
 	TransactionId lock_xid;
 	BlockNumber forward_block;	/* ROW_FORWARD: tid; ROW_SPECULATIVE: token */
@@ -59,7 +59,7 @@ extern bool row_parse(const char *cell, uint16 size, TransactionId page_xid, Com
 extern bool row_parse_meta(const char *cell, uint16 size, TransactionId page_xid,
 						   CommandId page_cid, RowMeta *meta);
 
-/* Size of the cell in bytes, even; with ROW_ALIGNED header padded to 8. */
+/* Size of the cell in bytes; with ROW_ALIGNED header padded to 8. */
 extern uint16 row_cell_size(const RowMeta *meta, const RowData *data, uint16 page_natts);
 
 /*
@@ -112,8 +112,7 @@ row_encode_room(const RowLayout *layout, Size encoded_size)
 
 /*
  * Encodes the values into dest (MAXALIGNed, row_encode_room bytes: the data rounded up to MAXALIGN, with room for the
- * bitmap padded to 8 in front) and points *row into it.  row->size is such that bitmap and data fill
- * an even-sized cell exactly (a pad byte is zero), so that row_parse gives back the same bytes.
+ * bitmap padded to 8 in front) and points *row into it.
  */
 extern void row_encode(const RowLayout *layout, const Datum *values, const bool *isnull,
 					   char *dest, RowData *row);

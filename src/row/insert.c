@@ -11,7 +11,8 @@
 #include "row/leafop.h"
 #include "row/row.h"
 
-#define UPDATED_HEADER_BYTES	10
+/* an xid and a version pointer */
+#define UPDATED_HEADER_BYTES	(sizeof(TransactionId) + VERSION_POINTER_BYTES)
 
 /* A leaf's slots address keys up to this far beyond its low fence. */
 #define LEAF_KEY_RANGE		PG_UINT16_MAX
@@ -117,7 +118,16 @@ begin_append(LeafAppend *append, Page page, const RowData *first, const NewRows 
 static int
 reserve_for(RowTable *table, int nrows)
 {
-	return table->fill_reserve >= 0 ? table->fill_reserve : nrows * UPDATED_HEADER_BYTES;
+	return table->fill_reserve >= 0 ? table->fill_reserve : nrows * (int) UPDATED_HEADER_BYTES;
+}
+
+static bool
+any_aligned(const RowData *rows, int nrows)
+{
+	for (int i = 0; i < nrows; i++)
+		if (rows[i].flags & ROW_ALIGNED)
+			return true;
+	return false;
 }
 
 /* Encodes as many rows as fit on the leaf; an empty leaf takes at least one. */
@@ -130,6 +140,7 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 	uint64		distance = append->first_row - page_low_fence(page);
 	uint64		key_room = distance < LEAF_KEY_RANGE ? LEAF_KEY_RANGE - distance : 0;
 
+	append->cell_align = any_aligned(rows, nrows) ? MAXIMUM_ALIGNOF : 1;
 	for (int i = 0; i < nrows && (uint64) i < key_room; i++)
 	{
 		bool		aligned = (rows[i].flags & ROW_ALIGNED) != 0;
@@ -147,7 +158,7 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 			break;
 		gap -= need;
 		row_write(append->cells + append->size, &meta, &rows[i], append->page_natts);
-		append->size += MAXALIGN(size);
+		append->size += TYPEALIGN(append->cell_align, size);
 		append->nrows++;
 	}
 }

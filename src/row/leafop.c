@@ -24,7 +24,7 @@ typedef struct xl_rowan_insert
 	CommandId	page_cid;
 	uint16		page_natts;
 	uint16		nrows;
-	uint32		unused;
+	uint32		cell_align;		/* each cell starts at a multiple of it */
 } xl_rowan_insert;
 
 /* Block 0 of ROWAN_XLOG_REPLACE, followed by the new header and the changed data */
@@ -98,7 +98,7 @@ leaf_append_apply(Page page, const xl_rowan_insert *insert, const char *cells)
 								(row_header_flags(&header) & ROW_ALIGNED) != 0);
 		memcpy(dest, cells, size);
 		leaf_note_cell(page, dest);
-		cells += MAXALIGN(size);
+		cells += TYPEALIGN(insert->cell_align, size);
 	}
 	trailer->next_key = row;
 }
@@ -115,7 +115,7 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 	insert.page_cid = append->page_cid;
 	insert.page_natts = append->page_natts;
 	insert.nrows = append->nrows;
-	insert.unused = 0;
+	insert.cell_align = append->cell_align;
 
 	FAULT_POINT(row_insert);
 	START_CRIT_SECTION();

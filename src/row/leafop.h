@@ -17,6 +17,7 @@ typedef struct LeafAppend
 	CommandId	page_cid;
 	uint16		page_natts;
 	uint16		nrows;
+	uint16		cell_align;		/* in cells: 8 if any of them is ROW_ALIGNED, else 1 */
 	Size		size;			/* bytes in cells */
 	char	   *cells;
 } LeafAppend;
