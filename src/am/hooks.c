@@ -9,8 +9,9 @@
  * must never hold a page of ours (I1): it would copy stale pages, and later write them over newer
  * ones.  FILE_COPY makes a checkpoint, which brings our files up to date, and copies them.
  *
- * DROP DATABASE and ALTER DATABASE ... SET TABLESPACE take files away under our frames (after a checkpoint,
- * with nobody connected).
+ * DROP DATABASE and ALTER DATABASE ... SET TABLESPACE take files away under our frames, after a checkpoint,
+ * with nobody connected: so all frames of those files are clean.  Before we get to forget them, a database that
+ * moved may have sessions again, whose dirty frames are of its new files: these must stay.
  */
 #include "postgres.h"
 
@@ -84,14 +85,12 @@ copy_files_of_template(CreatedbStmt *statement)
 
 /* ---- databases that move or go ---- */
 
-/* The database whose files the statement removes or moves away, or InvalidOid. */
+/* The database that the statement moves to another tablespace, or InvalidOid. */
 static Oid
-database_to_forget(Node *statement)
+database_to_move(Node *statement)
 {
 	ListCell   *cell;
 
-	if (IsA(statement, DropdbStmt))
-		return get_database_oid(((DropdbStmt *) statement)->dbname, true);
 	if (!IsA(statement, AlterDatabaseStmt))
 		return InvalidOid;
 	foreach(cell, ((AlterDatabaseStmt *) statement)->options)
@@ -103,12 +102,47 @@ database_to_forget(Node *statement)
 }
 
 static void
+run_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+			ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+			DestReceiver *dest, QueryCompletion *completion)
+{
+	if (next_process_utility)
+		next_process_utility(statement, query, read_only_tree, context, params, env, dest,
+							 completion);
+	else
+		standard_ProcessUtility(statement, query, read_only_tree, context, params, env, dest,
+								completion);
+}
+
+/* It may come back to its old place some day, with other pages.  An error may come when it has moved already. */
+static void
+move_database(Oid database, PlannedStmt *statement, const char *query, bool read_only_tree,
+			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+			  DestReceiver *dest, QueryCompletion *completion)
+{
+	PG_TRY();
+	{
+		run_utility(statement, query, read_only_tree, context, params, env, dest, completion);
+	}
+	PG_CATCH();
+	{
+		pool_forget_database(database);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	pool_forget_database(database);
+}
+
+static void
 process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
 				DestReceiver *dest, QueryCompletion *completion)
 {
-	Oid			database = database_to_forget(statement->utilityStmt);
+	Oid			moved = database_to_move(statement->utilityStmt);
+	Oid			dropped = InvalidOid;
 
+	if (IsA(statement->utilityStmt, DropdbStmt))
+		dropped = get_database_oid(((DropdbStmt *) statement->utilityStmt)->dbname, true);
 	if (IsA(statement->utilityStmt, CreatedbStmt))
 	{
 		if (read_only_tree)
@@ -116,15 +150,13 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		read_only_tree = false;
 		copy_files_of_template((CreatedbStmt *) statement->utilityStmt);
 	}
-	if (next_process_utility)
-		next_process_utility(statement, query, read_only_tree, context, params, env, dest,
-							 completion);
+	if (OidIsValid(moved))
+		move_database(moved, statement, query, read_only_tree, context, params, env, dest,
+					  completion);
 	else
-		standard_ProcessUtility(statement, query, read_only_tree, context, params, env, dest,
-								completion);
-	/* the database may come back to the same place some day, with other pages */
-	if (OidIsValid(database))
-		pool_discard_database(database);
+		run_utility(statement, query, read_only_tree, context, params, env, dest, completion);
+	if (OidIsValid(dropped))
+		pool_discard_database(dropped);
 }
 
 void

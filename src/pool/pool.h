@@ -254,6 +254,9 @@ extern void pool_file_extend(const PoolFile *file, BlockNumber nblocks);
 extern void pool_discard_file(const PoolFile *file, BlockNumber first_block);
 extern void pool_discard_database(Oid database);	/* all files of the database */
 
+/* Clean frames only: harmless at any time. */
+extern void pool_forget_database(Oid database);
+
 /* Write all dirty frames of a file (and leave them in the pool, clean). */
 extern void pool_flush_file(const PoolFile *file);
 extern void pool_flush_database(Oid database);
