@@ -27,22 +27,36 @@
 #include "tcop/utility.h"
 
 static ExecutorStart_hook_type next_executor_start;
+static ExecutorRun_hook_type next_executor_run;
 static ProcessUtility_hook_type next_process_utility;
 
 /* ---- bitmap scans ---- */
+
+/* The query being run, innermost. */
+static QueryDesc *running_query = NULL;
 
 static bool
 stop_prefetching(PlanState *state, void *context)
 {
 	if (state == NULL)
 		return false;
+
+	/* where a row that changed meanwhile is checked again there are plans of their own */
+	if (IsA(state, ModifyTableState))
+		(void) stop_prefetching(((ModifyTableState *) state)->mt_epqstate.recheckplanstate, context);
+	else if (IsA(state, LockRowsState))
+		(void) stop_prefetching(((LockRowsState *) state)->lr_epqstate.recheckplanstate, context);
 	if (IsA(state, BitmapHeapScanState))
 	{
 		BitmapHeapScanState *scan = (BitmapHeapScanState *) state;
 
 		if (scan->ss.ss_currentRelation != NULL &&
 			rowan_relation_is_rowan(scan->ss.ss_currentRelation))
+		{
 			scan->prefetch_maximum = 0;
+			if (scan->ss.ss_currentScanDesc != NULL)
+				((RowanScan) scan->ss.ss_currentScanDesc)->prefetching_stopped = true;
+		}
 	}
 	return planstate_tree_walker(state, stop_prefetching, context);
 }
@@ -55,6 +69,36 @@ executor_start(QueryDesc *query, int eflags)
 	else
 		standard_ExecutorStart(query, eflags);
 	(void) stop_prefetching(query->planstate, NULL);
+}
+
+static void
+executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
+{
+	QueryDesc  *outer = running_query;
+
+	running_query = query;
+	PG_TRY();
+	{
+		if (next_executor_run)
+			next_executor_run(query, direction, count, execute_once);
+		else
+			standard_ExecutorRun(query, direction, count, execute_once);
+	}
+	PG_CATCH();
+	{
+		running_query = outer;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	running_query = outer;
+}
+
+/* A bitmap scan is about to start that executor_start has not seen: it was made while the query runs. */
+void
+hooks_stop_prefetching(void)
+{
+	if (running_query != NULL)
+		(void) stop_prefetching(running_query->planstate, NULL);
 }
 
 /* ---- CREATE DATABASE ---- */
@@ -164,6 +208,9 @@ hooks_install(void)
 {
 	next_executor_start = ExecutorStart_hook;
 	ExecutorStart_hook = executor_start;
+	next_executor_run = ExecutorRun_hook;
+	ExecutorRun_hook = executor_run;
 	next_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
+	guard_install();
 }

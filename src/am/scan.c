@@ -11,6 +11,7 @@
 #include "access/relscan.h"
 #include "access/tsmapi.h"
 #include "access/xact.h"
+#include "am/hooks.h"
 #include "am/table.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
@@ -436,6 +437,11 @@ rowan_scan_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmre
 {
 	RowanScan	scan = (RowanScan) sscan;
 
+	if (!scan->prefetching_stopped)
+	{
+		hooks_stop_prefetching();
+		scan->prefetching_stopped = true;
+	}
 	if (!tree_exists(&scan->table.file))
 		return false;
 	scan->have_page = false;

@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "access/multixact.h"
 #include "access/xlog.h"
+#include "am/hooks.h"
 #include "am/table.h"
 #include "catalog/pg_am.h"
 #include "catalog/storage.h"
@@ -147,7 +148,7 @@ has_brin_index(Relation rel)
 /*
  * The range of block numbers.  Pages in use, which ANALYZE samples and the planner counts, not
  * those that the file was extended by in advance.  But with a BRIN index: logical blocks, since BRIN
- * takes what comes from here for the range of block numbers in TIDs (ANALYZE then samples those).
+ * takes what comes from here for the range of block numbers in TIDs; unless it is ANALYZE who asks.
  */
 uint64
 rowan_relation_size(Relation rel, ForkNumber fork)
@@ -157,6 +158,7 @@ rowan_relation_size(Relation rel, ForkNumber fork)
 
 	if (fork != MAIN_FORKNUM)
 		return table_block_relation_size(rel, fork);
+	guard_check_size(rel);
 	table_pool_file(rel, &file);
 	if (!tree_exists(&file))
 		return 0;
@@ -169,7 +171,7 @@ rowan_relation_size(Relation rel, ForkNumber fork)
 bool
 table_blocks_are_logical(Relation rel)
 {
-	return rel->rd_rel->relhasindex && has_brin_index(rel);
+	return rel->rd_rel->relhasindex && !table_is_being_sampled() && has_brin_index(rel);
 }
 
 /* Rows on a full page, from the widths of the columns. */

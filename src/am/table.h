@@ -25,6 +25,9 @@ extern bool table_blocks_are_logical(Relation rel);
 
 extern bool rowan_relation_is_rowan(Relation rel);
 
+/* ANALYZE is taking a sample, and core's questions about block numbers are its. */
+extern bool table_is_being_sampled(void);
+
 /* Stores a version, with its identity, into a slot of ours. copy: the slot gets its own bytes. */
 extern void table_store_version(Relation rel, TupleTableSlot *slot, RowId row,
 								const RowVersion *version, bool copy);
@@ -184,6 +187,7 @@ typedef struct RowanScanData
 	int			next_row;
 	RowId		rows[ROWS_PER_LOGICAL_BLOCK];
 	RowId		block_first;
+	bool		prefetching_stopped;	/* core does not prefetch for this bitmap scan */
 } RowanScanData;
 
 typedef RowanScanData *RowanScan;
