@@ -284,8 +284,13 @@ visibility_pass(Vacuum *vacuum)
 static void
 report(Vacuum *vacuum, const PGRUsage *usage)
 {
+	/* in heap's words, which tools look for in the log */
+	const char *what = !IsAutoVacuumWorkerProcess() ? "finished vacuuming"
+		: vacuum->params->is_wraparound ? "automatic vacuum to prevent wraparound of table"
+		: "automatic vacuum of table";
+
 	ereport(vacuum->params->options & VACOPT_VERBOSE ? INFO : LOG,
-			(errmsg("finished vacuuming \"%s.%s.%s\": index scans: %d",
+			(errmsg_internal("%s \"%s.%s.%s\": index scans: %d", what,
 					get_database_name(MyDatabaseId),
 					get_namespace_name(RelationGetNamespace(vacuum->rel)),
 					RelationGetRelationName(vacuum->rel), vacuum->index_passes),
