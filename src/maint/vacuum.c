@@ -319,17 +319,6 @@ vacuum_tree(Vacuum *vacuum)
 	visibility_pass(vacuum);
 }
 
-/* The planner divides by pages, the map counts logical blocks. */
-static BlockNumber
-planner_visible_pages(Vacuum *vacuum, BlockNumber pages, BlockNumber visible_blocks)
-{
-	BlockNumber blocks = table_logical_blocks(&vacuum->table.file);
-
-	if (visible_blocks >= blocks)
-		return pages;
-	return (BlockNumber) ((double) pages * visible_blocks / blocks);
-}
-
 static void
 update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_multi)
 {
@@ -341,7 +330,6 @@ update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_m
 		oldest_xid = row_oldest_version_xid(&vacuum->table, vacuum->stat.oldest_xid);
 		oldest_multi = vacuum->stat.oldest_multi;
 		visibilitymap_count(vacuum->rel, &all_visible, NULL);
-		all_visible = planner_visible_pages(vacuum, pages, all_visible);
 	}
 	vac_update_relstats(vacuum->rel, pages, vacuum->stat.rows, all_visible,
 						vacuum->nindexes > 0, oldest_xid, oldest_multi, NULL, NULL, false);
