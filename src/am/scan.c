@@ -160,7 +160,8 @@ scan_position(RowanScan scan, bool forward)
 	RowId		row = forward ? scan->first : scan->limit - 1;
 
 	if (!scan->have_page || row < scan_page_low(scan) || row >= scan_page_high(scan))
-		scan_load_page(scan, row, InvalidBlockNumber);
+		scan_load_page(scan, row, scan->have_page && row == scan_page_high(scan)
+					   ? page_trailer(scan->page)->right_block : InvalidBlockNumber);
 	if (forward)
 		scan->pos = leaf_search((Page) scan->page, row) - 1;
 	else

@@ -1,6 +1,6 @@
 /*
  * leafop.h
- *	  The two logged changes of a leaf's rows: rows appended, one cell replaced.
+ *	  The two logged changes of a leaf's rows: rows added, one cell replaced.
  *
  * Private to src/row.
  */
@@ -23,8 +23,8 @@ typedef struct LeafAppend
 } LeafAppend;
 
 /*
- * Appends to the leaf at the right edge, latched exclusively, which has room.
- * Logs and releases the latch.
+ * Adds rows to a leaf, latched exclusively, which has room: at the right edge with the next ids, elsewhere
+ * with free ones, between which there is no row.  Logs and releases the latch.
  */
 extern void leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append);
 

@@ -234,8 +234,9 @@ extern void row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why,
  * still lock it, then row_set_forward.  Others see the row as deleted by a transaction in progress until that
  * ends; a crash in between aborts it.
  */
-extern void row_insert_moved(RowTable *table, const RowData *data, const RowWriter *writer,
-							 TransactionId lock_xid, uint16 lock_bits, RowId *id);
+extern void row_insert_moved(RowTable *table, const RowData *data, RowId old_row,
+							 const RowWriter *writer, TransactionId lock_xid, uint16 lock_bits,
+							 RowId *id);
 extern void row_set_forward(RowTable *table, RowId row, ItemPointer where);
 
 /*
