@@ -145,6 +145,17 @@ database_to_move(Node *statement)
 	return InvalidOid;
 }
 
+/* The publication that the statement makes or changes, or NULL. */
+static const char *
+publication_of(Node *statement)
+{
+	if (IsA(statement, CreatePublicationStmt))
+		return ((CreatePublicationStmt *) statement)->pubname;
+	if (IsA(statement, AlterPublicationStmt))
+		return ((AlterPublicationStmt *) statement)->pubname;
+	return NULL;
+}
+
 static void
 run_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 			ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
@@ -184,6 +195,7 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 {
 	Oid			moved = database_to_move(statement->utilityStmt);
 	Oid			dropped = InvalidOid;
+	const char *publication = publication_of(statement->utilityStmt);
 
 	if (IsA(statement->utilityStmt, DropdbStmt))
 		dropped = get_database_oid(((DropdbStmt *) statement->utilityStmt)->dbname, true);
@@ -201,6 +213,8 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		run_utility(statement, query, read_only_tree, context, params, env, dest, completion);
 	if (OidIsValid(dropped))
 		pool_discard_database(dropped);
+	if (publication != NULL)
+		publish_warn(publication);
 }
 
 void

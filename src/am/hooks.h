@@ -11,6 +11,9 @@
 extern void hooks_install(void);
 extern void guard_install(void);
 
+/* Warns if the publication includes Rowan tables. */
+extern void publish_warn(const char *name);
+
 /* Before the first block of a bitmap scan: core must not prefetch its blocks. */
 extern void hooks_stop_prefetching(void);
 

@@ -37,7 +37,7 @@ is_small_row(TupleTableSlot *slot, const RowLayout *layout)
 }
 
 /*
- * What is to be stored for the slot, toasted if need be.  *toasted: the bytes are not the slot's, but
+ * What is to be stored for the slot, toasted if need be; then the bytes are not the slot's, but
  * palloc'd in the current context.
  */
 static void

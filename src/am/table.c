@@ -35,6 +35,11 @@ table_row_table(Relation rel, RowTable *table)
 {
 	int			fillfactor;
 
+	/* the pool would not mind, but what is beside the table is in the other session's own memory */
+	if (RELATION_IS_OTHER_TEMP(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot access temporary tables of other sessions")));
 	memset(table, 0, sizeof(*table));
 	table_pool_file(rel, &table->file);
 	table->horizon = GlobalVisTestFor(rel);

@@ -176,8 +176,6 @@ extern void row_insert(RowTable *table, const RowData *rows, int nrows, Transact
 /* A speculative insertion is confirmed, or made never to have happened. */
 extern void row_finish_speculative(RowTable *table, RowId row, bool succeeded);
 
-/* Strength of a lock, as PostgreSQL's LockTupleMode. */
-
 /*
  * What a writer found.  With TM_BeingModified: wait for nwait transactions (any that
  * ended may be skipped), then try again.

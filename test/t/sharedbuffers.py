@@ -42,6 +42,18 @@ def cached_pages(server):
                       "JOIN pg_am a ON a.oid = c.relam WHERE a.amname = '%s' AND b.relforknumber = 0 GROUP BY 1" % AM)
 
 
+def temporary_tables(server):
+    """Of another session: refused, as by heap, although they are in the same pool."""
+    with server.connect() as one, server.connect() as two:
+        one.exec('CREATE TEMP TABLE mine (id int) USING %s; INSERT INTO mine VALUES (1)' % AM)
+        name = one.one("SELECT nspname || '.mine' FROM pg_namespace WHERE oid = pg_my_temp_schema()")
+        for sql in ('SELECT * FROM ' + name, 'INSERT INTO %s VALUES (2)' % name, 'DELETE FROM ' + name):
+            r = two.try_(sql)
+            check(r.error and r.error.sqlstate == '0A000', '%s: %s %s' % (sql, r.rows, r.error))
+        check(one.one('SELECT count(*) FROM mine') == '1', 'the temporary table')
+        two.exec('DROP TABLE ' + name)
+
+
 def test(options):
     if not ENGINE:
         return
@@ -64,6 +76,7 @@ def test(options):
         for line in WORK.strip().split('\n'):
             for statement in line.replace('{am}', AM).split('; '):
                 c.exec(statement)
+    temporary_tables(server)
     check(cached_pages(server) == [], 'in shared_buffers: %s' % cached_pages(server))
     server.verify()
     server.stop()
