@@ -292,7 +292,7 @@ def errors(options):
             before = times_reached(server, point)
             arm(server, point, 'error:%d' % (1 if point == 'pool_shutdown' else rnd.choice([1, 2, 5])))
             load.start((0.05, 0.3))
-            end = time.time() + 20
+            end = time.time() + 40
             if point == 'pool_shutdown':
                 time.sleep(0.5)
                 server.stop()
