@@ -300,7 +300,8 @@ rowan_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableS
 	RowanScan	scan = (RowanScan) sscan;
 	bool		found = false;
 
-	if (tree_exists(&scan->table.file))
+	/* whoever has seen a page of the tree need not ask */
+	if (scan->have_page || tree_exists(&scan->table.file))
 	{
 		if (sscan->rs_parallel != NULL)
 			found = parallel_next(scan, slot);

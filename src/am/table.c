@@ -75,36 +75,6 @@ table_logical_blocks(const PoolFile *file)
 	return (BlockNumber) ((next + ROWS_PER_LOGICAL_BLOCK - 1) / ROWS_PER_LOGICAL_BLOCK);
 }
 
-TransactionId
-table_version_xmax(const RowVersion *version)
-{
-	if (version->superseded)
-		return version->newer_xid;
-	if (version->meta.flags & ROW_LOCK)
-		return version->meta.lock_xid;
-	return InvalidTransactionId;
-}
-
-void
-table_store_version(Relation rel, TupleTableSlot *slot, RowId row, const RowVersion *version,
-					bool copy)
-{
-	RowanSlot  *rslot = (RowanSlot *) slot;
-	ItemPointerData tid;
-
-	row_tid_set(&tid, row, version->meta.tag);
-	if (copy)
-		slot_store_row_copy(slot, &version->data, &tid, RelationGetRelid(rel));
-	else
-		slot_store_row(slot, &version->data, &tid, RelationGetRelid(rel));
-	rslot->xmin = TransactionIdIsValid(version->meta.xid) ? version->meta.xid
-		: FrozenTransactionId;
-	rslot->cmin = version->meta.cid;
-	rslot->xmax = table_version_xmax(version);
-	/* one field in heap's header: what was not superseded shows its own command */
-	rslot->cmax = version->superseded ? version->newer_cid : version->meta.cid;
-}
-
 static const TupleTableSlotOps *
 rowan_slot_callbacks(Relation rel)
 {

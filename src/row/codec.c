@@ -189,8 +189,8 @@ row_parse_meta(const char *cell, uint16 size, TransactionId page_xid,
 }
 
 bool
-row_parse(const char *cell, uint16 size, TransactionId page_xid, CommandId page_cid,
-		  uint16 page_natts, RowMeta *meta, RowData *data)
+row_parse_any(const char *cell, uint16 size, TransactionId page_xid, CommandId page_cid,
+			  uint16 page_natts, RowMeta *meta, RowData *data)
 {
 	uint16		flags;
 	uint8		tag;
