@@ -337,6 +337,22 @@ update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_m
 						 vacuum->stat.rows, vacuum->stat.recently_dead);
 }
 
+/* As much as the settings allow, but no more than the table has row ids. */
+static void
+allocate_dead(Vacuum *vacuum)
+{
+	int			memory_kb = IsAutoVacuumWorkerProcess() && autovacuum_work_mem != -1 ?
+		autovacuum_work_mem : maintenance_work_mem;
+	Size		ids = 0;
+
+	if (tree_exists(&vacuum->table.file))
+		ids = (Size) table_logical_blocks(&vacuum->table.file) * ROWS_PER_LOGICAL_BLOCK;
+	ids = Min(ids, (Size) memory_kb * 1024 / sizeof(RowId));
+	ids = Min(ids, MaxAllocSize / sizeof(RowId));
+	vacuum->max_dead = Max(ids, 4 * ROWAN_PAGE_ROOM);
+	vacuum->dead = palloc(vacuum->max_dead * sizeof(RowId));
+}
+
 void
 rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy strategy)
 {
@@ -360,9 +376,7 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	vacuum->page = palloc(BLCKSZ);
 	vacuum->stat.oldest_xid = oldest_xmin;
 	vacuum->stat.oldest_multi = oldest_multi;
-	vacuum->max_dead = Max((Size) maintenance_work_mem * 1024 / sizeof(RowId), 4 * ROWAN_PAGE_ROOM);
-	vacuum->max_dead = Min(vacuum->max_dead, MaxAllocSize / sizeof(RowId));
-	vacuum->dead = palloc(vacuum->max_dead * sizeof(RowId));
+	allocate_dead(vacuum);
 	vac_open_indexes(rel, RowExclusiveLock, &vacuum->nindexes, &vacuum->indexes);
 	if (params->nworkers > 0 && vacuum->nindexes > 1 && RelationUsesLocalBuffers(rel))
 		ereport(WARNING,
