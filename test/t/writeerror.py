@@ -24,7 +24,9 @@ def backend(server):
     with server.connect() as c:
         pid = int(c.one('SELECT pg_backend_pid()'))
         limit_files(pid, LIMIT)
-        r = c.try_("UPDATE t SET x = repeat('y', 1000) WHERE id > 25000")
+        # another session leaves dirty pages; reading others pushes them out
+        server.sql("UPDATE t SET x = repeat('y', 1000) WHERE id > 39700")
+        r = c.try_("SELECT sum(length((SELECT x FROM t WHERE ctid = format('(%s,1)', n)::tid))) FROM generate_series(0, 4000) n")
         check(r.error and 'could not write block' in r.error.primary, 'no write failed: %s' % r.error)
         say('backend: %s' % r.error.primary)
         c.exec("SET statement_timeout = '200ms'")
