@@ -32,6 +32,7 @@ restart_after_crash = on
 log_checkpoints = off
 log_line_prefix = '%m [%p] %b %a '
 log_statement = none
+jit = off
 timezone = 'UTC'
 lc_messages = 'C'
 fsync = {fsync}
