@@ -20,6 +20,29 @@ COMMENT ON ACCESS METHOD rowan
 IS 'table storage in a B+tree, with in-place update and an own buffer pool';
 
 --
+-- The index access method, and operator classes for it
+--
+CREATE FUNCTION rowan.btree_handler(internal)
+RETURNS index_am_handler
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'rowan_btree_handler';
+COMMENT ON FUNCTION rowan.btree_handler(internal)
+IS 'handler of the index access method rowan_btree';
+
+CREATE ACCESS METHOD rowan_btree TYPE INDEX HANDLER rowan.btree_handler;
+COMMENT ON ACCESS METHOD rowan_btree
+IS 'index in a B+tree of Rowan''s pages, in Rowan''s buffer pool';
+
+CREATE FUNCTION rowan.adopt_operator_classes()
+RETURNS integer
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'rowan_adopt_operator_classes';
+COMMENT ON FUNCTION rowan.adopt_operator_classes()
+IS 'gives rowan_btree an operator class for each one of btree that it has none for, as after CREATE EXTENSION citext; returns how many';
+
+SELECT rowan.adopt_operator_classes();
+
+--
 -- Checking
 --
 CREATE FUNCTION rowan.verify(rel regclass, OUT block bigint, OUT problem text)
@@ -262,6 +285,7 @@ REVOKE ALL ON FUNCTION rowan.get_page(regclass, bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.page_items(regclass, bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.page_items(bytea) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.flush(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.adopt_operator_classes() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowan.page_header(regclass, bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.page_header(bytea) FROM PUBLIC;

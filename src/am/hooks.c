@@ -9,12 +9,16 @@
  * must never hold a page of ours (I1): it would copy stale pages, and later write them over newer
  * ones.  FILE_COPY makes a checkpoint, which brings our files up to date, and copies them.
  *
+ * What core does with btree indexes only is refused or said in clear words: see btree_only.c, opclass.c.
+ *
  * DROP DATABASE and ALTER DATABASE ... SET TABLESPACE take files away under our frames (after a checkpoint,
  * with nobody connected).
  */
 #include "postgres.h"
 
+#include "am/btree_only.h"
 #include "am/hooks.h"
+#include "am/opclass.h"
 #include "am/table.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -26,6 +30,7 @@
 #include "tcop/utility.h"
 
 static ExecutorStart_hook_type next_executor_start;
+static ExecutorRun_hook_type next_executor_run;
 static ProcessUtility_hook_type next_process_utility;
 
 /* ---- bitmap scans ---- */
@@ -49,11 +54,44 @@ stop_prefetching(PlanState *state, void *context)
 static void
 executor_start(QueryDesc *query, int eflags)
 {
+	btree_only_check_plan(query->plannedstmt);
 	if (next_executor_start)
 		next_executor_start(query, eflags);
 	else
 		standard_ExecutorStart(query, eflags);
 	(void) stop_prefetching(query->planstate, NULL);
+}
+
+/* ---- ON CONFLICT in partitions ---- */
+
+static void
+run_plan(QueryDesc *query, ScanDirection direction, uint64 count, bool once)
+{
+	if (next_executor_run)
+		next_executor_run(query, direction, count, once);
+	else
+		standard_ExecutorRun(query, direction, count, once);
+}
+
+static void
+executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool once)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (!btree_only_may_fail(query->plannedstmt))
+	{
+		run_plan(query, direction, count, once);
+		return;
+	}
+	PG_TRY();
+	{
+		run_plan(query, direction, count, once);
+	}
+	PG_CATCH();
+	{
+		btree_only_rethrow(context);
+	}
+	PG_END_TRY();
 }
 
 /* ---- CREATE DATABASE ---- */
@@ -103,25 +141,61 @@ database_to_forget(Node *statement)
 }
 
 static void
-process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
-				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
-				DestReceiver *dest, QueryCompletion *completion)
+run_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+			ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+			DestReceiver *dest, QueryCompletion *completion)
 {
-	Oid			database = database_to_forget(statement->utilityStmt);
-
-	if (IsA(statement->utilityStmt, CreatedbStmt))
-	{
-		if (read_only_tree)
-			statement = copyObject(statement);
-		read_only_tree = false;
-		copy_files_of_template((CreatedbStmt *) statement->utilityStmt);
-	}
 	if (next_process_utility)
 		next_process_utility(statement, query, read_only_tree, context, params, env, dest,
 							 completion);
 	else
 		standard_ProcessUtility(statement, query, read_only_tree, context, params, env, dest,
 								completion);
+}
+
+/* The same; what core says of indexes that are no btree is said more clearly. */
+static void
+run_utility_clearly(PlannedStmt *statement, const char *query, bool read_only_tree,
+					ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+					DestReceiver *dest, QueryCompletion *completion)
+{
+	MemoryContext memory = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		run_utility(statement, query, read_only_tree, context, params, env, dest, completion);
+	}
+	PG_CATCH();
+	{
+		btree_only_rethrow(memory);
+	}
+	PG_END_TRY();
+}
+
+static void
+process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+				DestReceiver *dest, QueryCompletion *completion)
+{
+	Node	   *node = statement->utilityStmt;
+	Oid			database = database_to_forget(node);
+
+	if (IsA(node, CreateOpClassStmt) && opclass_define((CreateOpClassStmt *) node))
+		return;
+	if (IsA(node, CreatedbStmt))
+	{
+		if (read_only_tree)
+			statement = copyObject(statement);
+		read_only_tree = false;
+		copy_files_of_template((CreatedbStmt *) statement->utilityStmt);
+	}
+	if (btree_only_utility(node))
+		run_utility_clearly(statement, query, read_only_tree, context, params, env, dest,
+							completion);
+	else
+		run_utility(statement, query, read_only_tree, context, params, env, dest, completion);
+	if (IsA(node, CreateOpClassStmt))
+		opclass_follow((CreateOpClassStmt *) node);
 	/* the database may come back to the same place some day, with other pages */
 	if (OidIsValid(database))
 		pool_discard_database(database);
@@ -132,6 +206,8 @@ hooks_install(void)
 {
 	next_executor_start = ExecutorStart_hook;
 	ExecutorStart_hook = executor_start;
+	next_executor_run = ExecutorRun_hook;
+	ExecutorRun_hook = executor_run;
 	next_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 }
