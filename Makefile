@@ -75,12 +75,12 @@ bench:
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
 CAMPAIGNS = twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel \
-	visible segments
+	visible segments storm
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-crash:      ; $(RUN) test/t/crash.py --long kill $(TESTFLAGS)
 check-powerloss:  ; $(RUN) test/t/crash.py --long powerloss $(TESTFLAGS)
-check-faults:     ; $(RUN) test/t/crash.py --long faults $(TESTFLAGS)
+check-faults:     ; $(RUN) test/t/crash.py --long faults errors control $(TESTFLAGS)
 check-standby:    ; $(RUN) test/t/standby.py --long $(TESTFLAGS)
 check-bytes:      ; $(RUN) test/t/bytes.py --long $(TESTFLAGS)
 check-smallpool:  ; $(RUN) test/t/smallpool.py --long $(TESTFLAGS)
@@ -89,6 +89,7 @@ check-snapshot:   ; $(RUN) test/t/snapshot.py --long $(TESTFLAGS)
 check-shutdown:   ; $(RUN) test/t/shutdown.py --long $(TESTFLAGS)
 check-duel:       ; $(RUN) test/t/duel.py --long $(TESTFLAGS)
 check-visible:    ; $(RUN) test/t/visible.py --long $(TESTFLAGS)
+check-storm:      ; $(RUN) test/t/storm.py --long $(TESTFLAGS)
 check-segments:   ; $(RUN) test/t/segments.py --long $(TESTFLAGS)
 
 # PostgreSQL's own suites with Rowan as the default; PGSUITE names the

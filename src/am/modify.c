@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "am/table.h"
 #include "am/toast.h"
+#include "base/fault.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/lmgr.h"
@@ -581,9 +582,11 @@ update_by_moving(UpdateState *state, const RowData *data)
 	}
 	if (state->outcome.result != TM_Ok)
 		return;
+	FAULT_POINT(row_move_deleted);
 	row_insert_moved(&state->table, data, &state->writer, state->outcome.lock_xid,
 					 state->outcome.lock_bits, &new_row);
 	row_tid_set(&where, new_row, 0);
+	FAULT_POINT(row_move_inserted);
 	row_set_forward(&state->table, state->row, &where);
 	state->row = new_row;
 	state->outcome.tag = 0;

@@ -16,6 +16,7 @@
 #include "access/xloginsert.h"
 #include "am/table.h"
 #include "base/compat.h"
+#include "base/fault.h"
 #include "catalog/storage.h"
 #include "catalog/storage_xlog.h"
 #include "miscadmin.h"
@@ -68,6 +69,7 @@ table_set_visibility(Relation rel, RowTable *table, BlockNumber logical_block,
 	for (int i = 0; i < nleaves; i++)
 		if (!row_announce_visibility(table, &leaves[i]))
 			return false;
+	FAULT_POINT(vacuum_visibility);
 	visibilitymap_pin(rel, logical_block, &buffer);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	for (int i = 0; i < nleaves && confirmed; i++)

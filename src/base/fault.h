@@ -25,33 +25,58 @@
 	X(pool_extend) \
 	X(pool_discard) \
 	X(pool_truncate_logged) \
+	X(pool_truncate_discarded) \
 	X(pool_truncate_done) \
 	X(change_before_log) \
+	X(change_published) \
 	X(change_after_log) \
 	X(change_redo_latched) \
+	X(change_redo_between) \
 	X(change_redo_applied) \
+	X(truncate_redo) \
+	X(truncate_redo_done) \
 	X(redo_restartpoint) \
 	X(redo_cleanup) \
+	X(redo_flushed) \
 	X(space_after_extend) \
 	X(tree_create) \
+	X(tree_created) \
 	X(split_before_commit) \
 	X(split_after_commit) \
+	X(root_split_before_commit) \
 	X(root_split_after_commit) \
 	X(merge_before_commit) \
 	X(merge_after_commit) \
+	X(even_out_before_commit) \
+	X(even_out_after_commit) \
+	X(root_collapse_before_commit) \
+	X(root_collapse_after_commit) \
 	X(trim_write) \
+	X(trim_written) \
 	X(trim_move) \
+	X(trim_moved) \
 	X(row_insert) \
+	X(row_insert_applied) \
 	X(row_insert_logged) \
+	X(row_insert_redo) \
 	X(row_replace) \
+	X(row_replace_applied) \
 	X(row_replace_logged) \
+	X(row_replace_redo) \
+	X(row_replace_redo_between) \
+	X(row_move_deleted) \
+	X(row_move_inserted) \
 	X(row_prune) \
 	X(row_pop) \
-	X(row_redo) \
 	X(version_append) \
+	X(version_add) \
+	X(version_added) \
 	X(version_free) \
+	X(version_freed) \
 	X(vacuum_pruned) \
 	X(vacuum_index_cleaned) \
+	X(vacuum_stubs_removed) \
+	X(vacuum_visibility) \
 	X(vacuum_before_truncate)
 
 #define FAULT_POINT_ENUM(name) FAULT_##name,

@@ -154,6 +154,7 @@ remove_dead(Vacuum *vacuum)
 		done += row_remove_stubs(&vacuum->table, vacuum->dead + done,
 								 Min(vacuum->ndead - done, INT_MAX));
 	}
+	FAULT_POINT(vacuum_stubs_removed);
 	vacuum->rows_removed += vacuum->ndead;
 	vacuum->ndead = 0;
 }

@@ -306,6 +306,7 @@ change_commit(PageChange *change, TransactionId horizon)
 		FAULT_POINT(change_before_log);
 		START_CRIT_SECTION();
 		publish_copies(change);
+		FAULT_POINT(change_published);
 		if (change->file->logged)
 			log_change(change, &data);
 		FAULT_POINT(change_after_log);
@@ -397,8 +398,12 @@ change_redo(XLogReaderState *record)
 		actions[i] = pool_redo_latch(record, i, is_whole(record, i), &frames[i]);
 	FAULT_POINT(change_redo_latched);
 	for (int i = 0; i < npages; i++)
+	{
 		if (actions[i] == POOL_REDO_APPLY)
 			apply_page(record, i, frames[i]);
+		if (i + 1 < npages)
+			FAULT_POINT(change_redo_between);
+	}
 	FAULT_POINT(change_redo_applied);
 	for (int i = npages - 1; i >= 0; i--)
 	{

@@ -234,6 +234,7 @@ pool_truncate_logged(const PoolFile *file, BlockNumber nblocks)
 		log_truncate(file, nblocks);
 	FAULT_POINT(pool_truncate_logged);
 	pool_discard_file(file, nblocks);
+	FAULT_POINT(pool_truncate_discarded);
 	compat_truncate(reln, old_blocks, nblocks);
 	END_CRIT_SECTION();
 	MyProc->delayChkptFlags &= ~delay;
@@ -253,7 +254,9 @@ truncate_redo(XLogReaderState *record)
 	/* once the file is cut there is no way back before this record */
 	XLogFlush(record->EndRecPtr);
 	wal_forget_file(data.node, data.blocks);
+	FAULT_POINT(truncate_redo);
 	pool_file_truncate(&file, data.blocks);
+	FAULT_POINT(truncate_redo_done);
 }
 
 static void

@@ -187,6 +187,7 @@ rowan_cleanup(void)
 	check_missing();
 	FAULT_POINT(redo_cleanup);
 	pool_flush_all();
+	FAULT_POINT(redo_flushed);
 }
 
 /* ---- pages for redo ---- */

@@ -117,9 +117,11 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 	insert.nrows = append->nrows;
 	insert.unused = 0;
 
+	FAULT_POINT(row_insert);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);
 	leaf_append_apply(page, &insert, append->cells);
+	FAULT_POINT(row_insert_applied);
 	if (file->logged)
 	{
 		RelFileNode node = file->node;
@@ -146,6 +148,7 @@ leaf_append_redo(XLogReaderState *record)
 
 	if (action == POOL_REDO_GONE)
 		return;
+	FAULT_POINT(row_insert_redo);
 	if (action == POOL_REDO_APPLY)
 	{
 		Size		length;
@@ -255,14 +258,17 @@ leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 	replace.size = row_header_size((const RowHeaderData *) cell);
 	replace.diff = *diff;
 
+	FAULT_POINT(row_replace);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);
 	if (version != NULL)
 	{
 		pool_change_begin(version);
 		version_append_apply(pool_page(version), record);
+		FAULT_POINT(version_append);
 	}
 	leaf_replace_apply(pool_page(leaf), pos, cell);
+	FAULT_POINT(row_replace_applied);
 	if (file->logged)
 		log_replace(file, leaf, &replace, cell, version, record);
 	if (version != NULL)
@@ -307,6 +313,7 @@ leaf_replace_redo(XLogReaderState *record)
 
 	if (has_version)
 		version_action = pool_redo_latch(record, 1, false, &version);
+	FAULT_POINT(row_replace_redo);
 	if (version_action == POOL_REDO_APPLY)
 	{
 		static union
@@ -322,6 +329,7 @@ leaf_replace_redo(XLogReaderState *record)
 		PageSetLSN(pool_page(version), record->EndRecPtr);
 		wal_check_redo(record, 1, pool_page(version));
 		pool_change_end(version);
+		FAULT_POINT(row_replace_redo_between);
 	}
 	if (leaf_action == POOL_REDO_APPLY)
 	{

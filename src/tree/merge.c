@@ -271,9 +271,9 @@ redistribute(const PoolFile *file, PoolFrame *parent_frame, int pos, PoolFrame *
 		page_append_cells(left, old_right, 0, from_right);
 	page_trailer(left)->high_fence = separator;
 	inner_set_key(parent, pos + 1, separator);
-	FAULT_POINT(merge_before_commit);
+	FAULT_POINT(even_out_before_commit);
 	change_commit(&change, InvalidTransactionId);
-	FAULT_POINT(merge_after_commit);
+	FAULT_POINT(even_out_after_commit);
 }
 
 /* ---- who with whom ---- */
@@ -380,9 +380,9 @@ collapse_root(const PoolFile *file)
 	child = change_page(&change, child_frame, false);
 	page_copy_content(root, child);
 	space_free(&change, page_trailer(child)->self_block);
-	FAULT_POINT(merge_before_commit);
+	FAULT_POINT(root_collapse_before_commit);
 	change_commit(&change, InvalidTransactionId);
-	FAULT_POINT(merge_after_commit);
+	FAULT_POINT(root_collapse_after_commit);
 	return true;
 }
 

@@ -170,6 +170,7 @@ init_file(const PoolFile *file)
 	init_header_page(page, file_id);
 	FAULT_POINT(tree_create);
 	change_commit(&change, InvalidTransactionId);
+	FAULT_POINT(tree_created);
 }
 
 /*

@@ -246,6 +246,7 @@ split_root(const PoolFile *file, PoolFrame *root_frame, const SplitPoint *at)
 	page_trailer(root)->high_fence = TREE_KEY_MAX;
 	inner_insert(root, 0, TREE_KEY_MIN, left_block);
 	inner_insert(root, 1, at->separator, right_block);
+	FAULT_POINT(root_split_before_commit);
 	change_commit(&change, InvalidTransactionId);
 	FAULT_POINT(root_split_after_commit);
 }

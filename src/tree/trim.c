@@ -208,6 +208,7 @@ trim_write(TrimList *list)
 	}
 	FAULT_POINT(trim_write);
 	change_commit(&change, InvalidTransactionId);
+	FAULT_POINT(trim_written);
 	list->written_high = list->high;
 	list->ntouched = 0;
 }
@@ -305,6 +306,7 @@ move_page(TrimList *list, const PageTrailerData *trailer)
 	page_reset(page, ROWAN_PAGE_FREE, 0);
 	FAULT_POINT(trim_move);
 	change_commit(&change, InvalidTransactionId);
+	FAULT_POINT(trim_moved);
 }
 
 /* The last page, if it is one of the tree and there is a free page before it. */

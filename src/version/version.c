@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "base/fault.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "storage/s_lock.h"
@@ -194,7 +195,9 @@ version_add_page(const PoolFile *file)
 		header->version_tail = block;
 		header->version_count++;
 		header->version_active[active_slot()] = block;
+		FAULT_POINT(version_add);
 		change_commit(&change, InvalidTransactionId);
+		FAULT_POINT(version_added);
 		active_entry(file)->block = block;
 		return;
 	}
@@ -281,6 +284,8 @@ version_free_head(const PoolFile *file, BlockNumber block, uint16 lower, Transac
 	for (int i = 0; i < ROWAN_ACTIVE_VERSION_PAGES; i++)
 		if (header->version_active[i] == block)
 			header->version_active[i] = InvalidBlockNumber;
+	FAULT_POINT(version_free);
 	change_commit(&change, horizon);
+	FAULT_POINT(version_freed);
 	return true;
 }

@@ -3,7 +3,8 @@
 
     crash.py kill         kill -9 of all processes
     crash.py powerloss    the same, and what no completed sync covers is undone or torn
-    crash.py faults       a build with fault points: arm each to panic, crash, recover
+    crash.py faults       a build with fault points: crash at each one, recover, crash in recovery, recover again
+    crash.py errors       the same points raise errors: transactions fail, the server goes on
     crash.py control      the negative control: a build that leaves the pool out of checkpoints must be caught
     crash.py              a little of each
 
@@ -20,7 +21,7 @@ import cluster
 import harness
 import pq
 from harness import AM, ENGINE, Failure, check, say
-from workload import Load
+from workload import GONE, Load
 
 # a pool much smaller than the data
 CONF = {'rowan.buffers': '1MB', 'rowan.wal_check': 'on', 'shared_buffers': '2MB', 'max_wal_size': '64MB', 'deadlock_timeout': '200ms'}
@@ -91,115 +92,226 @@ def crashes(options, how, cycles):
     server.destroy()
 
 
+# What the loss of pages looks like: to the ledger, to readers and verify, to redo.
+LOSS = re.compile(r'lost|too many|different|accounts: |churn: |tide: |session \d+: transaction|has no row of session|touched \d+ rows|'
+                  r'verify of |invalid page|beyond its end|does not fit the page|made a different page|missing pages|'
+                  r'XX00[12]|its cell makes no sense|is missing|missing chunk|corrupt|not a file header|could not (read|open|access)|invalid primary checkpoint')
+
+
 def control(options, cycles):
-    """Without the gate (heap: without fsync) power loss must be noticed, or the test proves nothing."""
-    if ENGINE:
-        load = new_load('control', options, conf={'rowan.checkpoint_gate': 'off'}, shim=True, variant='faults')
-    else:
-        load = new_load('control', options, shim=True, fsync=False)
-    rnd = random.Random(options.seed)
+    """Without the gate (heap: without fsync) power loss must be noticed, and as what it is, or the test proves
+    nothing; with the gate the same must not be noticed."""
+    for run in range(options.cycles or (5 if options.long else 1)):
+        if run == 0:
+            power_losses(options, run, 5, gate=True)
+        n, what = power_losses(options, run, cycles, gate=False)
+        say('control: without the gate noticed in cycle %d: %s' % (n, what[:150]))
+
+
+def power_losses(options, run, cycles, gate):
+    """(cycle, what was noticed); Failure if nothing is, or if something is with the gate"""
+    conf = {'rowan.checkpoint_gate': 'on' if gate else 'off'} if ENGINE else {}
+    load = new_load('control', options, conf=conf, shim=True, variant='faults' if ENGINE else None, fsync=None if ENGINE or gate else False)
+    rnd = random.Random(options.seed * 100 + run)
+    noticed = None
     for n in range(cycles):
         load.start((0.02, 0.2))
         time.sleep(rnd.uniform(0.5, 1.5))
         load.server.power_loss('all', rnd.random())
-        load.join()                     # trouble before the crash is not what is looked for
         try:
+            load.join()             # without the gate, readers may notice already what they have read again
             load.server.start()
             load.verify()
         except (Failure, pq.Error) as e:
-            say('control: noticed in cycle %d: %s' % (n + 1, str(e).split('\n')[0][:150]))
-            load.server.destroy()
-            return
-    raise Failure('control: %d power losses without the gate, and nothing was noticed' % cycles)
+            noticed = str(e).split('\n')[0]
+            if 'does not start' in noticed:
+                noticed = '; '.join(x for x in load.server.log_text().split('\n')[-12:] if 'PANIC' in x or 'FATAL' in x)
+            break
+    load.server.destroy()
+    if gate:
+        check(noticed is None, 'control: with the gate something was noticed, too: %s' % noticed)
+        return None
+    check(noticed is not None, 'control: %d power losses without the gate, and nothing was noticed' % cycles)
+    check(LOSS.search(noticed), 'control: what was noticed is no loss of data: %s' % noticed)
+    return n + 1, noticed
 
 
 # ---- fault points ----
 
-def fault_points(server):
-    with server.connect() as c:
-        r = c.try_('SELECT p.name FROM rowan.fault_points() p')
-        if not r.error:
-            return [x[0] for x in r.rows]
-    return re.findall(r'^\tX\((\w+)\)', open(harness.TOP + '/src/base/fault.h').read(), re.M)
+def fault_points():
+    points = re.findall(r'^\tX\((\w+)\)', open(harness.TOP + '/src/base/fault.h').read(), re.M)
+    check(len(points) > 40, 'no fault points')
+    return points
 
 
+def chosen_points(options):
+    """All of them; in the quick form every fourth."""
+    points = fault_points()
+    if options.points:
+        unknown = [p for p in options.points if p not in points]
+        check(not unknown, 'unknown fault points: %s' % unknown)
+        return options.points
+    return points if options.long else points[options.seed % 4::4]
 
-def arm(server, point, action):
+
+def arm(server, point=None, action=None):
     server.write_conf(**{'rowan.fault': '%s:%s' % (point, action) if point else ''})
     if server.postmaster is not None:
-        server.sql('SELECT pg_reload_conf()')
+        try:
+            server.sql('SELECT pg_reload_conf()')
+        except pq.Error as e:
+            if e.sqlstate not in GONE:      # somebody was there already
+                raise
 
 
-def fault_in_work(load, point, rnd, seconds):
-    """Panics at that point under load; True if it was reached."""
+def times_reached(server, point):
+    return server.log_text().count('fault point "%s" reached' % point)
+
+
+def wait_panic(server, seconds):
+    """True if the server went down within so many seconds."""
+    end = time.time() + seconds
+    while time.time() < end:
+        if server.postmaster.poll() is not None or server.state() == 'stopping':
+            server.wait_ended(60)
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def crash_at_work(load, point, rnd, seconds):
+    """Panics at that point under load: at some later hit of it, or at the first one if there are few."""
     server = load.server
+    before = times_reached(server, point)
     load.start((0.05, 0.3))
     time.sleep(0.2)
-    arm(server, point, 'panic:%d' % rnd.choice([1, 1, 3, 20]))
-    end = time.time() + seconds
-    while time.time() < end and server.postmaster.poll() is None:
-        time.sleep(0.02)
-        if server.state() == 'stopping':
-            break
-    reached = server.postmaster.poll() is not None or server.state() == 'stopping'
-    if reached:
-        server.wait_ended(60)
-    elif point == 'pool_shutdown':
-        os.kill(server.postmaster.pid, 2)
-        server.wait_ended(60)
-        reached = 'fault point "%s" reached' % point in server.log_text()
+    if point == 'pool_shutdown':
+        arm(server, point, 'panic:1')
+        server.stop()
     else:
-        server.kill9()
+        hit = rnd.choice([1, 1, 3, 20])
+        arm(server, point, 'panic:%d' % hit)
+        if not wait_panic(server, seconds):
+            arm(server, point, 'panic:1')
+            if not wait_panic(server, 40):
+                raise Failure('not reached in %d s' % (seconds + 40))
     load.join()
-    return reached
+    check(times_reached(server, point) > before, 'the server crashed elsewhere')
 
 
-def fault_in_recovery(load, point, rnd):
-    """Panics at that point while it replays; True if it was reached."""
-    server = load.server
-    load.start((0.2, 0.5))
-    time.sleep(0.7)
-    server.kill9()
-    load.join()
-    arm(server, point, 'panic:%d' % rnd.choice([1, 1, 2, 10]))
-    reached = False
+def replay_crashes(server, point, action):
+    """Starts with the point armed; True if it crashed there, else the server is killed again."""
+    before = times_reached(server, point)
+    arm(server, point, action)
     try:
         server.start()
-        server.kill9()
     except Failure:
-        reached = True
-    return reached
+        check(times_reached(server, point) > before, 'recovery failed elsewhere than at %s' % point)
+        return True
+    server.kill9()
+    return False
 
 
-def faults(options, seconds, only=None):
+def crash_in_replay(load, point, rnd):
+    """Load, a crash, and another one at that point in recovery; then again, later in the same WAL."""
+    server = load.server
+    for _ in range(8):
+        load.start(None)
+        time.sleep(0.4)
+        server.sql('CHECKPOINT')
+        time.sleep(1.0)
+        server.kill9()
+        load.join()
+        if replay_crashes(server, point, 'panic:1'):
+            replay_crashes(server, point, 'panic:%d' % rnd.choice([2, 10, 100]))
+            return
+        arm(server)
+        server.start()
+        load.verify()
+    raise Failure('not reached in 8 recoveries')
+
+
+def double_replay(server, rnd):
+    """Recovers to the last record, with all pages written; crashes before the checkpoint; recovers
+    from the same start, over pages that are all newer, and crashes somewhere; then for good."""
+    twice = replay_crashes(server, 'redo_flushed', 'panic:1')
+    if twice:
+        replay_crashes(server, rnd.choice(['change_redo_between', 'row_insert_redo', 'row_replace_redo_between', 'redo_restartpoint']),
+                       'panic:%d' % rnd.choice([1, 10, 100]))
+    arm(server)
+    server.start()
+    return twice
+
+
+def faults(options):
+    """Crashes at every fault point, each followed by a double replay."""
     rnd = random.Random(options.seed)
     load = new_load('faults', options, conf={'restart_after_crash': 'off', 'rowan.fault': ''}, variant='faults')
-    server, missed = load.server, []
-    points = fault_points(server)
-    check(len(points) > 10, 'no fault points')
-    for point in points if only is None else [p for p in points if p in only]:
-        reached = False
+    server, twice = load.server, 0
+    points = chosen_points(options)
+    for n, point in enumerate(points):
+        start = time.time()
         try:
-            if 'redo' in point or 'cleanup' in point and not point.startswith('vacuum'):
-                reached = fault_in_recovery(load, point, rnd)
+            if 'redo' in point:
+                crash_in_replay(load, point, rnd)
             else:
-                reached = fault_in_work(load, point, rnd, seconds)
-            arm(server, None, None)
-            crash_in_recovery(server, rnd, rnd.choice([0, 0, 1]))
+                crash_at_work(load, point, rnd, 3)
+            twice += double_replay(server, rnd)
             load.verify()
         except (Failure, pq.Error) as e:
             raise Failure('fault point %s (seed %d): %s' % (point, options.seed, e))
-        if not reached:
-            missed.append(point)
-    say('faults: %d points, reached %d, not reached: %s; %d commits' % (
-        len(points), len(points) - len(missed), ' '.join(missed) or 'none', load.commits))
+        if options.long:
+            say('%2d of %d: %-28s %.1f s' % (n + 1, len(points), point, time.time() - start))
+    check(twice > len(points) / 2, 'only %d double replays' % twice)
+    say('faults: crashed at each of %d points, %d double replays, %d commits' % (len(points), twice, load.commits))
     server.stop()
     server.check_log('fault point', 'terminated by signal 6')
     server.destroy()
 
 
+# Where an error cannot be raised: in critical sections, and after the commit record.
+NO_ERRORS = ('change_published', 'change_after_log', 'row_insert_applied', 'row_replace_applied', 'version_append',
+             'pool_truncate_logged', 'pool_truncate_discarded', 'pool_discard')
+
+
+def errors(options):
+    """The same points raise errors now and then: transactions fail, the server goes on, and nothing is half done."""
+    rnd = random.Random(options.seed)
+    load = new_load('errors', options, conf={'rowan.fault': ''}, variant='faults')
+    server = load.server
+    points = [p for p in chosen_points(options) if 'redo' not in p and p not in NO_ERRORS]
+    for point in points:
+        try:
+            before = times_reached(server, point)
+            arm(server, point, 'error:%d' % (1 if point == 'pool_shutdown' else rnd.choice([1, 2, 5])))
+            load.start((0.05, 0.3))
+            end = time.time() + 20
+            if point == 'pool_shutdown':
+                time.sleep(0.5)
+                server.stop()
+                load.join()
+                arm(server)
+                server.start()
+            else:
+                time.sleep(0.7)
+                while times_reached(server, point) == before and time.time() < end:
+                    arm(server, point, 'error:1')
+                    time.sleep(0.5)
+                arm(server)
+                time.sleep(0.3)
+                load.stop()
+            check(times_reached(server, point) > before, 'not reached')
+            load.verify()
+        except (Failure, pq.Error) as e:
+            raise Failure('errors at %s (seed %d): %s' % (point, options.seed, e))
+    say('errors: at each of %d points, %d commits' % (len(points), load.commits))
+    server.stop()
+    server.check_log()
+    server.destroy()
+
+
 def test(options):
-    modes = options.mode or (['kill', 'powerloss', 'faults', 'control'])
+    modes = options.mode or ['kill', 'powerloss', 'faults', 'errors', 'control']
     for mode in modes:
         start = time.time()
         if mode == 'kill' or mode == 'powerloss':
@@ -207,13 +319,15 @@ def test(options):
         elif mode == 'control':
             control(options, 20)
         elif mode == 'faults' and ENGINE:
-            faults(options, 10 if options.long else 2, options.points)
+            faults(options)
+        elif mode == 'errors' and ENGINE:
+            errors(options)
         say('%s took %.0f s' % (mode, time.time() - start))
 
 
 if __name__ == '__main__':
     parser = harness.arguments(__doc__)
-    parser.add_argument('mode', nargs='*', help='kill, powerloss, faults, control')
+    parser.add_argument('mode', nargs='*', help='kill, powerloss, faults, errors, control')
     parser.add_argument('--cycles', type=int)
     parser.add_argument('--points', nargs='*', help='only these fault points')
     harness.main(test, parser)
