@@ -55,6 +55,8 @@
 	X(trim_written) \
 	X(trim_move) \
 	X(trim_moved) \
+	X(index_insert) \
+	X(index_vacuum) \
 	X(row_insert) \
 	X(row_insert_applied) \
 	X(row_insert_logged) \
