@@ -22,7 +22,8 @@
 
 /* A fence's cell is at most so much longer than the tuple: see itree_choose_separator. */
 #define FENCE_OVERHEAD	24
-#define EXTEND_BLOCKS	128
+#define EXTEND_PART			32	/* of what there is, to extend the file by */
+#define EXTEND_MAX_BLOCKS	128
 
 /* The rightmost page of a level, being filled. */
 typedef struct BulkLevel
@@ -62,9 +63,7 @@ new_block(IndexBulk *bulk)
 
 	if (block >= bulk->extended)
 	{
-		bulk->extended = block + EXTEND_BLOCKS;
-		if (block < EXTEND_BLOCKS)
-			bulk->extended = block + Max(block, 4);
+		bulk->extended = block + Min(Max(block / EXTEND_PART, 1), EXTEND_MAX_BLOCKS);
 		pool_file_extend(&bulk->tree->file, bulk->extended);
 	}
 	return block;
