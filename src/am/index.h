@@ -14,6 +14,8 @@
 /* index_handler.c */
 extern void index_tree(Relation index, IndexTree *tree);
 extern bool index_is_rowan(Relation rel);
+extern int	index_fillfactor(Relation index);
+extern bool index_may_deduplicate(Relation index);
 
 /*
  * The interlock between scans that trust a TID without looking at the row (index-only scans), or without an MVCC

@@ -197,7 +197,7 @@ rowan_index_build(Relation heap, Relation index, IndexInfo *info)
 	context = AllocSetContextCreate(CurrentMemoryContext, "rowan index load",
 									ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(context);
-	bulk = itree_bulk_begin(&state->tree, BTGetFillFactor(index), BTGetDeduplicateItems(index));
+	bulk = itree_bulk_begin(&state->tree, index_fillfactor(index), index_may_deduplicate(index));
 	load_sorted(state, bulk);
 	itree_bulk_end(bulk);
 	MemoryContextSwitchTo(caller);

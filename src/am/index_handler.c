@@ -65,6 +65,21 @@ index_is_rowan(Relation rel)
 		rel->rd_indam->ambuild == rowan_index_build;
 }
 
+/* ---- options, which are btree's ---- */
+
+int
+index_fillfactor(Relation index)
+{
+	return index->rd_options == NULL ? BTREE_DEFAULT_FILLFACTOR :
+		((BTOptions *) index->rd_options)->fillfactor;
+}
+
+bool
+index_may_deduplicate(Relation index)
+{
+	return index->rd_options == NULL || ((BTOptions *) index->rd_options)->deduplicate_items;
+}
+
 /* ---- interlock ---- */
 
 /* Not a page lock: core allows no other lock to be taken with one held. */

@@ -216,19 +216,13 @@ move_right(const Insertion *insertion, PoolFrame *frame)
 	}
 }
 
-static bool
-may_deduplicate(Relation index)
-{
-	return BTGetDeduplicateItems(index);
-}
-
 /* The leaf was full: pack it, or split it. */
 static void
 make_room(const Insertion *insertion)
 {
 	CellSource	source = {.tuple = insertion->tuple,.tids = &insertion->tuple->t_tid,.ntids = 1};
 
-	if (insertion->tree.keys->equal_image && may_deduplicate(insertion->index))
+	if (insertion->tree.keys->equal_image && index_may_deduplicate(insertion->index))
 	{
 		PoolFrame  *frame = itree_latch_page(&insertion->tree, &insertion->entry, 0, LW_EXCLUSIVE);
 
@@ -237,7 +231,7 @@ make_room(const Insertion *insertion)
 		pool_unlatch(frame);
 	}
 	itree_make_room(&insertion->tree, &insertion->entry, &source,
-					BTGetFillFactor(insertion->index));
+					index_fillfactor(insertion->index));
 }
 
 static bool
