@@ -19,6 +19,7 @@
 #include "am/btree_only.h"
 #include "am/hooks.h"
 #include "am/opclass.h"
+#include "am/rowcompare.h"
 #include "am/table.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -210,4 +211,5 @@ hooks_install(void)
 	ExecutorRun_hook = executor_run;
 	next_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
+	rowcompare_install();
 }

@@ -174,6 +174,13 @@ def planning(server):
         plan('SELECT * FROM b WHERE x IN (1, 5, 7)', 'b_x_idx', 'ANY')
         plan('SELECT * FROM b WHERE x IS NULL', 'b_x_idx')
         plan('SELECT * FROM b WHERE x = 7::bigint', 'b_x_idx', 'Index Cond')
+        plan('SELECT * FROM b WHERE (x, y) > (700, 3) ORDER BY x LIMIT 3', 'Index Cond: (x >= 700)', 'Filter: (ROW(x, y) >')
+        plan('SELECT * FROM b WHERE (x, y) < (70, 3) AND y > 1', 'b_x_idx', '(x <= 70)', '(y > 1)')
+        plan("SELECT * FROM b WHERE (x, y) >= (2990::bigint, 3)", 'b_x_idx', "(x >= '2990'::bigint)")
+        for op, n in (('>', 100), ('>=', 101), ('<', 2899), ('<=', 2900)):
+            equal(c.one('SELECT count(*) FROM b WHERE (x, y) %s (2900, 2900)' % op), str(n), 'row comparison')
+            equal(c.one('SELECT count(*) FROM b WHERE (2900, 2900) %s (x, y)' % {'>': '<', '<': '>', '>=': '<=', '<=': '>='}[op]), str(n), 'row comparison')
+        equal(c.one('SELECT count(*) FROM b WHERE (x, y) > (NULL, 1)'), '0', 'row comparison with NULL')
         c.exec('SET enable_hashjoin = off; SET enable_nestloop = off; SET enable_sort = off; SET enable_hashagg = off')
         plan('SELECT * FROM a JOIN b USING (x)', 'Merge Join', 'b_x_idx', 'a_x_idx')
         plan('SELECT DISTINCT x FROM b', 'b_x_idx', 'Unique', without=('Sort',))
