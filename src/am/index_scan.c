@@ -233,7 +233,7 @@ is_behind(const KeyPoint *point, ItemPointer tid, bool backward)
 {
 	int			result;
 
-	if (point == NULL || point->tail != TAIL_TID)
+	if (point == NULL)
 		return false;
 	result = ItemPointerCompare(tid, unconstify(ItemPointerData *, &point->tid));
 	return backward ? result >= 0 : result < 0;
@@ -286,10 +286,13 @@ reverse_entries(Batch *batch)
 	}
 }
 
-/* Puts aside what matches, from slot `from` on in the direction. */
+/*
+ * Puts aside what matches, from slot `from` on in the direction.  inside: the point, if it lies among
+ * the TIDs of that slot.
+ */
 static void
 read_entries(IndexScanDesc scan, const PageView *view, int from, ScanDirection direction,
-			 const KeyPoint *point)
+			 const KeyPoint *inside)
 {
 	Batch	   *batch = &scan_state(scan)->current;
 	bool		backward = ScanDirectionIsBackward(direction);
@@ -308,7 +311,7 @@ read_entries(IndexScanDesc scan, const PageView *view, int from, ScanDirection d
 		if (item.is_dead && scan->ignore_killed_tuples)
 			continue;
 		if (_bt_checkkeys(scan, item.tuple, view->keys->natts, direction, &go_on))
-			add_entries(scan, batch, &item, slot, backward, slot == from ? point : NULL);
+			add_entries(scan, batch, &item, slot, backward, slot == from ? inside : NULL);
 	}
 	if (!go_on && backward)
 		batch->more_left = false;
@@ -343,6 +346,7 @@ read_leaf(IndexScanDesc scan, const KeyPoint *point, ScanDirection direction, Bl
 	bool		backward = ScanDirectionIsBackward(direction);
 	PGAlignedBlock leaf;
 	PageView	view;
+	bool		inside;
 	int			slot;
 
 	lock_tids(scan);
@@ -350,6 +354,7 @@ read_leaf(IndexScanDesc scan, const KeyPoint *point, ScanDirection direction, Bl
 					&batch->version);
 	view_page(&view, &state->tree, (Page) leaf.data, NULL);
 	slot = ipage_search(&view, point);
+	inside = is_inside_list(&view, point, slot);
 	batch->block = page_trailer(view.page)->self_block;
 	batch->right_block = page_trailer(view.page)->right_block;
 	if (backward)
@@ -359,7 +364,7 @@ read_leaf(IndexScanDesc scan, const KeyPoint *point, ScanDirection direction, Bl
 		else if (from == NULL)
 			set_bound_from_fence(&view, SLOT_HIGH_FENCE, &batch->high);
 		set_bound_from_fence(&view, SLOT_LOW_FENCE, &batch->low);
-		if (!is_inside_list(&view, point, slot))
+		if (!inside)
 			slot--;
 	}
 	else
@@ -371,7 +376,7 @@ read_leaf(IndexScanDesc scan, const KeyPoint *point, ScanDirection direction, Bl
 		set_bound_from_fence(&view, SLOT_HIGH_FENCE, &batch->high);
 	}
 	batch->valid = true;
-	read_entries(scan, &view, slot, direction, point);
+	read_entries(scan, &view, slot, direction, inside ? point : NULL);
 }
 
 /* ---- from leaf to leaf ---- */

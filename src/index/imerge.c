@@ -25,31 +25,31 @@ typedef enum MergeResult
 	MERGE_ONLY_CHILD
 } MergeResult;
 
-/* Adds the right page's items to dest.  An inner page's first child gets the low fence as its key again. */
+/* Adds a page's items to dest.  The first child of a right page gets the low fence as its key again. */
 static bool
-append_items(const PageView *right, Page dest)
+append_items(const PageView *view, bool is_right, Page dest)
 {
 	PGAlignedBlock buffer,
 				fence_buffer;
 
-	for (int pos = SLOT_FIRST; pos < page_nslots(right->page); pos++)
+	for (int pos = SLOT_FIRST; pos < page_nslots(view->page); pos++)
 	{
 		ItemPointerData *tids;
 		IndexItem	item;
 		CellSource	source;
 		bool		fits;
 
-		view_item(right, pos, &item, buffer.data);
-		if (item.is_separator && pos == SLOT_FIRST)
+		view_item(view, pos, &item, buffer.data);
+		if (item.is_separator && is_right && pos == SLOT_FIRST)
 		{
 			BlockNumber child = item.child;
 
-			view_item(right, SLOT_LOW_FENCE, &item, fence_buffer.data);
+			view_item(view, SLOT_LOW_FENCE, &item, fence_buffer.data);
 			item.child = child;
 		}
 		tids = palloc(sizeof(ItemPointerData) * Max(item.ntids, 1));
 		item_source(&item, &source, tids);
-		fits = ipage_insert(right->keys, dest, page_nslots(dest), &source);
+		fits = ipage_insert(view->keys, dest, page_nslots(dest), &source);
 		pfree(tids);
 		if (!fits)
 			return false;
@@ -57,29 +57,68 @@ append_items(const PageView *right, Page dest)
 	return true;
 }
 
-/* Builds the page that both would become; false: too large. */
-static bool
-build_merged(const IndexTree *tree, Page left, Page right, Page dest)
+/* A fence as a source; the tuple and the TID go to the buffers. */
+static void
+read_fence(const PageView *view, int slot, CellSource *source, char *buffer, ItemPointerData *tid)
 {
-	PageView	view;
-	PGAlignedBlock buffer;
-	IndexItem	fence;
-	CellSource	high;
-	ItemPointerData tid;
+	IndexItem	item;
 
-	if (page_nslots(left) + page_nslots(right) > 2 * SLOT_FIRST &&
-		page_packed_bytes(left) + page_packed_bytes(right) >
+	view_item(view, slot, &item, buffer);
+	item_source(&item, source, tid);
+}
+
+/* The tuple of the page's first or last item that has a key, or NULL. */
+static IndexTuple
+key_at_end(const PageView *view, bool last, char *buffer)
+{
+	int			pos = last ? page_nslots(view->page) - 1 :
+		SLOT_FIRST + (ipage_is_leaf(view->page) ? 0 : 1);
+	IndexItem	item;
+
+	if (pos < SLOT_FIRST || pos >= page_nslots(view->page))
+		return NULL;
+	view_item(view, pos, &item, buffer);
+	return item.natts > 0 ? item.tuple : NULL;
+}
+
+/*
+ * Builds the page that both would become; false: too large.  Heads are chosen anew: the range is wider.
+ */
+static bool
+build_merged(const IndexTree *tree, Page left_page, Page right_page, Page dest)
+{
+	PGAlignedBlock buffers[4];
+	ItemPointerData tids[2];
+	CellSource	low,
+				high;
+	PageView	left,
+				right;
+	IndexTuple	first,
+				last;
+	bool		one_is_empty = page_nslots(left_page) <= SLOT_FIRST ||
+		page_nslots(right_page) <= SLOT_FIRST;
+
+	if (!one_is_empty && page_packed_bytes(left_page) + page_packed_bytes(right_page) >
 		(int) (MERGE_MAX_BYTES + ROWAN_PAGE_ROOM / 8))
 		return false;
-	memcpy(dest, left, BLCKSZ);
-	view_page(&view, tree, right, NULL);
-	view_item(&view, SLOT_HIGH_FENCE, &fence, buffer.data);
-	item_source(&fence, &high, &tid);
-	if (!ipage_replace(tree->keys, dest, SLOT_HIGH_FENCE, &high) || !append_items(&view, dest))
+	view_page(&left, tree, left_page, NULL);
+	view_page(&right, tree, right_page, NULL);
+	read_fence(&left, SLOT_LOW_FENCE, &low, buffers[0].data, &tids[0]);
+	read_fence(&right, SLOT_HIGH_FENCE, &high, buffers[1].data, &tids[1]);
+	first = key_at_end(&left, false, buffers[2].data);
+	if (first == NULL)
+		first = key_at_end(&right, false, buffers[2].data);
+	last = key_at_end(&right, true, buffers[3].data);
+	if (last == NULL)
+		last = key_at_end(&left, true, buffers[3].data);
+
+	page_init(dest, page_trailer(left_page)->type, page_trailer(left_page)->level,
+			  page_trailer(left_page)->self_block, page_trailer(left_page)->file_id);
+	ipage_init(tree->keys, dest, &low, &high, first, last);
+	page_trailer(dest)->right_block = page_trailer(right_page)->right_block;
+	if (!append_items(&left, false, dest) || !append_items(&right, true, dest))
 		return false;
-	page_trailer(dest)->right_block = page_trailer(right)->right_block;
-	return page_nslots(left) <= SLOT_FIRST || page_nslots(right) <= SLOT_FIRST ||
-		page_packed_bytes(dest) <= (int) MERGE_MAX_BYTES;
+	return one_is_empty || page_packed_bytes(dest) <= (int) MERGE_MAX_BYTES;
 }
 
 /* Children pos and pos + 1; the parent's latch is given away. */
