@@ -50,7 +50,15 @@ RETURNS SETOF record
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_verify';
 COMMENT ON FUNCTION rowan.verify(regclass)
-IS 'checks every page and link of a Rowan table; one row for each problem';
+IS 'checks every page and link of a Rowan table or index; one row for each problem';
+
+CREATE FUNCTION rowan.verify(index regclass, heapallindexed boolean,
+	OUT block bigint, OUT problem text)
+RETURNS SETOF record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_verify_both_ways';
+COMMENT ON FUNCTION rowan.verify(regclass, boolean)
+IS 'checks every page and link of a rowan_btree index, and with heapallindexed its entries and the table''s rows against each other';
 
 --
 -- Pages
@@ -293,6 +301,7 @@ REVOKE ALL ON FUNCTION rowan.file_header(regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.tree_stats(regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.version_store_stats(regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.verify(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.verify(regclass, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.pool_stat() FROM PUBLIC;
 REVOKE ALL ON rowan.pool_stat FROM PUBLIC;
 
@@ -302,5 +311,6 @@ GRANT EXECUTE ON FUNCTION rowan.file_header(regclass) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.tree_stats(regclass) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.version_store_stats(regclass) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.verify(regclass) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION rowan.verify(regclass, boolean) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.pool_stat() TO pg_monitor;
 GRANT SELECT ON rowan.pool_stat TO pg_monitor;
