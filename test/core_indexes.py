@@ -106,11 +106,14 @@ def main():
     suite = os.path.join(harness.TOP, 'build', 'suite-indexes')
     out = os.path.join(harness.TOP, 'build', 'core-indexes')
     say('%d indexes made by %s instead of btree, tables by %s' % (rewrite_suite(os.path.join(cache, 'suite'), suite), METHOD, options.am))
+    own_cache = os.path.join(harness.TOP, 'build', 'suite-cache')       # the runner keeps libraries by the binaries' directory
+    shutil.rmtree(own_cache, ignore_errors=True)
+    os.makedirs(own_cache)
     # the runner's own verdict is of no use: it knows nothing of the method's other name
     p = subprocess.run([runner + '/run-pg-suite.sh', '--bindir', bindir, '--am', options.am, '--preload', PRELOAD, '--extension', EXTENSION,
                         '--suite', 'regress', '--suite-dir', suite, '--out', out, '--psql-bindir', os.path.join(cache, 'pg', 'bin')] +
                        (['--only', options.only] if options.only else []) + options.rest,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, PGSUITE_CACHE=own_cache))
     if p.returncode == 3:
         say(p.stdout)
         return 3
