@@ -43,7 +43,7 @@ def rewritten(text, name):
 
 def plain(text):
     """What the method is called, and how wide a column is, do not count."""
-    text = text.replace(METHOD, 'btree')
+    text = re.sub(r'^(LINE \d+):.*\n *\^$', r'\1', text.replace(METHOD, 'btree'), flags=re.M)
     return '\n'.join(re.sub('-{3,}', '--', re.sub(' +', ' ', x)).rstrip() for x in text.split('\n'))
 
 

@@ -326,12 +326,12 @@ class Stormer(threading.Thread):
 
     def run(self):
         try:
-            with self.server.connect() as c:
+            with self.server.connect(options='-c deadlock_timeout=100ms') as c:
                 while time.time() < self.end:
                     if self.rnd.random() < 0.2:
                         self.ask(c)
-                    elif self.rnd.random() < 0.02:
-                        c.exec('VACUUM storm')
+                    elif self.number == 0 and self.rnd.random() < 0.08:     # one after the other: truncating waits for those who wait
+                        c.exec('VACUUM (TRUNCATE %s) storm' % self.rnd.choice(['off', 'off', 'off', 'on']))
                     else:
                         self.change(c)
         except Exception as e:
