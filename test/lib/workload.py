@@ -22,17 +22,20 @@ def is_injected(error):
     return error.sqlstate == 'XX000' and 'fault point' in str(error)
 
 
+INDEX_AM = 'rowan_btree' if ENGINE else 'btree'
 SETUP = """
 CREATE FUNCTION big_value(g bigint, n int) RETURNS text LANGUAGE sql STABLE AS
     $$SELECT coalesce(string_agg(md5(i::text || ':' || g::text), ''), '') FROM generate_series(1, n) i$$;
 CREATE TABLE items (id bigint PRIMARY KEY, s int, k int, v bigint, g bigint, n int, big text) USING {am};
-CREATE INDEX items_k ON items (k);
+CREATE INDEX items_k ON items USING {ix} (k);
+CREATE UNIQUE INDEX items_s ON items USING {ix} (s, id DESC);
 CREATE TABLE accounts (id int PRIMARY KEY, balance bigint, pad text) USING {am};
+CREATE UNIQUE INDEX accounts_pad ON accounts USING {ix} (pad, id);
 CREATE TABLE progress (s int PRIMARY KEY, txn bigint) USING {am};
 CREATE TABLE progress_heap (s int PRIMARY KEY, txn bigint) USING heap;
 CREATE TABLE churn (x int, t text) USING {am};
 CREATE TABLE tide (batch int, size int, v int, t text) USING {am};
-CREATE INDEX tide_batch ON tide (batch);
+CREATE INDEX tide_batch ON tide USING {ix} (batch);
 INSERT INTO accounts SELECT i, 0, repeat('pad ', 35) FROM generate_series(1, {accounts}) i;
 """
 
@@ -263,7 +266,7 @@ class Load:
 
     def setup(self):
         with self.server.connect() as c:
-            c.exec(SETUP.format(am=AM, accounts=self.accounts))
+            c.exec(SETUP.format(am=AM, ix=INDEX_AM, accounts=self.accounts))
             for s in self.sessions:
                 c.exec('INSERT INTO progress VALUES (%d, 0); INSERT INTO progress_heap VALUES (%d, 0)' % (s.number, s.number))
 
