@@ -280,16 +280,21 @@ bool
 rowan_index_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relation heap,
 				   IndexUniqueCheck check_unique, bool unchanged, IndexInfo *info)
 {
-	Insertion	insertion = {.index = index,.heap = heap,.check = check_unique};
+	Insertion	insertion;
 	const KeyDesc *keys;
 	bool		is_unique;
 
+	insertion.index = index;
+	insertion.heap = heap;
+	insertion.check = check_unique;
 	index_tree(index, &insertion.tree);
 	keys = insertion.tree.keys;
 	insertion.tuple = index_form_tuple(RelationGetDescr(index), values, isnull);
 	insertion.tuple->t_tid = *tid;
 	index_check_size(heap, index, insertion.tuple);
-	key_point_from_tuple(keys, &insertion.key, insertion.tuple, keys->nkeyatts, TAIL_LOW, NULL);
+	if (check_unique != UNIQUE_CHECK_NO)
+		key_point_from_tuple(keys, &insertion.key, insertion.tuple, keys->nkeyatts, TAIL_LOW,
+							 NULL);
 	key_point_from_tuple(keys, &insertion.entry, insertion.tuple, keys->nkeyatts, TAIL_TID, tid);
 
 	pool_prepare_write();

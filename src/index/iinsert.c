@@ -2,13 +2,17 @@
  * iinsert.c
  *	  Adding an entry to a leaf, and joining equal keys into posting lists.
  *
- * One leaf, latched exclusively by the caller; one CHANGE.  Nothing is changed before what can fail has
- * been done.  An entry that belongs inside a posting list is added to that.
+ * One leaf, latched exclusively by the caller; one record: an ENTRY where the page's gap has room for the cell,
+ * else a CHANGE.  Nothing is changed before what can fail has been done.  An entry that belongs
+ * inside a posting list is added to that.
  */
 #include "postgres.h"
 
+#include "access/xloginsert.h"
+#include "base/compat.h"
 #include "base/fault.h"
 #include "index/index.h"
+#include "miscadmin.h"
 
 static CellSource
 entry_source(IndexTuple tuple)
@@ -68,52 +72,168 @@ add_to_posting(const KeyDesc *keys, Page page, int pos, const IndexItem *item, I
 		ipage_insert(keys, page, pos + 1, &second);
 }
 
-bool
-itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *point,
-					 IndexTuple tuple)
+/* The entry is one of those of the posting list at pos, or between them. */
+static bool
+belongs_to_list(const PageView *view, const KeyPoint *point, int pos, IndexItem *item, char *buffer)
 {
-	PGAlignedBlock buffer;
-	PageChange	change;
-	PageView	view;
-	Page		page;
-	CellSource	source = entry_source(tuple);
-	bool		done;
-	int			pos;
-
-	view_page(&view, tree, pool_page(frame), NULL);
-	pos = ipage_search(&view, point);
-	if (pos >= page_nslots(view.page) &&
-		!page_fits_insert(view.page, cell_encode(&view.prefix, &source, NULL), false))
-	{
-		pool_unlatch(frame);
+	if (pos >= page_nslots(view->page))
 		return false;
+	view_item(view, pos, item, buffer);
+	return item->ntids > 1 && key_compare(view->keys, point, item) == 0;
+}
+
+/* ---- ENTRY: a cell added to a leaf ---- */
+
+/* Behind it the cell, whose first two bytes say its size. */
+typedef struct EntryRecordData
+{
+	uint16		pos;
+	uint16		head;
+} EntryRecordData;
+
+/* Pure bytes; needs no compaction, as the doing side has seen to it. */
+static void
+entry_apply(Page page, const EntryRecordData *entry, const char *cell)
+{
+	uint16		size;
+
+	memcpy(&size, cell, sizeof(size));
+	size &= ROW_SIZE_MASK;
+	memcpy(page_insert_cell(page, entry->pos, entry->head, size, false), cell, size);
+}
+
+/* The leaf is latched exclusively, and its gap has room.  The latch stays. */
+static void
+insert_logged(const PoolFile *file, PoolFrame *leaf, EntryRecordData *entry, char *cell, int size)
+{
+	Page		page = pool_page(leaf);
+
+	FAULT_POINT(index_insert);
+	START_CRIT_SECTION();
+	pool_change_begin(leaf);
+	entry_apply(page, entry, cell);
+	FAULT_POINT(index_insert_applied);
+	if (file->logged)
+	{
+		XLogRecPtr	lsn;
+
+		XLogBeginInsert();
+		compat_register_block(0, &file->node, pool_block(leaf), page, REGBUF_STANDARD);
+		XLogRegisterBufData(0, (char *) entry, sizeof(*entry));
+		XLogRegisterBufData(0, cell, size);
+		wal_check_register(0, page);
+		lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_ENTRY);
+		PageSetLSN(page, lsn);
 	}
+	pool_change_end(leaf);
+	END_CRIT_SECTION();
+	FAULT_POINT(index_insert_logged);
+}
+
+static void
+entry_redo(XLogReaderState *record)
+{
+	PoolFrame  *leaf;
+	PoolRedo	action = pool_redo_latch(record, 0, false, &leaf);
+
+	if (action == POOL_REDO_GONE)
+		return;
+	FAULT_POINT(index_insert_redo);
+	if (action == POOL_REDO_APPLY)
+	{
+		Size		length;
+		char	   *data = XLogRecGetBlockData(record, 0, &length);
+		EntryRecordData entry;
+
+		memcpy(&entry, data, sizeof(entry));
+		pool_change_begin(leaf);
+		entry_apply(pool_page(leaf), &entry, data + sizeof(entry));
+		PageSetLSN(pool_page(leaf), record->EndRecPtr);
+		wal_check_redo(record, 0, pool_page(leaf));
+		pool_change_end(leaf);
+	}
+	pool_unlatch(leaf);
+}
+
+static void
+entry_desc(StringInfo buf, XLogReaderState *record)
+{
+	Size		length;
+	char	   *data = XLogRecGetBlockData(record, 0, &length);
+	EntryRecordData entry;
+
+	if (data == NULL)
+		return;
+	memcpy(&entry, data, sizeof(entry));
+	appendStringInfo(buf, "slot %u, %zu bytes", entry.pos, length - sizeof(entry));
+}
+
+void
+itree_wal_init(void)
+{
+	static const RowanRedoOps ops = {"ENTRY", entry_redo, entry_desc};
+
+	wal_register_kind(ROWAN_XLOG_ENTRY, &ops);
+}
+
+/* ---- adding an entry ---- */
+
+/* What needs more than a cell put into the gap: as a CHANGE.  The latch is given away. */
+static bool
+insert_by_change(const IndexTree *tree, PoolFrame *frame, int pos, const CellSource *source,
+				 const IndexItem *list)
+{
+	PageChange	change;
+	Page		page;
+	bool		done;
 
 	change_begin(&change, &tree->file);
 	page = change_page(&change, frame, false);
-	done = false;
-	if (pos < page_nslots(page))
-	{
-		IndexItem	item;
-
-		view_item(&view, pos, &item, buffer.data);
-		if (item.ntids > 1 && key_compare(tree->keys, point, &item) == 0)
-		{
-			done = add_to_posting(tree->keys, page, pos, &item, &tuple->t_tid);
-			if (!done)
-			{
-				change_abort(&change);
-				return false;
-			}
-		}
-	}
-	if (!done && !ipage_insert(tree->keys, page, pos, &source))
+	if (list != NULL)
+		done = add_to_posting(tree->keys, page, pos, list,
+							  unconstify(ItemPointerData *, source->tids));
+	else
+		done = ipage_insert(tree->keys, page, pos, source);
+	if (!done)
 	{
 		change_abort(&change);
 		return false;
 	}
-	FAULT_POINT(index_insert);
+	FAULT_POINT(index_insert_change);
 	change_commit(&change, InvalidTransactionId);
+	return true;
+}
+
+bool
+itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *point,
+					 IndexTuple tuple)
+{
+	PGAlignedBlock buffer,
+				cell;
+	PageView	view;
+	IndexItem	list;
+	EntryRecordData entry;
+	CellSource	source = entry_source(tuple);
+	int			size;
+	int			pos;
+
+	view_page(&view, tree, pool_page(frame), NULL);
+	pos = ipage_search(&view, point);
+	if (belongs_to_list(&view, point, pos, &list, buffer.data))
+		return insert_by_change(tree, frame, pos, &source, &list);
+	size = cell_encode(&view.prefix, &source, NULL);
+	if (page_gap(view.page) < size + (int) sizeof(SlotData))
+	{
+		if (page_fits_insert(view.page, size, false))
+			return insert_by_change(tree, frame, pos, &source, NULL);
+		pool_unlatch(frame);
+		return false;
+	}
+	cell_encode(&view.prefix, &source, cell.data);
+	entry.pos = pos;
+	entry.head = ipage_head(tree->keys, view.page, tuple, tree->keys->natts);
+	insert_logged(&tree->file, frame, &entry, cell.data, size);
+	pool_unlatch(frame);
 	return true;
 }
 
@@ -224,6 +344,7 @@ itree_deduplicate(const IndexTree *tree, PoolFrame *frame)
 		return false;
 	change_begin(&change, &tree->file);
 	page_copy_content(change_page(&change, frame, false), page);
+	FAULT_POINT(index_deduplicate);
 	change_commit(&change, InvalidTransactionId);
 	return true;
 }

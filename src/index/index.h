@@ -228,6 +228,7 @@ extern void itree_choose_separator(const KeyDesc *keys, IndexTuple last_left,
 extern bool itree_merge_leaf(const IndexTree *tree, const KeyPoint *point);
 
 /* iinsert.c */
+extern void itree_wal_init(void);
 /* Adds an entry to a latched leaf that covers it; releases it.  False: no room. */
 extern bool itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *point,
 								 IndexTuple tuple);
