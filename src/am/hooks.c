@@ -9,6 +9,8 @@
  * must never hold a page of ours (I1): it would copy stale pages, and later write them over newer
  * ones.  FILE_COPY makes a checkpoint, which brings our files up to date, and copies them.
  *
+ * ALTER INDEX ... SET TABLESPACE copies the file without asking the access method: see index_move.c.
+ *
  * What core does with btree indexes only is refused or said in clear words: see btree_only.c, opclass.c.
  *
  * DROP DATABASE and ALTER DATABASE ... SET TABLESPACE take files away under our frames (after a checkpoint,
@@ -18,6 +20,7 @@
 
 #include "am/btree_only.h"
 #include "am/hooks.h"
+#include "am/index_move.h"
 #include "am/opclass.h"
 #include "am/rowcompare.h"
 #include "am/table.h"
@@ -190,6 +193,19 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 			statement = copyObject(statement);
 		read_only_tree = false;
 		copy_files_of_template((CreatedbStmt *) statement->utilityStmt);
+	}
+	if (IsA(node, AlterTableMoveAllStmt))
+		index_move_check_all((AlterTableMoveAllStmt *) node);
+	if (IsA(node, AlterTableStmt))
+	{
+		Node	   *instead = index_move_statement((AlterTableStmt *) node);
+
+		if (instead != NULL)
+		{
+			statement = copyObject(statement);
+			statement->utilityStmt = node = instead;
+			read_only_tree = false;
+		}
 	}
 	if (btree_only_utility(node))
 		run_utility_clearly(statement, query, read_only_tree, context, params, env, dest,

@@ -251,9 +251,36 @@ def constraints(server):
         c.exec('DROP MATERIALIZED VIEW m; DROP TABLE e, like_t, f, t')
 
 
+def tablespaces(server):
+    """Core would copy the file."""
+    os.mkdir(server.dir + '/space')
+    harness.own(server.dir + '/space')
+    server.sql("CREATE TABLESPACE space LOCATION '%s/space'" % server.dir)
+    with server.connect() as c:
+        c.exec("CREATE TABLE t (a int, b text); CREATE UNIQUE INDEX t_a ON t USING rowan_btree (a); INSERT INTO t SELECT i, 'x' || i FROM generate_series(1, 5000) i; "
+               'CREATE INDEX t_b ON t USING rowan_btree (b)')
+        c.exec('ALTER INDEX t_a SET TABLESPACE space')
+        c.exec('BEGIN; ALTER TABLE t_b SET TABLESPACE space; INSERT INTO t VALUES (6000, \'y\'); ROLLBACK')
+        equal(c.rows("SELECT relname, spcname FROM pg_class c LEFT JOIN pg_tablespace s ON s.oid = reltablespace WHERE relname ~ '^t_[ab]$' ORDER BY 1"),
+              [('t_a', 'space'), ('t_b', None)], 'tablespaces')
+        refused(c, 'ALTER INDEX t_b SET TABLESPACE space, SET (fillfactor = 70)', '0A000', 'combined')
+        refused(c, 'ALTER INDEX ALL IN TABLESPACE space SET TABLESPACE pg_default', '0A000', 't_a')
+        refused(c, 'ALTER INDEX t_b SET TABLESPACE nowhere', '42704', 'nowhere')
+        c.exec('INSERT INTO t VALUES (6000, \'y\'); CHECKPOINT; SET enable_seqscan = off; SET enable_bitmapscan = off')
+        refused(c, 'INSERT INTO t VALUES (7, \'y\')', '23505', 't_a')
+        equal(c.one('SELECT count(*) FROM t WHERE a > 0'), '5001', 'index in another tablespace')
+        equal(c.one("SELECT count(*) FROM t WHERE b > ''"), '5001', 'index that came back')
+    server.restart()
+    with server.connect() as c:
+        c.exec('SET enable_seqscan = off; SET enable_bitmapscan = off')
+        equal(c.one('SELECT count(*) FROM t WHERE a > 0'), '5001', 'index in another tablespace, after a restart')
+        c.exec('ALTER INDEX t_a SET TABLESPACE pg_default; DROP TABLE t')
+        c.exec('DROP TABLESPACE space')
+
+
 def test(options):
     server = cluster.make('classes')
-    for part in (catalogs, by_hand, adoption, dump, planning, conflict_clauses, constraints):
+    for part in (catalogs, by_hand, adoption, dump, planning, conflict_clauses, constraints, tablespaces):
         part(server)
         say('%s: ok' % part.__name__)
     server.check_log()
