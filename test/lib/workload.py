@@ -33,6 +33,7 @@ CREATE TABLE accounts (id int PRIMARY KEY, balance bigint, pad text) USING {am};
 CREATE UNIQUE INDEX accounts_pad ON accounts USING {ix} (pad, id);
 CREATE TABLE progress (s int PRIMARY KEY, txn bigint) USING {am};
 CREATE TABLE progress_heap (s int PRIMARY KEY, txn bigint) USING heap;
+CREATE UNIQUE INDEX progress_heap_s ON progress_heap USING {ix} ((s + 0), txn);
 CREATE TABLE churn (x int, t text) USING {am};
 CREATE TABLE tide (batch int, size int, v int, t text) USING {am};
 CREATE INDEX tide_batch ON tide USING {ix} (batch);
@@ -322,6 +323,9 @@ class Load:
     def verify_session(self, c, s):
         txn = int(c.one('SELECT txn FROM progress WHERE s = %d' % s.number))
         txn_heap = int(c.one('SELECT txn FROM progress_heap WHERE s = %d' % s.number))
+        c.exec('SET enable_seqscan = off')
+        rows = c.rows('SELECT txn FROM progress_heap WHERE s + 0 = %d' % s.number)
+        check(rows == [(str(txn_heap),)], 'session %d: %s through an index of %s, %d in heap' % (s.number, rows, INDEX_AM, txn_heap))
         check(txn == txn_heap, 'session %d: transaction %d in the engine, %d in heap' % (s.number, txn, txn_heap))
         check(txn >= s.txn, 'session %d: acknowledged transaction %d is lost, have %d' % (s.number, s.txn, txn))
         check(txn == s.txn or (s.in_flight is not None and txn == s.txn + 1),
