@@ -20,6 +20,29 @@ COMMENT ON ACCESS METHOD rowan
 IS 'table storage in a B+tree, with in-place update and an own buffer pool';
 
 --
+-- The index access method, and operator classes for it
+--
+CREATE FUNCTION rowan.btree_handler(internal)
+RETURNS index_am_handler
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'rowan_btree_handler';
+COMMENT ON FUNCTION rowan.btree_handler(internal)
+IS 'handler of the index access method rowan_btree';
+
+CREATE ACCESS METHOD rowan_btree TYPE INDEX HANDLER rowan.btree_handler;
+COMMENT ON ACCESS METHOD rowan_btree
+IS 'index in a B+tree of Rowan''s pages, in Rowan''s buffer pool';
+
+CREATE FUNCTION rowan.adopt_operator_classes()
+RETURNS integer
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'rowan_adopt_operator_classes';
+COMMENT ON FUNCTION rowan.adopt_operator_classes()
+IS 'gives rowan_btree an operator class for each one of btree that it has none for, as after CREATE EXTENSION citext; returns how many';
+
+SELECT rowan.adopt_operator_classes();
+
+--
 -- Checking
 --
 CREATE FUNCTION rowan.verify(rel regclass, OUT block bigint, OUT problem text)
@@ -27,7 +50,15 @@ RETURNS SETOF record
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_verify';
 COMMENT ON FUNCTION rowan.verify(regclass)
-IS 'checks every page and link of a Rowan table; one row for each problem';
+IS 'checks every page and link of a Rowan table or index; one row for each problem';
+
+CREATE FUNCTION rowan.verify(index regclass, heapallindexed boolean,
+	OUT block bigint, OUT problem text)
+RETURNS SETOF record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_verify_both_ways';
+COMMENT ON FUNCTION rowan.verify(regclass, boolean)
+IS 'checks every page and link of a rowan_btree index, and with heapallindexed its entries and the table''s rows against each other';
 
 --
 -- Pages
@@ -262,6 +293,7 @@ REVOKE ALL ON FUNCTION rowan.get_page(regclass, bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.page_items(regclass, bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.page_items(bytea) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.flush(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.adopt_operator_classes() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowan.page_header(regclass, bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.page_header(bytea) FROM PUBLIC;
@@ -269,6 +301,7 @@ REVOKE ALL ON FUNCTION rowan.file_header(regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.tree_stats(regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.version_store_stats(regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.verify(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.verify(regclass, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.pool_stat() FROM PUBLIC;
 REVOKE ALL ON rowan.pool_stat FROM PUBLIC;
 
@@ -278,5 +311,6 @@ GRANT EXECUTE ON FUNCTION rowan.file_header(regclass) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.tree_stats(regclass) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.version_store_stats(regclass) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.verify(regclass) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION rowan.verify(regclass, boolean) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.pool_stat() TO pg_monitor;
 GRANT SELECT ON rowan.pool_stat TO pg_monitor;

@@ -13,6 +13,7 @@
 #include "access/xlog.h"
 #include "am/hooks.h"
 #include "fmgr.h"
+#include "index/index.h"
 #include "miscadmin.h"
 #include "pool/change.h"
 #include "pool/frame.h"
@@ -132,6 +133,7 @@ _PG_init(void)
 	install_shmem_hooks();
 	wal_register();
 	row_wal_init();
+	itree_wal_init();
 	pool_page_validator = page_check;
 	hooks_install();
 	core_events_register();

@@ -9,13 +9,21 @@
  * must never hold a page of ours (I1): it would copy stale pages, and later write them over newer
  * ones.  FILE_COPY makes a checkpoint, which brings our files up to date, and copies them.
  *
+ * ALTER INDEX ... SET TABLESPACE copies the file without asking the access method: see index_move.c.
+ *
+ * What core does with btree indexes only is refused or said in clear words: see btree_only.c, opclass.c.
+ *
  * DROP DATABASE and ALTER DATABASE ... SET TABLESPACE take files away under our frames, after a checkpoint,
  * with nobody connected: so all frames of those files are clean.  Before we get to forget them, a database that
  * moved may have sessions again, whose dirty frames are of its new files: these must stay.
  */
 #include "postgres.h"
 
+#include "am/btree_only.h"
 #include "am/hooks.h"
+#include "am/index_move.h"
+#include "am/opclass.h"
+#include "am/rowcompare.h"
 #include "am/table.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -64,6 +72,7 @@ stop_prefetching(PlanState *state, void *context)
 static void
 executor_start(QueryDesc *query, int eflags)
 {
+	btree_only_check_plan(query->plannedstmt);
 	if (next_executor_start)
 		next_executor_start(query, eflags);
 	else
@@ -72,21 +81,30 @@ executor_start(QueryDesc *query, int eflags)
 }
 
 static void
-executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
+run_plan(QueryDesc *query, ScanDirection direction, uint64 count, bool once)
 {
+	if (next_executor_run)
+		next_executor_run(query, direction, count, once);
+	else
+		standard_ExecutorRun(query, direction, count, once);
+}
+
+static void
+executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool once)
+{
+	MemoryContext context = CurrentMemoryContext;
 	QueryDesc  *outer = running_query;
 
 	running_query = query;
 	PG_TRY();
 	{
-		if (next_executor_run)
-			next_executor_run(query, direction, count, execute_once);
-		else
-			standard_ExecutorRun(query, direction, count, execute_once);
+		run_plan(query, direction, count, once);
 	}
 	PG_CATCH();
 	{
 		running_query = outer;
+		if (btree_only_may_fail(query->plannedstmt))
+			btree_only_rethrow(context);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -156,28 +174,34 @@ publication_of(Node *statement)
 	return NULL;
 }
 
-static void
-run_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
-			ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
-			DestReceiver *dest, QueryCompletion *completion)
+/* The arguments of a ProcessUtility hook. */
+typedef struct UtilityCall
 {
-	if (next_process_utility)
-		next_process_utility(statement, query, read_only_tree, context, params, env, dest,
-							 completion);
-	else
-		standard_ProcessUtility(statement, query, read_only_tree, context, params, env, dest,
-								completion);
+	PlannedStmt *statement;
+	const char *query;
+	bool		read_only_tree;
+	ProcessUtilityContext context;
+	ParamListInfo params;
+	QueryEnvironment *env;
+	DestReceiver *dest;
+	QueryCompletion *completion;
+} UtilityCall;
+
+static void
+run_utility(const UtilityCall *call)
+{
+	(next_process_utility ? next_process_utility : standard_ProcessUtility)
+		(call->statement, call->query, call->read_only_tree, call->context, call->params, call->env,
+		 call->dest, call->completion);
 }
 
 /* It may come back to its old place some day, with other pages.  An error may come when it has moved already. */
 static void
-move_database(Oid database, PlannedStmt *statement, const char *query, bool read_only_tree,
-			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
-			  DestReceiver *dest, QueryCompletion *completion)
+move_database(Oid database, const UtilityCall *call)
 {
 	PG_TRY();
 	{
-		run_utility(statement, query, read_only_tree, context, params, env, dest, completion);
+		run_utility(call);
 	}
 	PG_CATCH();
 	{
@@ -188,33 +212,84 @@ move_database(Oid database, PlannedStmt *statement, const char *query, bool read
 	pool_forget_database(database);
 }
 
+/* What core says of indexes that are no btree is said more clearly. */
+static void
+run_clearly(const UtilityCall *call)
+{
+	MemoryContext memory = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		run_utility(call);
+	}
+	PG_CATCH();
+	{
+		btree_only_rethrow(memory);
+	}
+	PG_END_TRY();
+}
+
+/* The statement's tree may be cached by the caller: change a copy. */
+static void
+make_changeable(UtilityCall *call)
+{
+	if (call->read_only_tree)
+		call->statement = copyObject(call->statement);
+	call->read_only_tree = false;
+}
+
+/* What has to be changed in the statement, or refused, before core gets it. */
+static void
+prepare_utility(UtilityCall *call)
+{
+	Node	   *node = call->statement->utilityStmt;
+	Node	   *instead;
+
+	if (IsA(node, CreatedbStmt))
+	{
+		make_changeable(call);
+		copy_files_of_template((CreatedbStmt *) call->statement->utilityStmt);
+	}
+	else if (IsA(node, AlterTableMoveAllStmt))
+		index_move_check_all((AlterTableMoveAllStmt *) node);
+	else if (IsA(node, AlterTableStmt) &&
+			 (instead = index_move_statement((AlterTableStmt *) node)) != NULL)
+	{
+		call->statement = copyObject(call->statement);
+		call->read_only_tree = false;
+		call->statement->utilityStmt = instead;
+	}
+}
+
 static void
 process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
 				DestReceiver *dest, QueryCompletion *completion)
 {
-	Oid			moved = database_to_move(statement->utilityStmt);
+	UtilityCall call = {statement, query, read_only_tree, context, params, env, dest, completion};
+	Node	   *node = statement->utilityStmt;
+	Oid			moved = database_to_move(node);
 	Oid			dropped = InvalidOid;
-	const char *publication = publication_of(statement->utilityStmt);
+	const char *publication = publication_of(node);
 
-	if (IsA(statement->utilityStmt, DropdbStmt))
-		dropped = get_database_oid(((DropdbStmt *) statement->utilityStmt)->dbname, true);
-	if (IsA(statement->utilityStmt, CreatedbStmt))
-	{
-		if (read_only_tree)
-			statement = copyObject(statement);
-		read_only_tree = false;
-		copy_files_of_template((CreatedbStmt *) statement->utilityStmt);
-	}
+	if (IsA(node, CreateOpClassStmt) && opclass_define((CreateOpClassStmt *) node))
+		return;
+	if (IsA(node, DropdbStmt))
+		dropped = get_database_oid(((DropdbStmt *) node)->dbname, true);
+	prepare_utility(&call);
+	node = call.statement->utilityStmt;
 	if (OidIsValid(moved))
-		move_database(moved, statement, query, read_only_tree, context, params, env, dest,
-					  completion);
+		move_database(moved, &call);
+	else if (btree_only_utility(node))
+		run_clearly(&call);
 	else
-		run_utility(statement, query, read_only_tree, context, params, env, dest, completion);
+		run_utility(&call);
 	if (OidIsValid(dropped))
 		pool_discard_database(dropped);
 	if (publication != NULL)
 		publish_warn(publication);
+	if (IsA(node, CreateOpClassStmt))
+		opclass_follow((CreateOpClassStmt *) node);
 }
 
 void
@@ -227,4 +302,5 @@ hooks_install(void)
 	next_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 	guard_install();
+	rowcompare_install();
 }

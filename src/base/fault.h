@@ -55,6 +55,13 @@
 	X(trim_written) \
 	X(trim_move) \
 	X(trim_moved) \
+	X(index_insert) \
+	X(index_insert_applied) \
+	X(index_insert_logged) \
+	X(index_insert_redo) \
+	X(index_insert_change) \
+	X(index_deduplicate) \
+	X(index_vacuum) \
 	X(row_insert) \
 	X(row_insert_applied) \
 	X(row_insert_logged) \

@@ -44,7 +44,9 @@ typedef enum RowanPageType
 	ROWAN_PAGE_INNER = 2,
 	ROWAN_PAGE_LEAF = 3,		/* leaf of a table */
 	ROWAN_PAGE_VERSION = 4,		/* older row versions */
-	ROWAN_PAGE_FREE = 5			/* on the free list */
+	ROWAN_PAGE_FREE = 5,		/* on the free list */
+	ROWAN_PAGE_INDEX_INNER = 6,
+	ROWAN_PAGE_INDEX_LEAF = 7
 } RowanPageType;
 
 /*
@@ -258,6 +260,44 @@ typedef enum VersionKind
 } VersionKind;
 
 /*
+ * Cell of an index page.
+ *
+ *	uint16	size, 13 bits; CELL_NULLS, CELL_POSTING, CELL_DEAD
+ *	uint8	control: CELL_*
+ *	uint8	prefix, if CELL_PREFIX: bytes of the payload, from its second on, that are
+ *			the low fence's
+ *
+ * separator (inner pages, fences): uint8 columns present (INDEX_INFINITE: plus infinity), uint32 child, then
+ * TID (6 bytes) if CELL_TID
+ * entry: block of the TID (1 to 4 bytes), offset (1 or 2 bytes)
+ * posting list: uint16 number of TIDs, uint16 bytes, then for each TID
+ *	varint: same block as the one before: difference of offsets << 1, else difference of
+ *	blocks << 1 | 1, followed by a varint: offset
+ *
+ * then the payload: what follows the header of an IndexTuple, without up to 7
+ * zeroes at its end and without the bytes of the prefix.
+ */
+#define CELL_NULLS			0x2000	/* in the size's upper bits: null bitmap present */
+#define CELL_POSTING		0x4000
+#define CELL_DEAD			0x8000	/* hint, not logged: dead to everybody */
+
+#define CELL_BLOCK_BYTES	0x03	/* in the control byte: bytes of the block, minus 1 */
+#define CELL_WIDE_OFFSET	0x04	/* offset takes 2 bytes */
+#define CELL_PREFIX			0x08
+#define CELL_SEPARATOR		0x10
+#define CELL_TID			0x20	/* separator has a TID */
+
+#define INDEX_INFINITE		0xFF
+
+/*
+ * Index pages use three fields of the trailer otherwise: a head is
+ * (number - base) >> shift, where the number is of 8 bytes of the first column from `skip` on.
+ */
+#define index_head_base(trailer)	((trailer)->low_fence)
+#define index_head_shift(trailer)	((trailer)->page_cid)
+#define index_head_skip(trailer)	((trailer)->page_natts)
+
+/*
  * File header: the body of block 0.
  */
 #define ROWAN_ACTIVE_VERSION_PAGES	16
@@ -281,7 +321,8 @@ StaticAssertDecl(sizeof(FileHeaderData) == 96, "file header is 96 bytes");
 
 typedef enum RowanTreeKind
 {
-	ROWAN_TREE_TABLE = 1
+	ROWAN_TREE_TABLE = 1,
+	ROWAN_TREE_INDEX = 2
 } RowanTreeKind;
 
 #define file_header(page)	((FileHeaderData *) ((char *) (page) + ROWAN_PAGE_BODY))

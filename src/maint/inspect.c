@@ -279,6 +279,10 @@ page_type_name(uint8 type)
 			return "leaf";
 		case ROWAN_PAGE_VERSION:
 			return "version";
+		case ROWAN_PAGE_INDEX_INNER:
+			return "index inner";
+		case ROWAN_PAGE_INDEX_LEAF:
+			return "index leaf";
 		case ROWAN_PAGE_FREE:
 			return "free";
 	}

@@ -13,9 +13,11 @@
 #include "catalog/pg_class.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "maint/verify_index.h"
 #include "miscadmin.h"
 #include "tree/verify.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(rowan_verify);
@@ -150,15 +152,20 @@ rowan_verify(PG_FUNCTION_ARGS)
 	Oid			relid = PG_GETARG_OID(0);
 	LOCKMODE	lock = RecoveryInProgress() ? AccessShareLock : ShareLock;
 	Verify		verify;
-	TreeVerify	how = {report_problem, check_leaf, check_version_page, &verify};
+	TreeVerify	how = {report_problem, check_leaf, check_version_page, &verify, NULL};
 
 	InitMaterializedSRF(fcinfo, 0);
 	memset(&verify, 0, sizeof(verify));
+	if (get_rel_relkind(relid) == RELKIND_INDEX)
+	{
+		verify_index(fcinfo, relid, false);
+		return (Datum) 0;
+	}
 	verify.rel = relation_open(relid, lock);
 	if (!rowan_relation_is_rowan(verify.rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a Rowan table", RelationGetRelationName(verify.rel))));
+				 errmsg("\"%s\" is not a Rowan table or index", RelationGetRelationName(verify.rel))));
 	table_row_table(verify.rel, &verify.table);
 	verify.layout = row_layout_create(RelationGetDescr(verify.rel));
 	verify.work = row_work_create();

@@ -86,6 +86,7 @@ extern PoolRedo pool_redo_latch(XLogReaderState *record, uint8 block_id, bool wi
 #define ROWAN_XLOG_INSERT		0x10	/* row/: rows added to a leaf */
 #define ROWAN_XLOG_REPLACE		0x20	/* row/: a row's cell replaced, version appended */
 #define ROWAN_XLOG_TRUNCATE		0x30	/* file cut */
+#define ROWAN_XLOG_ENTRY		0x40	/* index/: an entry added to a leaf of an index */
 #define ROWAN_XLOG_KIND_MASK	0xF0
 
 #define wal_record_kind(record) (XLogRecGetInfo(record) & ROWAN_XLOG_KIND_MASK)

@@ -653,7 +653,6 @@ static const char *
 check_slots(Page page)
 {
 	PageHeader	header = header_of(page);
-	bool		leaf = page_trailer(page)->type == ROWAN_PAGE_LEAF;
 	int			cells = 0;
 	CellMap		map;
 
@@ -670,7 +669,12 @@ check_slots(Page page)
 			return "slot points to no cell";
 		if (!mark_cell(&map, cell - (char *) page, size))
 			return "cells overlap";
-		message = leaf ? check_leaf_slot(page, pos, cell) : check_inner_slot(page, pos, size);
+		if (page_trailer(page)->type == ROWAN_PAGE_LEAF)
+			message = check_leaf_slot(page, pos, cell);
+		else if (page_trailer(page)->type == ROWAN_PAGE_INNER)
+			message = check_inner_slot(page, pos, size);
+		else
+			message = NULL;
 		if (message != NULL)
 			return message;
 		cells += size;
@@ -704,6 +708,19 @@ check_tree_page(Page page)
 	return check_slots(page);
 }
 
+/* What can be said of an index page without its keys. */
+static const char *
+check_index_page(Page page)
+{
+	PageTrailer trailer = page_trailer(page);
+
+	if ((trailer->type == ROWAN_PAGE_INDEX_LEAF) != (trailer->level == 0))
+		return "page type does not fit its level";
+	if (page_nslots(page) < (trailer->level == 0 ? 2 : 3))
+		return "index page has not all it must have";
+	return check_slots(page);
+}
+
 const char *
 page_check(Page page, BlockNumber self)
 {
@@ -723,6 +740,9 @@ page_check(Page page, BlockNumber self)
 		case ROWAN_PAGE_INNER:
 		case ROWAN_PAGE_LEAF:
 			return check_tree_page(page);
+		case ROWAN_PAGE_INDEX_INNER:
+		case ROWAN_PAGE_INDEX_LEAF:
+			return check_index_page(page);
 		case ROWAN_PAGE_VERSION:
 			return header->pd_upper == ROWAN_PAGE_SPECIAL ? NULL : "version page has cells";
 		case ROWAN_PAGE_FREE:

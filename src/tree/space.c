@@ -135,14 +135,14 @@ space_has_block(const PoolFile *file, BlockNumber block)
 /* ---- initialisation ---- */
 
 static void
-init_header_page(Page page, uint32 file_id)
+init_header_page(Page page, uint32 file_id, uint16 tree_kind)
 {
 	FileHeaderData *header = file_header(page);
 
 	page_init(page, ROWAN_PAGE_HEADER, 0, ROWAN_HEADER_BLOCK, file_id);
 	((PageHeader) page)->pd_lower = ROWAN_PAGE_BODY + sizeof(FileHeaderData);
 	header->file_id = file_id;
-	header->tree_kind = ROWAN_TREE_TABLE;
+	header->tree_kind = tree_kind;
 	header->page_size_kb = BLCKSZ / 1024;
 	header->high_water = ROWAN_ROOT_BLOCK + 1;
 	header->free_head = InvalidBlockNumber;
@@ -156,7 +156,7 @@ init_header_page(Page page, uint32 file_id)
  * Changes the root and the header, both new.  Redo: both pages are made anew.
  */
 static void
-init_file(const PoolFile *file)
+init_file(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root)
 {
 	uint32		file_id = pg_prng_uint32(&pg_global_prng_state);
 	PageChange	change;
@@ -164,10 +164,9 @@ init_file(const PoolFile *file)
 
 	change_begin(&change, file);
 	page = change_page(&change, pool_latch_new(file, ROWAN_ROOT_BLOCK), true);
-	page_init(page, ROWAN_PAGE_LEAF, 0, ROWAN_ROOT_BLOCK, file_id);
-	page_trailer(page)->high_fence = TREE_KEY_MAX;
+	init_root(page, file_id);
 	page = change_page(&change, pool_latch_new(file, ROWAN_HEADER_BLOCK), true);
-	init_header_page(page, file_id);
+	init_header_page(page, file_id, tree_kind);
 	FAULT_POINT(tree_create);
 	change_commit(&change, InvalidTransactionId);
 	FAULT_POINT(tree_created);
@@ -178,7 +177,7 @@ init_file(const PoolFile *file)
  * initialise it, and the other one finds that done.
  */
 void
-tree_create(const PoolFile *file)
+tree_create_kind(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root)
 {
 	LWLock	   *lock;
 
@@ -191,9 +190,22 @@ tree_create(const PoolFile *file)
 	{
 		if (pool_file_blocks(file) <= ROWAN_ROOT_BLOCK)
 			pool_file_extend(file, ROWAN_ROOT_BLOCK + 1);
-		init_file(file);
+		init_file(file, tree_kind, init_root);
 	}
 	LWLockRelease(lock);
+}
+
+static void
+init_table_root(Page page, uint32 file_id)
+{
+	page_init(page, ROWAN_PAGE_LEAF, 0, ROWAN_ROOT_BLOCK, file_id);
+	page_trailer(page)->high_fence = TREE_KEY_MAX;
+}
+
+void
+tree_create(const PoolFile *file)
+{
+	tree_create_kind(file, ROWAN_TREE_TABLE, init_table_root);
 }
 
 void

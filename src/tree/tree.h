@@ -23,6 +23,10 @@ extern bool tree_exists(const PoolFile *file);
 /* Initialises an empty file: header and an empty root leaf. No-op if done already. Logged as one record. */
 extern void tree_create(const PoolFile *file);
 
+/* The same for another kind of tree, whose empty root init_root makes in a working copy. */
+typedef void (*TreeRootInit) (Page page, uint32 file_id);
+extern void tree_create_kind(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root);
+
 /*
  * Begins an optimistic read of the leaf that covers key.  The page was a leaf
  * covering key when the function returned; pool_read_end says whether it still is.

@@ -15,7 +15,7 @@
 /* Levels are bytes; no tree comes near that. */
 #define MAX_LEVELS	256
 
-typedef struct Verification
+struct Verification
 {
 	const PoolFile *file;
 	const TreeVerify *how;
@@ -25,7 +25,7 @@ typedef struct Verification
 	uint8	   *reached;		/* one byte for each of them */
 	BlockNumber right_of[MAX_LEVELS];	/* right sibling that the page before named */
 	bool		started[MAX_LEVELS];	/* there was a page before */
-} Verification;
+};
 
 /* What the parent says about a page. */
 typedef struct Expected
@@ -35,25 +35,25 @@ typedef struct Expected
 	TreeKey		high_fence;
 } Expected;
 
-static void
-report(Verification *v, BlockNumber block, const char *message)
+void
+verification_report(Verification *v, BlockNumber block, const char *message)
 {
 	v->problems++;
 	v->how->report(block, message, v->how->arg);
 }
 
 /* Marks a block as reached; false if it must not be looked at (again). */
-static bool
-reach(Verification *v, BlockNumber block)
+bool
+verification_reach(Verification *v, BlockNumber block)
 {
 	if (block >= v->nblocks)
 	{
-		report(v, block, "block is referenced but lies beyond the pages in use");
+		verification_report(v, block, "block is referenced but lies beyond the pages in use");
 		return false;
 	}
 	if (v->reached[block])
 	{
-		report(v, block, "block is referenced twice");
+		verification_report(v, block, "block is referenced twice");
 		return false;
 	}
 	v->reached[block] = 1;
@@ -61,8 +61,8 @@ reach(Verification *v, BlockNumber block)
 }
 
 /* Copies the page and checks it by itself. */
-static bool
-copy_checked(Verification *v, BlockNumber block, Page page)
+bool
+verification_copy(Verification *v, BlockNumber block, Page page)
 {
 	const char *message;
 
@@ -72,7 +72,7 @@ copy_checked(Verification *v, BlockNumber block, Page page)
 	if (message == NULL && page_trailer(page)->file_id != v->header.file_id)
 		message = "page belongs to another file";
 	if (message != NULL)
-		report(v, block, message);
+		verification_report(v, block, message);
 	return message == NULL;
 }
 
@@ -85,11 +85,11 @@ check_position(Verification *v, BlockNumber block, Page page, const Expected *ex
 	int			level = trailer->level;
 
 	if (trailer->low_fence != expected->low_fence)
-		report(v, block, "low fence differs from the parent's separator");
+		verification_report(v, block, "low fence differs from the parent's separator");
 	if (trailer->high_fence != expected->high_fence)
-		report(v, block, "high fence differs from the parent's separator");
+		verification_report(v, block, "high fence differs from the parent's separator");
 	if (v->started[level] && v->right_of[level] != block)
-		report(v, block, "page is not the right sibling of the page before it");
+		verification_report(v, block, "page is not the right sibling of the page before it");
 	v->started[level] = true;
 	v->right_of[level] = trailer->right_block;
 }
@@ -119,17 +119,17 @@ verify_subtree(Verification *v, BlockNumber block, const Expected *expected)
 {
 	Page		page;
 
-	if (!reach(v, block))
+	if (!verification_reach(v, block))
 		return;
 	page = (Page) palloc(BLCKSZ);
-	if (copy_checked(v, block, page))
+	if (verification_copy(v, block, page))
 	{
 		uint8		type = page_trailer(page)->type;
 
 		if (type != ROWAN_PAGE_INNER && type != ROWAN_PAGE_LEAF)
-			report(v, block, "page in the tree has another type");
+			verification_report(v, block, "page in the tree has another type");
 		else if (expected->level >= 0 && page_trailer(page)->level != expected->level)
-			report(v, block, "page has a wrong level");
+			verification_report(v, block, "page has a wrong level");
 		else
 		{
 			check_position(v, block, page, expected);
@@ -164,15 +164,15 @@ verify_list(Verification *v, BlockNumber first, uint8 type, BlockNumber *last)
 	uint32		count = 0;
 
 	*last = InvalidBlockNumber;
-	while (block != InvalidBlockNumber && reach(v, block))
+	while (block != InvalidBlockNumber && verification_reach(v, block))
 	{
 		count++;
 		*last = block;
-		if (!copy_checked(v, block, page))
+		if (!verification_copy(v, block, page))
 			break;
 		if (page_trailer(page)->type != type)
 		{
-			report(v, block, type == ROWAN_PAGE_FREE ?
+			verification_report(v, block, type == ROWAN_PAGE_FREE ?
 				   "page on the free list is not free" :
 				   "page in the version list is not a version page");
 			break;
@@ -191,7 +191,7 @@ verify_free_list(Verification *v)
 	BlockNumber last;
 
 	if (verify_list(v, v->header.free_head, ROWAN_PAGE_FREE, &last) != v->header.free_count)
-		report(v, ROWAN_HEADER_BLOCK, "count of free pages is wrong");
+		verification_report(v, ROWAN_HEADER_BLOCK, "count of free pages is wrong");
 }
 
 /* To be called before other lists are followed: it relies on what is reached. */
@@ -204,16 +204,16 @@ verify_version_list(Verification *v)
 	memcpy(before, v->reached, v->nblocks);
 	if (verify_list(v, v->header.version_head, ROWAN_PAGE_VERSION, &last) !=
 		v->header.version_count)
-		report(v, ROWAN_HEADER_BLOCK, "count of version pages is wrong");
+		verification_report(v, ROWAN_HEADER_BLOCK, "count of version pages is wrong");
 	if (last != v->header.version_tail)
-		report(v, ROWAN_HEADER_BLOCK, "version list does not end at its tail");
+		verification_report(v, ROWAN_HEADER_BLOCK, "version list does not end at its tail");
 	for (int i = 0; i < ROWAN_ACTIVE_VERSION_PAGES; i++)
 	{
 		BlockNumber block = v->header.version_active[i];
 
 		if (block != InvalidBlockNumber &&
 			(block >= v->nblocks || !v->reached[block] || before[block]))
-			report(v, ROWAN_HEADER_BLOCK, "active version page is not in the version list");
+			verification_report(v, ROWAN_HEADER_BLOCK, "active version page is not in the version list");
 	}
 	pfree(before);
 }
@@ -225,7 +225,13 @@ verify_all_reached(Verification *v)
 {
 	for (BlockNumber block = 0; block < v->nblocks; block++)
 		if (!v->reached[block])
-			report(v, block, "block is neither in the tree nor in a list");
+			verification_report(v, block, "block is neither in the tree nor in a list");
+}
+
+static inline uint16
+expected_kind(const TreeVerify *how)
+{
+	return how->walk == NULL ? ROWAN_TREE_TABLE : ROWAN_TREE_INDEX;
 }
 
 static bool
@@ -241,13 +247,13 @@ verify_header(Verification *v, BlockNumber file_blocks)
 		message = "block 0 is not a file header";
 	pfree(page);
 	if (message == NULL && (v->header.page_size_kb != BLCKSZ / 1024 ||
-							v->header.tree_kind != ROWAN_TREE_TABLE))
+							v->header.tree_kind != expected_kind(v->how)))
 		message = "file header has an unknown page size or tree kind";
 	if (message == NULL && (v->header.high_water <= ROWAN_ROOT_BLOCK ||
 							v->header.high_water > file_blocks))
 		message = "file is shorter than the pages in use";
 	if (message != NULL)
-		report(v, ROWAN_HEADER_BLOCK, message);
+		verification_report(v, ROWAN_HEADER_BLOCK, message);
 	return message == NULL;
 }
 
@@ -266,7 +272,10 @@ tree_verify(const PoolFile *file, const TreeVerify *how)
 		v->nblocks = v->header.high_water;
 		v->reached = (uint8 *) palloc_extended(v->nblocks, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 		v->reached[ROWAN_HEADER_BLOCK] = 1;
-		verify_tree(v);
+		if (v->how->walk != NULL)
+			v->how->walk(v, v->how->arg);
+		else
+			verify_tree(v);
 		verify_version_list(v);
 		verify_free_list(v);
 		verify_all_reached(v);

@@ -241,6 +241,18 @@ class Cluster:
             for t in tables:
                 complaints = c.rows("SELECT * FROM rowan.verify('%s')" % t)
                 check(not complaints, 'verify of %s: %s' % (t, complaints[:5]))
+        self.verify_indexes(*tables, db=db)
+
+    def verify_indexes(self, *tables, db='postgres'):
+        """The same of rowan_btree indexes of these tables, both ways (of all if none are named)."""
+        if not ENGINE or harness.env('ROWAN_TEST_VERIFY') == '0':
+            return
+        of = "indrelid IN (%s) AND " % ','.join("'%s'::regclass" % t for t in tables) if tables else ''
+        with self.connect(db) as c:
+            for (i,) in c.rows("SELECT c.oid::regclass FROM pg_class c JOIN pg_am a ON a.oid = c.relam JOIN pg_index i ON i.indexrelid = c.oid "
+                               "WHERE %s amname = 'rowan_btree' AND relkind = 'i' AND indisready ORDER BY 1" % of):
+                complaints = c.rows("SELECT * FROM rowan.verify('%s', true)" % i)
+                check(not complaints, 'verify of index %s: %s' % (i, complaints[:5]))
 
     def path_of(self, table, db='postgres'):
         return os.path.join(self.data, self.one("SELECT pg_relation_filepath('%s')" % table, db))

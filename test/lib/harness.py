@@ -210,6 +210,10 @@ def prefix_bindir(variant=VARIANT, werror=False):
         if os.path.exists(where + '/' + name) and not os.path.lexists(root + where + '/' + name):
             os.makedirs(root + where, exist_ok=True)
             os.symlink(where + '/' + name, root + where + '/' + name)
+    headers = pg_config('--includedir-server')
+    if not os.path.lexists(root + headers):
+        os.makedirs(os.path.dirname(root + headers), exist_ok=True)
+        os.symlink(headers, root + headers)
     open(root + '/.done', 'w').close()
     return bindir
 

@@ -22,17 +22,21 @@ def is_injected(error):
     return error.sqlstate == 'XX000' and 'fault point' in str(error)
 
 
+INDEX_AM = 'rowan_btree' if ENGINE else 'btree'
 SETUP = """
 CREATE FUNCTION big_value(g bigint, n int) RETURNS text LANGUAGE sql STABLE AS
     $$SELECT coalesce(string_agg(md5(i::text || ':' || g::text), ''), '') FROM generate_series(1, n) i$$;
 CREATE TABLE items (id bigint PRIMARY KEY, s int, k int, v bigint, g bigint, n int, big text) USING {am};
-CREATE INDEX items_k ON items (k);
+CREATE INDEX items_k ON items USING {ix} (k);
+CREATE UNIQUE INDEX items_s ON items USING {ix} (s, id DESC);
 CREATE TABLE accounts (id int PRIMARY KEY, balance bigint, pad text) USING {am};
+CREATE UNIQUE INDEX accounts_pad ON accounts USING {ix} (pad, id);
 CREATE TABLE progress (s int PRIMARY KEY, txn bigint) USING {am};
 CREATE TABLE progress_heap (s int PRIMARY KEY, txn bigint) USING heap;
+CREATE UNIQUE INDEX progress_heap_s ON progress_heap USING {ix} ((s + 0), txn);
 CREATE TABLE churn (x int, t text) USING {am};
 CREATE TABLE tide (batch int, size int, v int, t text) USING {am};
-CREATE INDEX tide_batch ON tide (batch);
+CREATE INDEX tide_batch ON tide USING {ix} (batch);
 INSERT INTO accounts SELECT i, 0, repeat('pad ', 35) FROM generate_series(1, {accounts}) i;
 """
 
@@ -264,7 +268,7 @@ class Load:
 
     def setup(self):
         with self.server.connect() as c:
-            c.exec(SETUP.format(am=AM, accounts=self.accounts))
+            c.exec(SETUP.format(am=AM, ix=INDEX_AM, accounts=self.accounts))
             for s in self.sessions:
                 c.exec('INSERT INTO progress VALUES (%d, 0); INSERT INTO progress_heap VALUES (%d, 0)' % (s.number, s.number))
 
@@ -320,6 +324,9 @@ class Load:
     def verify_session(self, c, s):
         txn = int(c.one('SELECT txn FROM progress WHERE s = %d' % s.number))
         txn_heap = int(c.one('SELECT txn FROM progress_heap WHERE s = %d' % s.number))
+        c.exec('SET enable_seqscan = off')
+        rows = c.rows('SELECT txn FROM progress_heap WHERE s + 0 = %d' % s.number)
+        check(rows == [(str(txn_heap),)], 'session %d: %s through an index of %s, %d in heap' % (s.number, rows, INDEX_AM, txn_heap))
         check(txn == txn_heap, 'session %d: transaction %d in the engine, %d in heap' % (s.number, txn, txn_heap))
         check(txn >= s.txn, 'session %d: acknowledged transaction %d is lost, have %d' % (s.number, s.txn, txn))
         check(txn == s.txn or (s.in_flight is not None and txn == s.txn + 1),

@@ -3,7 +3,7 @@
 
 Each gives an error DATA_CORRUPTED that names the block, or has no effect on the answer: never a crash, never
 wrong rows.  A file of a model table is copied, damaged, over the files of many tables while
-the server is down; then every table is read and written.
+the server is down; then every table is read and written.  So it is done with files of indexes.
 
 With --resealed the checksums are made right again after the damage, as a bug of ours would leave it: then answers
 may differ, but nothing may crash and no statement may hang.
@@ -292,6 +292,87 @@ def read_and_write(server, c, rnd, case, expected, resealed):
     return noticed
 
 
+# ---- indexes ----
+
+INDEX_AM = 'rowan_btree' if ENGINE else 'btree'
+INDEX_COLUMNS = {'large': 's, id', 'small': '(id % 7) DESC, n'}
+THROUGH_INDEX = {'large': "SELECT count(*), coalesce(sum(hashtext(s || id)::bigint), 0) FROM shared WHERE s >= ''",
+                 'small': 'SELECT count(*), coalesce(sum(id % 7), 0) FROM shared WHERE id % 7 >= 1'}
+
+
+def make_indexes(server, count):
+    """Many equal indexes of one table: [(index, path, content)] and the answers."""
+    with server.connect() as c:
+        c.exec("CREATE TABLE shared (%s) USING heap; INSERT INTO shared SELECT i, i, i / 7.0, repeat(md5((i %% 900)::text), i %% 4), NULL, NULL "
+               'FROM generate_series(1, 2500) i' % COLUMNS)
+        for i in range(count):
+            c.exec('CREATE INDEX x%d ON shared USING %s (%s)' % (i, INDEX_AM, INDEX_COLUMNS[index_model(i)]))
+        c.exec('DELETE FROM shared WHERE id % 9 = 0')
+        c.exec('INSERT INTO shared SELECT i, i, i, md5(i::text) FROM generate_series(3001, 3300) i')
+        c.exec('VACUUM shared')
+        answers = {m: c.rows(q) for m, q in THROUGH_INDEX.items()}
+        paths = [c.one("SELECT pg_relation_filepath('x%d')" % i) for i in range(count)]
+    server.stop()
+    indexes = [('x%d' % i, os.path.join(server.data, p), open(os.path.join(server.data, p), 'rb').read()) for i, p in enumerate(paths)]
+    server.start()
+    return indexes, answers
+
+
+def index_model(i):
+    return 'large' if i % 4 else 'small'
+
+
+def damage_indexes(options, rnd, indexes):
+    cases = []
+    kinds = DAMAGES if ENGINE else HEAP_DAMAGES
+    for i, (name, path, content) in enumerate(indexes):
+        if options.resealed:
+            data, what, block = rnd.choice([flip_one, flip_many])(rnd, bytearray(content), None)
+            seal(data, block)
+        else:
+            kind = rnd.choices([k for _, k in kinds], [w for w, _ in kinds])[0]
+            data, what, block = kind(rnd, bytearray(content), indexes[i - 1][2])
+        with open(path, 'r+b') as f:
+            f.truncate(0)
+            f.write(data)
+        cases.append((name, index_model(i), what, block))
+    return cases
+
+
+def use_index(server, c, case, answers, resealed):
+    """The only index that the planner may use."""
+    name, model = case[:2]
+    c.exec("BEGIN; SET LOCAL enable_seqscan = off; UPDATE pg_index SET indisvalid = (indexrelid = '%s'::regclass) WHERE indrelid = 'shared'::regclass" % name)
+    noticed = False
+    for setting in ('SET LOCAL enable_bitmapscan = off', 'SET LOCAL enable_bitmapscan = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off'):
+        c.exec('SAVEPOINT s; ' + setting)
+        noticed |= judge(server, case, c.try_(THROUGH_INDEX[model]), answers[model], resealed)
+        c.exec('ROLLBACK TO s')
+    c.exec('ROLLBACK')
+    return noticed
+
+
+def index_rounds(server, options, rnd, total):
+    indexes, answers = make_indexes(server, 40)
+    done = noticed = 0
+    while done < total:
+        server.stop()
+        cases = damage_indexes(options, rnd, indexes)
+        server.start()
+        with server.connect() as c:
+            # all of them at once
+            judge(server, cases[0][:3] + (None,), c.try_("BEGIN; INSERT INTO shared SELECT i, i, i, md5(i::text) FROM generate_series(1, 50) i; ROLLBACK"),
+                  [], options.resealed)
+            c.try_('ROLLBACK')
+            for case in cases:
+                try:
+                    noticed += use_index(server, c, case, answers, options.resealed)
+                except Failure as e:
+                    raise Failure('damage %d of indexes, seed %d: %s' % (done, options.seed, e))
+                done += 1
+    say('%d damages of %s indexes, %d noticed, the others had no effect' % (done, INDEX_AM, noticed))
+
+
 def test(options):
     rnd = random.Random(options.seed)
     total = options.flips or (10000 if options.long else 600)
@@ -321,6 +402,7 @@ def test(options):
         if options.long:
             say('%d damages, %d noticed' % (done, noticed))
     say('%d damages, %d noticed, the others had no effect' % (done, noticed))
+    index_rounds(server, options, rnd, total // 5)
     server.stop()
     server.check_log()
 

@@ -1,0 +1,57 @@
+/*
+ * index.h
+ *	  The index access method: what its parts share.
+ */
+#ifndef ROWAN_AM_INDEX_H
+#define ROWAN_AM_INDEX_H
+
+#include "access/amapi.h"
+#include "access/genam.h"
+#include "index/index.h"
+#include "nodes/execnodes.h"
+#include "utils/rel.h"
+
+/* index_handler.c */
+extern void index_tree(Relation index, IndexTree *tree);
+extern bool index_is_rowan(Relation rel);
+extern int	index_fillfactor(Relation index);
+extern bool index_may_deduplicate(Relation index);
+
+/*
+ * The interlock between scans that trust a TID without looking at the row (index-only scans), or without an MVCC
+ * snapshot, and VACUUM: they hold it shared as long as they hold TIDs copied from a leaf;
+ * VACUUM, having removed dead TIDs from all leaves, waits until it was free once.
+ */
+extern void index_lock_tids(Relation index, LOCKMODE mode);
+extern void index_unlock_tids(Relation index, LOCKMODE mode);
+
+/* index_build.c */
+extern IndexBuildResult *rowan_index_build(Relation heap, Relation index, IndexInfo *info);
+extern void rowan_index_build_empty(Relation index);
+extern void index_check_size(Relation heap, Relation index, IndexTuple tuple);
+
+/* index_insert.c */
+extern bool rowan_index_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
+							   Relation heap, IndexUniqueCheck check_unique, bool unchanged,
+							   IndexInfo *info);
+
+/* index_scan.c, index_start.c */
+extern IndexScanDesc rowan_index_begin_scan(Relation index, int nkeys, int norderbys);
+extern void rowan_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
+							   int norderbys);
+extern bool rowan_index_get_tuple(IndexScanDesc scan, ScanDirection direction);
+extern int64 rowan_index_get_bitmap(IndexScanDesc scan, TIDBitmap *bitmap);
+extern void rowan_index_end_scan(IndexScanDesc scan);
+extern void rowan_index_mark(IndexScanDesc scan);
+extern void rowan_index_restore(IndexScanDesc scan);
+/* Where a scan begins; false: nothing can match.  before: from the last entry before the point, backward. */
+extern bool index_start_point(IndexScanDesc scan, ScanDirection direction, KeyPoint *point);
+
+/* index_vacuum.c */
+extern IndexBulkDeleteResult *rowan_index_bulk_delete(IndexVacuumInfo *info,
+													  IndexBulkDeleteResult *stats,
+													  IndexBulkDeleteCallback callback, void *arg);
+extern IndexBulkDeleteResult *rowan_index_cleanup(IndexVacuumInfo *info,
+												  IndexBulkDeleteResult *stats);
+
+#endif							/* ROWAN_AM_INDEX_H */

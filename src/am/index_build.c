@@ -1,0 +1,223 @@
+/*
+ * index_build.c
+ *	  CREATE INDEX: rows are sorted by core's tuplesort and loaded page by page.
+ *
+ * tuplesort's sort of index tuples, which also finds duplicates, serves btree only: it asks for the access method
+ * of the index.  It is given a copy of the relation's descriptor that says btree, and looks
+ * at nothing else of it that differs.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "access/tableam.h"
+#include "am/index.h"
+#include "am/table.h"
+#include "catalog/index.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/storage.h"
+#include "catalog/storage_xlog.h"
+#include "commands/progress.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/smgr.h"
+#include "tree/tree.h"
+#include "utils/memutils.h"
+#include "utils/tuplesort.h"
+
+typedef struct BuildState
+{
+	Relation	index;
+	Relation	heap;
+	IndexTree	tree;
+	RelationData masked;		/* the index, said to be a btree */
+	FormData_pg_class masked_class;
+	Tuplesortstate *live;
+	Tuplesortstate *dead;		/* unique indexes: rows that take no part in uniqueness */
+	bool		any_dead;
+	double		rows;			/* seen in the table */
+	double		entries;
+} BuildState;
+
+void
+index_check_size(Relation heap, Relation index, IndexTuple tuple)
+{
+	if (IndexTupleSize(tuple) > INDEX_MAX_TUPLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index row size %zu exceeds rowan_btree maximum %d for index \"%s\"",
+						IndexTupleSize(tuple), INDEX_MAX_TUPLE,
+						RelationGetRelationName(index)),
+				 errdetail("Index row references tuple (%u,%u) in relation \"%s\".",
+						   ItemPointerGetBlockNumberNoCheck(&tuple->t_tid),
+						   ItemPointerGetOffsetNumberNoCheck(&tuple->t_tid),
+						   RelationGetRelationName(heap)),
+				 errhint("Values larger than 1/3 of a buffer page cannot be indexed.\n"
+						 "Consider a function index of an MD5 hash of the value, "
+						 "or use full text indexing."),
+				 errtableconstraint(heap, RelationGetRelationName(index))));
+}
+
+/* ---- sorting ---- */
+
+static Tuplesortstate *
+begin_sort(BuildState *state, bool unique, bool nulls_not_distinct, int memory_kb)
+{
+	return tuplesort_begin_index_btree(state->heap, &state->masked, unique, nulls_not_distinct,
+									   memory_kb, NULL, TUPLESORT_NONE);
+}
+
+static void
+add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *arg)
+{
+	BuildState *state = arg;
+	Tuplesortstate *sort = state->live;
+
+	if (!alive && state->dead != NULL)
+	{
+		sort = state->dead;
+		state->any_dead = true;
+	}
+	tuplesort_putindextuplevalues(sort, &state->masked, tid, values, isnull);
+	state->entries++;
+}
+
+/* ---- loading ---- */
+
+static void
+load(BuildState *state, IndexBulk *bulk, IndexTuple tuple, int64 *loaded)
+{
+	index_check_size(state->heap, state->index, tuple);
+	itree_bulk_add(bulk, tuple);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, ++*loaded);
+}
+
+static bool
+comes_first(BuildState *state, IndexTuple a, IndexTuple b)
+{
+	int			column;
+	int			result;
+
+	if (b == NULL)
+		return true;
+	if (a == NULL)
+		return false;
+	result = key_compare_tuples(state->tree.keys, a, b, state->tree.keys->nkeyatts, &column);
+	return result != 0 ? result < 0 : ItemPointerCompare(&a->t_tid, &b->t_tid) <= 0;
+}
+
+static void
+load_sorted(BuildState *state, IndexBulk *bulk)
+{
+	IndexTuple	live = tuplesort_getindextuple(state->live, true);
+	IndexTuple	dead = state->any_dead ? tuplesort_getindextuple(state->dead, true) : NULL;
+	int64		loaded = 0;
+
+	while (live != NULL || dead != NULL)
+	{
+		if (comes_first(state, live, dead))
+		{
+			load(state, bulk, live, &loaded);
+			live = tuplesort_getindextuple(state->live, true);
+		}
+		else
+		{
+			load(state, bulk, dead, &loaded);
+			dead = tuplesort_getindextuple(state->dead, true);
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* ---- building ---- */
+
+/* The relation may have had an index before (TRUNCATE in the transaction that made it). */
+static void
+make_file_empty(Relation index, const PoolFile *file)
+{
+	pool_discard_file(file, 0);
+	if (pool_file_blocks(file) > 0)
+	{
+		RelationTruncate(index, 0);
+		pool_discard_file(file, 0);
+	}
+}
+
+static void
+mask_as_btree(BuildState *state)
+{
+	state->masked = *state->index;
+	state->masked_class = *state->index->rd_rel;
+	state->masked_class.relam = BTREE_AM_OID;
+	state->masked.rd_rel = &state->masked_class;
+}
+
+static void
+scan_heap(BuildState *state, IndexInfo *info)
+{
+	bool		unique = info->ii_Unique;
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE,
+								 PROGRESS_BTREE_PHASE_INDEXBUILD_TABLESCAN);
+	state->live = begin_sort(state, unique, info->ii_NullsNotDistinct, maintenance_work_mem);
+	if (unique)
+		state->dead = begin_sort(state, false, false, work_mem);
+	state->rows = table_index_build_scan(state->heap, state->index, info, true, true, add_row,
+										 state, NULL);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) state->entries);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE,
+								 PROGRESS_BTREE_PHASE_PERFORMSORT_1);
+	tuplesort_performsort(state->live);
+	if (state->any_dead)
+	{
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE,
+									 PROGRESS_BTREE_PHASE_PERFORMSORT_2);
+		tuplesort_performsort(state->dead);
+	}
+}
+
+IndexBuildResult *
+rowan_index_build(Relation heap, Relation index, IndexInfo *info)
+{
+	IndexBuildResult *result = palloc(sizeof(IndexBuildResult));
+	BuildState *state = palloc0(sizeof(BuildState));
+	MemoryContext context,
+				caller;
+	IndexBulk  *bulk;
+
+	rowan_require_preload();
+	state->heap = heap;
+	state->index = index;
+	index_tree(index, &state->tree);
+	pool_prepare_write();
+	make_file_empty(index, &state->tree.file);
+	mask_as_btree(state);
+	scan_heap(state, info);
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_BTREE_PHASE_LEAF_LOAD);
+	context = AllocSetContextCreate(CurrentMemoryContext, "rowan index load",
+									ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(context);
+	bulk = itree_bulk_begin(&state->tree, index_fillfactor(index), index_may_deduplicate(index));
+	load_sorted(state, bulk);
+	itree_bulk_end(bulk);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+
+	tuplesort_end(state->live);
+	if (state->dead != NULL)
+		tuplesort_end(state->dead);
+	result->heap_tuples = state->rows;
+	result->index_tuples = state->entries;
+	pfree(state);
+	return result;
+}
+
+/* An empty file is an empty index: an init fork without a page does. */
+void
+rowan_index_build_empty(Relation index)
+{
+	SMgrRelation file = RelationGetSmgr(index);
+
+	log_smgrcreate(&file->smgr_rnode.node, INIT_FORKNUM);
+	smgrimmedsync(file, INIT_FORKNUM);
+}

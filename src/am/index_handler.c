@@ -1,0 +1,197 @@
+/*
+ * index_handler.c
+ *	  The index access method rowan_btree: its routine table, and what its parts share.
+ *
+ * Strategies, support functions and options are btree's, and so are the rules of scan keys: core's own
+ * functions prepare and check them.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "access/xlog.h"
+#include "am/index.h"
+#include "am/table.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_index.h"
+#include "commands/vacuum.h"
+#include "fmgr.h"
+#include "nodes/pathnodes.h"
+#include "storage/lmgr.h"
+#include "tree/tree.h"
+#include "utils/fmgroids.h"
+#include "utils/index_selfuncs.h"
+#include "utils/memutils.h"
+
+PG_FUNCTION_INFO_V1(rowan_btree_handler);
+
+/* ---- keys ---- */
+
+static KeyDesc *
+make_keys(Relation index)
+{
+	KeyDesc    *keys = MemoryContextAllocZero(index->rd_indexcxt, sizeof(KeyDesc));
+
+	keys->desc = RelationGetDescr(index);
+	keys->natts = IndexRelationGetNumberOfAttributes(index);
+	keys->nkeyatts = IndexRelationGetNumberOfKeyAttributes(index);
+	keys->equal_image = _bt_allequalimage(index, false);
+	for (int i = 0; i < keys->natts; i++)
+		if (TupleDescAttr(keys->desc, i)->attlen < 0)
+			keys->var_width = true;
+	for (int i = 0; i < keys->nkeyatts; i++)
+	{
+		keys->compare[i] = index_getprocinfo(index, i + 1, BTORDER_PROC);
+		keys->collation[i] = index->rd_indcollation[i];
+		keys->option[i] = index->rd_indoption[i];
+	}
+	keys->head_kind = key_head_kind(keys->compare[0]->fn_oid, keys->collation[0]);
+	return keys;
+}
+
+/* For as long as the relation is open. */
+void
+index_tree(Relation index, IndexTree *tree)
+{
+	if (index->rd_amcache == NULL)
+		index->rd_amcache = make_keys(index);
+	tree->keys = index->rd_amcache;
+	table_pool_file(index, &tree->file);
+}
+
+bool
+index_is_rowan(Relation rel)
+{
+	return rel->rd_rel->relkind == RELKIND_INDEX && rel->rd_indam != NULL &&
+		rel->rd_indam->ambuild == rowan_index_build;
+}
+
+/* ---- options, which are btree's ---- */
+
+int
+index_fillfactor(Relation index)
+{
+	return index->rd_options == NULL ? BTREE_DEFAULT_FILLFACTOR :
+		((BTOptions *) index->rd_options)->fillfactor;
+}
+
+bool
+index_may_deduplicate(Relation index)
+{
+	return index->rd_options == NULL || ((BTOptions *) index->rd_options)->deduplicate_items;
+}
+
+/* ---- interlock ---- */
+
+/* Not a page lock: core allows no other lock to be taken with one held. */
+static ItemPointerData
+tids_lock_tag(void)
+{
+	ItemPointerData tag;
+
+	ItemPointerSet(&tag, ROWAN_HEADER_BLOCK, FirstOffsetNumber);
+	return tag;
+}
+
+void
+index_lock_tids(Relation index, LOCKMODE mode)
+{
+	ItemPointerData tag = tids_lock_tag();
+
+	LockTuple(index, &tag, mode);
+}
+
+void
+index_unlock_tids(Relation index, LOCKMODE mode)
+{
+	ItemPointerData tag = tids_lock_tag();
+
+	UnlockTuple(index, &tag, mode);
+}
+
+/* ---- planner ---- */
+
+/*
+ * On a standby nothing keeps redo of VACUUM from making a TID that a scan has copied mean another
+ * row: plans made there always look at the row.
+ */
+static bool
+can_return(Relation index, int attno)
+{
+	return !RecoveryInProgress();
+}
+
+static void
+cost_estimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup_cost,
+			  Cost *total_cost, Selectivity *selectivity, double *correlation, double *pages)
+{
+	IndexOptInfo *info = path->indexinfo;
+
+	/* core asks only its own btree for the height */
+	if (info->tree_height < 0 && !info->hypothetical)
+	{
+		Relation	index = index_open(info->indexoid, NoLock);
+		IndexTree	tree;
+		FileHeaderData header;
+
+		index_tree(index, &tree);
+		info->tree_height = 0;
+		if (tree_exists(&tree.file))
+		{
+			info->tree_height = itree_height(&tree);
+			/* without pages extended in advance, free ones, and the header */
+			space_read_header(&tree.file, &header);
+			info->pages = Max(1, header.high_water - header.free_count);
+		}
+		index_close(index, NoLock);
+	}
+	btcostestimate(root, path, loop_count, startup_cost, total_cost, selectivity, correlation,
+				   pages);
+}
+
+/* ---- the routine table ---- */
+
+Datum
+rowan_btree_handler(PG_FUNCTION_ARGS)
+{
+	IndexAmRoutine *routine = makeNode(IndexAmRoutine);
+
+	rowan_require_preload();
+	routine->amstrategies = BTMaxStrategyNumber;
+	routine->amsupport = BTNProcs;
+	routine->amoptsprocnum = BTOPTIONS_PROC;
+	routine->amcanorder = true;
+	routine->amcanbackward = true;
+	routine->amcanunique = true;
+	routine->amcanmulticol = true;
+	routine->amoptionalkey = true;
+	routine->amsearcharray = true;
+	routine->amsearchnulls = true;
+	routine->amclusterable = true;
+	routine->ampredlocks = false;	/* core then locks the whole index for SERIALIZABLE */
+	routine->amcanparallel = false;
+	routine->amcaninclude = true;
+	routine->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL |
+		VACUUM_OPTION_PARALLEL_COND_CLEANUP;
+	routine->amkeytype = InvalidOid;
+
+	routine->ambuild = rowan_index_build;
+	routine->ambuildempty = rowan_index_build_empty;
+	routine->aminsert = rowan_index_insert;
+	routine->ambulkdelete = rowan_index_bulk_delete;
+	routine->amvacuumcleanup = rowan_index_cleanup;
+	routine->amcanreturn = can_return;
+	routine->amcostestimate = cost_estimate;
+	routine->amoptions = btoptions;
+	routine->amproperty = btproperty;
+	routine->ambuildphasename = btbuildphasename;
+	routine->amvalidate = btvalidate;
+	routine->ambeginscan = rowan_index_begin_scan;
+	routine->amrescan = rowan_index_rescan;
+	routine->amgettuple = rowan_index_get_tuple;
+	routine->amgetbitmap = rowan_index_get_bitmap;
+	routine->amendscan = rowan_index_end_scan;
+	routine->ammarkpos = rowan_index_mark;
+	routine->amrestrpos = rowan_index_restore;
+
+	PG_RETURN_POINTER(routine);
+}

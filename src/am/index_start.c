@@ -1,0 +1,208 @@
+/*
+ * index_start.c
+ *	  Where an index scan begins: from its conditions to a point in the order of keys.
+ *
+ * The rules are nbtree's (_bt_first): conditions on leading columns serve as long as each column before has
+ * an equality, or the scan begins at its bound.  Conditions were prepared by core's
+ * _bt_preprocess_keys.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "access/relscan.h"
+#include "am/index.h"
+#include "utils/lsyscache.h"
+
+/* Conditions chosen, at most one for each column. */
+typedef struct StartKeys
+{
+	ScanKey		keys[INDEX_MAX_KEYS];
+	ScanKeyData not_null[INDEX_MAX_KEYS];
+	int			n;
+	StrategyNumber strategy;	/* of all of them together */
+} StartKeys;
+
+/* ---- choosing conditions ---- */
+
+/* The condition is a bound on the side where the scan begins. */
+static bool
+is_bound(ScanKey key, ScanDirection direction)
+{
+	switch (key->sk_strategy)
+	{
+		case BTLessStrategyNumber:
+		case BTLessEqualStrategyNumber:
+			return ScanDirectionIsBackward(direction);
+		case BTGreaterEqualStrategyNumber:
+		case BTGreaterStrategyNumber:
+			return ScanDirectionIsForward(direction);
+		default:
+			return true;
+	}
+}
+
+/* A column with a condition but no bound where the scan begins: NULLs there can be passed over. */
+static ScanKey
+make_not_null(StartKeys *start, ScanKey implied_by, ScanDirection direction)
+{
+	bool		nulls_first = (implied_by->sk_flags & SK_BT_NULLS_FIRST) != 0;
+	ScanKey		key = &start->not_null[start->n];
+
+	if (nulls_first ? !ScanDirectionIsForward(direction) : !ScanDirectionIsBackward(direction))
+		return NULL;
+	ScanKeyEntryInitialize(key,
+						   SK_SEARCHNOTNULL | SK_ISNULL |
+						   (implied_by->sk_flags & (SK_BT_DESC | SK_BT_NULLS_FIRST)),
+						   implied_by->sk_attno,
+						   nulls_first ? BTGreaterStrategyNumber : BTLessStrategyNumber,
+						   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	return key;
+}
+
+/* The best condition on one column; *next: behind the last one on it. */
+static ScanKey
+choose_for_column(BTScanOpaque so, StartKeys *start, ScanDirection direction, int *next)
+{
+	AttrNumber	column = start->n + 1;
+	ScanKey		chosen = NULL;
+	ScanKey		implies_not_null = NULL;
+
+	for (; *next < so->numberOfKeys && so->keyData[*next].sk_attno == column; (*next)++)
+	{
+		ScanKey		key = &so->keyData[*next];
+
+		if (key->sk_strategy == BTEqualStrategyNumber)
+			chosen = key;
+		else if (chosen != NULL)
+			continue;
+		else if (is_bound(key, direction))
+			chosen = key;
+		else
+			implies_not_null = key;
+	}
+	if (chosen == NULL && implies_not_null != NULL)
+		chosen = make_not_null(start, implies_not_null, direction);
+	return chosen;
+}
+
+static void
+choose_keys(BTScanOpaque so, StartKeys *start, ScanDirection direction)
+{
+	int			next = 0;
+
+	start->n = 0;
+	start->strategy = BTEqualStrategyNumber;
+	while (next < so->numberOfKeys && so->keyData[next].sk_attno == start->n + 1)
+	{
+		ScanKey		chosen = choose_for_column(so, start, direction, &next);
+
+		if (chosen == NULL)
+			return;
+		start->keys[start->n++] = chosen;
+		if (chosen->sk_strategy != BTEqualStrategyNumber)
+			start->strategy = chosen->sk_strategy;
+		if (chosen->sk_strategy == BTGreaterStrategyNumber ||
+			chosen->sk_strategy == BTLessStrategyNumber)
+			return;
+	}
+}
+
+/* ---- conditions to a point ---- */
+
+/* An ordinary condition: its operator becomes the comparison function. */
+static void
+put_key(Relation index, KeyPoint *point, int i, ScanKey key)
+{
+	bool		same_type = key->sk_subtype == index->rd_opcintype[i] ||
+		key->sk_subtype == InvalidOid;
+
+	if (same_type)
+		ScanKeyEntryInitializeWithInfo(&point->keys[i], key->sk_flags, key->sk_attno,
+									   InvalidStrategy, key->sk_subtype, key->sk_collation,
+									   index_getprocinfo(index, key->sk_attno, BTORDER_PROC),
+									   key->sk_argument);
+	else
+	{
+		RegProcedure compare = get_opfamily_proc(index->rd_opfamily[i], index->rd_opcintype[i],
+												 key->sk_subtype, BTORDER_PROC);
+
+		if (!RegProcedureIsValid(compare))
+			elog(ERROR, "missing support function %d(%u,%u) for attribute %d of index \"%s\"",
+				 BTORDER_PROC, index->rd_opcintype[i], key->sk_subtype,
+				 key->sk_attno, RelationGetRelationName(index));
+		ScanKeyEntryInitialize(&point->keys[i], key->sk_flags, key->sk_attno, InvalidStrategy,
+							   key->sk_subtype, key->sk_collation, compare, key->sk_argument);
+	}
+}
+
+/*
+ * A row comparison: its first member, and if no condition follows as many of the others as go on with the
+ * next columns in the same direction.  If not all of them do, what is used is no strict bound any more.
+ */
+static bool
+put_row_comparison(StartKeys *start, KeyPoint *point, int i)
+{
+	ScanKey		header = start->keys[i];
+	ScanKey		member = (ScanKey) DatumGetPointer(header->sk_argument);
+	bool		used_all = false;
+
+	if (member->sk_flags & SK_ISNULL)
+		return false;
+	point->keys[i] = *member;
+	if (i < start->n - 1)
+		return true;
+	while (!used_all)
+	{
+		member++;
+		if (member->sk_attno != start->n + 1 || member->sk_strategy != header->sk_strategy ||
+			(member->sk_flags & SK_ISNULL))
+			break;
+		point->keys[start->n++] = *member;
+		used_all = (member->sk_flags & SK_ROW_END) != 0;
+	}
+	if (!used_all && start->strategy == BTLessStrategyNumber)
+		start->strategy = BTLessEqualStrategyNumber;
+	if (!used_all && start->strategy == BTGreaterStrategyNumber)
+		start->strategy = BTGreaterEqualStrategyNumber;
+	return true;
+}
+
+static Oid
+head_subtype(Relation index, ScanKey key)
+{
+	/* members of row comparisons have their functions already, maybe of another type */
+	if (key->sk_flags & SK_ISNULL)
+		return InvalidOid;
+	return key->sk_subtype == index->rd_opcintype[0] ? InvalidOid : key->sk_subtype;
+}
+
+bool
+index_start_point(IndexScanDesc scan, ScanDirection direction, KeyPoint *point)
+{
+	BTScanOpaque so = scan->opaque;
+	Relation	index = scan->indexRelation;
+	bool		backward = ScanDirectionIsBackward(direction);
+	StartKeys	start;
+	IndexTree	tree;
+	int			chosen;
+
+	index_tree(index, &tree);
+	choose_keys(so, &start, direction);
+	chosen = start.n;
+	for (int i = 0; i < chosen; i++)
+	{
+		if (!(start.keys[i]->sk_flags & SK_ROW_HEADER))
+			put_key(index, point, i, start.keys[i]);
+		else if (!put_row_comparison(&start, point, i))
+			return false;
+	}
+	key_point_init(tree.keys, point, start.n, backward ? TAIL_HIGH : TAIL_LOW);
+	if (start.n == 0)
+		return true;
+	if (start.strategy == BTLessStrategyNumber)
+		point->tail = TAIL_LOW;
+	else if (start.strategy == BTGreaterStrategyNumber)
+		point->tail = TAIL_HIGH;
+	key_point_set_head(tree.keys, point, head_subtype(index, &point->keys[0]));
+	return true;
+}

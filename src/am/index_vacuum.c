@@ -1,0 +1,217 @@
+/*
+ * index_vacuum.c
+ *	  VACUUM of an index: removing dead entries, merging leaves.
+ *
+ * Leaves are visited in key order; the next one is found by the high fence of the one before, so
+ * splits and merges in between skip nothing.  A leaf without dead entries is only read.
+ *
+ * Removing a TID from the index allows the table to use it for another row.  A scan that holds copied TIDs and will not look at
+ * the row, or not through an MVCC snapshot, would then be wrong; so at the end we wait until each such
+ * scan has left the leaf that it had copied (index_lock_tids).  Scans that come
+ * later find no dead TID.  Other scans look at the row with an MVCC snapshot, older than whatever row
+ * has got the TID meanwhile, and do not see that.
+ */
+#include "postgres.h"
+
+#include "am/index.h"
+#include "base/fault.h"
+#include "commands/progress.h"
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "storage/indexfsm.h"
+#include "tree/tree.h"
+#include "utils/memutils.h"
+
+typedef struct Cleaning
+{
+	IndexTree	tree;
+	IndexBulkDeleteResult *stats;
+	IndexBulkDeleteCallback callback;
+	void	   *arg;
+} Cleaning;
+
+/* A leaf with less than this is offered for merging. */
+#define UNDERFULL_BYTES	(ROWAN_PAGE_ROOM * 2 / 5)
+
+/* Removes dead TIDs from tids; returns how many are left. */
+static int
+keep_living(Cleaning *cleaning, ItemPointerData *tids, int ntids)
+{
+	int			n = 0;
+
+	for (int i = 0; i < ntids; i++)
+		if (!cleaning->callback(&tids[i], cleaning->arg))
+			tids[n++] = tids[i];
+	return n;
+}
+
+/* Any dead entry on the copy of a leaf?  Counts the living ones. */
+static bool
+has_dead(Cleaning *cleaning, Page page, int64 *living)
+{
+	PGAlignedBlock buffer;
+	PageView	view;
+	int64		all = 0;
+
+	*living = 0;
+	view_page(&view, &cleaning->tree, page, NULL);
+	for (int pos = SLOT_FIRST; pos < page_nslots(page); pos++)
+	{
+		ItemPointerData *tids;
+		IndexItem	item;
+
+		view_item(&view, pos, &item, buffer.data);
+		tids = palloc(sizeof(ItemPointerData) * item.ntids);
+		(void) cell_tids(&item, tids);
+		all += item.ntids;
+		*living += keep_living(cleaning, tids, item.ntids);
+		pfree(tids);
+	}
+	return *living < all;
+}
+
+/* Removes the dead entries of a latched leaf, whose latch is given away; returns how many. */
+static int64
+clean_latched(Cleaning *cleaning, PoolFrame *frame, bool *underfull)
+{
+	PGAlignedBlock buffer;
+	PageChange	change;
+	PageView	view;
+	Page		page;
+	int64		removed = 0;
+
+	change_begin(&change, &cleaning->tree.file);
+	page = change_page(&change, frame, false);
+	view_page(&view, &cleaning->tree, pool_page(frame), NULL);
+	for (int pos = page_nslots(page) - 1; pos >= SLOT_FIRST; pos--)
+	{
+		ItemPointerData *tids;
+		IndexItem	item;
+		CellSource	source;
+
+		/* slots before pos are where they were */
+		view_item(&view, pos, &item, buffer.data);
+		tids = palloc(sizeof(ItemPointerData) * item.ntids);
+		item_source(&item, &source, tids);
+		source.ntids = keep_living(cleaning, tids, item.ntids);
+		removed += item.ntids - source.ntids;
+		if (source.ntids == 0)
+			ipage_delete(page, pos, 1);
+		else if (source.ntids < item.ntids &&
+				 !ipage_replace(cleaning->tree.keys, page, pos, &source))
+			elog(ERROR, "shortened posting list does not fit");
+		pfree(tids);
+	}
+	*underfull = page_packed_bytes(page) < (int) UNDERFULL_BYTES;
+	FAULT_POINT(index_vacuum);
+	change_commit(&change, InvalidTransactionId);
+	return removed;
+}
+
+/* One leaf, the one that covers the point; its high fence goes to *high, false if it was the last. */
+static bool
+clean_leaf(Cleaning *cleaning, const KeyPoint *point, BlockNumber *hint, IndexItem *high,
+		   char *high_buffer)
+{
+	PGAlignedBlock leaf;
+	PageView	view;
+	PoolFrame  *frame;
+	uint64		version;
+	int64		living;
+	bool		underfull;
+
+	itree_copy_leaf(&cleaning->tree, point, false, *hint, leaf.data, &frame, &version);
+	view_page(&view, &cleaning->tree, (Page) leaf.data, NULL);
+	view_item(&view, SLOT_HIGH_FENCE, high, high_buffer);
+	*hint = page_trailer(view.page)->right_block;
+	underfull = page_packed_bytes(view.page) < (int) UNDERFULL_BYTES;
+	if (has_dead(cleaning, view.page, &living))
+	{
+		/* it may have been split since: then the rest is visited next */
+		frame = itree_latch_page(&cleaning->tree, point, 0, LW_EXCLUSIVE);
+		view_page(&view, &cleaning->tree, pool_page(frame), NULL);
+		view_item(&view, SLOT_HIGH_FENCE, high, high_buffer);
+		*hint = page_trailer(view.page)->right_block;
+		cleaning->stats->tuples_removed += clean_latched(cleaning, frame, &underfull);
+	}
+	cleaning->stats->num_index_tuples += living;
+	if (underfull && itree_merge_leaf(&cleaning->tree, point))
+	{
+		cleaning->stats->pages_newly_deleted++;
+		*hint = InvalidBlockNumber;
+	}
+	return !high->is_infinite;
+}
+
+static void
+clean_all(Cleaning *cleaning)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "rowan index vacuum",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	PGAlignedBlock buffers[2];
+	BlockNumber hint = InvalidBlockNumber;
+	KeyPoint	point;
+	IndexItem	high;
+	int			which = 0;
+
+	key_point_init(cleaning->tree.keys, &point, 0, TAIL_LOW);
+	while (clean_leaf(cleaning, &point, &hint, &high, buffers[which].data))
+	{
+		key_point_from_item(cleaning->tree.keys, &point, &high);
+		which = 1 - which;
+		vacuum_delay_point();
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+}
+
+static void
+wait_for_scans(Relation index)
+{
+	index_lock_tids(index, ExclusiveLock);
+	index_unlock_tids(index, ExclusiveLock);
+}
+
+IndexBulkDeleteResult *
+rowan_index_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+						IndexBulkDeleteCallback callback, void *arg)
+{
+	Cleaning	cleaning = {.callback = callback,.arg = arg};
+
+	if (stats == NULL)
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+	cleaning.stats = stats;
+	stats->estimated_count = false;
+	stats->num_index_tuples = 0;
+	index_tree(info->index, &cleaning.tree);
+	if (tree_exists(&cleaning.tree.file))
+	{
+		pool_prepare_write();
+		clean_all(&cleaning);
+		wait_for_scans(info->index);
+	}
+	return stats;
+}
+
+/* Removed pages are used again at once; nothing is left to do but to say how many there are. */
+IndexBulkDeleteResult *
+rowan_index_cleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	IndexTree	tree;
+	FileHeaderData header;
+
+	if (info->analyze_only || stats == NULL)
+		return stats;
+	index_tree(info->index, &tree);
+	if (tree_exists(&tree.file))
+	{
+		space_read_header(&tree.file, &header);
+		stats->num_pages = header.high_water;
+		stats->pages_free = header.free_count;
+		stats->pages_deleted = header.free_count;
+	}
+	if (!info->estimated_count && stats->num_index_tuples > info->num_heap_tuples)
+		stats->num_index_tuples = info->num_heap_tuples;
+	return stats;
+}

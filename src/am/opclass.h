@@ -1,0 +1,21 @@
+/*
+ * opclass.h
+ *	  Operator classes of rowan_btree in btree's operator families.
+ */
+#ifndef ROWAN_AM_OPCLASS_H
+#define ROWAN_AM_OPCLASS_H
+
+#include "nodes/parsenodes.h"
+
+#define ROWAN_INDEX_AM "rowan_btree"
+
+/*
+ * Carries out CREATE OPERATOR CLASS ... USING rowan_btree FAMILY f if f is a family of btree; false if the statement is
+ * something else, and core's.
+ */
+extern bool opclass_define(CreateOpClassStmt *statement);
+
+/* After CREATE OPERATOR CLASS ... USING btree: makes ours. */
+extern void opclass_follow(CreateOpClassStmt *statement);
+
+#endif							/* ROWAN_AM_OPCLASS_H */

@@ -1,0 +1,468 @@
+/*
+ * cell.c
+ *	  Cells of index pages: bytes to index tuples and back (format.h has the format).
+ *
+ * Pure functions over bytes, without latches or allocation.  Decoding checks every length against
+ * the cell's and the buffer's end: the page may be changing meanwhile, and what comes out is
+ * believed only after that was ruled out.
+ */
+#include "postgres.h"
+
+#include "index/index.h"
+
+/* Zeroes at a payload's end that may be left out: the tuple's size is a multiple of 8. */
+#define MAX_STRIPPED	7
+
+#define SEPARATOR_HEADER	8	/* size, control, columns, child */
+#define MAX_PREFIX			255
+
+/* ---- numbers of variable length ---- */
+
+static inline int
+varint_size(uint64 value)
+{
+	int			size = 1;
+
+	while (value >= 0x80)
+	{
+		value >>= 7;
+		size++;
+	}
+	return size;
+}
+
+static inline char *
+put_varint(char *to, uint64 value)
+{
+	while (value >= 0x80)
+	{
+		*to++ = (char) (value | 0x80);
+		value >>= 7;
+	}
+	*to++ = (char) value;
+	return to;
+}
+
+/* NULL: there is none before `end`. */
+static inline const char *
+get_varint(const char *from, const char *end, uint64 *value)
+{
+	*value = 0;
+	for (int shift = 0; from < end && shift < 63; shift += 7)
+	{
+		uint8		byte = (uint8) *from++;
+
+		*value |= (uint64) (byte & 0x7F) << shift;
+		if ((byte & 0x80) == 0)
+			return from;
+	}
+	return NULL;
+}
+
+static inline uint16
+get_u16(const char *from)
+{
+	uint16		value;
+
+	memcpy(&value, from, sizeof(value));
+	return value;
+}
+
+/* ---- posting lists ---- */
+
+static int
+posting_size(const ItemPointerData *tids, int ntids)
+{
+	BlockNumber block = 0;
+	OffsetNumber offset = 0;
+	int			size = 0;
+
+	for (int i = 0; i < ntids; i++)
+	{
+		BlockNumber next_block = ItemPointerGetBlockNumberNoCheck(&tids[i]);
+		OffsetNumber next_offset = ItemPointerGetOffsetNumberNoCheck(&tids[i]);
+
+		if (next_block == block)
+			size += varint_size((uint64) (next_offset - offset) << 1);
+		else
+			size += varint_size((uint64) (next_block - block) << 1 | 1) + varint_size(next_offset);
+		block = next_block;
+		offset = next_offset;
+	}
+	return size;
+}
+
+static char *
+put_posting(char *to, const ItemPointerData *tids, int ntids)
+{
+	BlockNumber block = 0;
+	OffsetNumber offset = 0;
+
+	for (int i = 0; i < ntids; i++)
+	{
+		BlockNumber next_block = ItemPointerGetBlockNumberNoCheck(&tids[i]);
+		OffsetNumber next_offset = ItemPointerGetOffsetNumberNoCheck(&tids[i]);
+
+		if (next_block == block)
+			to = put_varint(to, (uint64) (next_offset - offset) << 1);
+		else
+		{
+			to = put_varint(to, (uint64) (next_block - block) << 1 | 1);
+			to = put_varint(to, next_offset);
+		}
+		block = next_block;
+		offset = next_offset;
+	}
+	return to;
+}
+
+/* Reads the next TID; NULL: bytes make no sense. */
+static const char *
+get_posting(const char *from, const char *end, BlockNumber *block, OffsetNumber *offset)
+{
+	uint64		value;
+
+	from = get_varint(from, end, &value);
+	if (from == NULL)
+		return NULL;
+	if ((value & 1) == 0)
+	{
+		*offset += value >> 1;
+		return from;
+	}
+	*block += value >> 1;
+	from = get_varint(from, end, &value);
+	*offset = value;
+	return from;
+}
+
+bool
+cell_tids(const IndexItem *item, ItemPointerData *tids)
+{
+	const char *from = item->posting;
+	const char *end = item->posting + item->posting_size;
+	BlockNumber block = 0;
+	OffsetNumber offset = 0;
+
+	if (item->posting == NULL)
+	{
+		tids[0] = item->tid;
+		return true;
+	}
+	for (int i = 0; i < item->ntids; i++)
+	{
+		from = get_posting(from, end, &block, &offset);
+		if (from == NULL)
+			return false;
+		ItemPointerSet(&tids[i], block, offset);
+	}
+	return true;
+}
+
+/* ---- decoding ---- */
+
+typedef struct CellReader
+{
+	const char *at;
+	const char *end;
+	uint16		size_flags;
+	uint8		control;
+	int			prefix;
+} CellReader;
+
+static bool
+read_separator(CellReader *reader, IndexItem *item)
+{
+	if (reader->end - reader->at < SEPARATOR_HEADER - 3)
+		return false;
+	item->natts = (uint8) *reader->at++;
+	item->is_infinite = item->natts == INDEX_INFINITE;
+	if (item->is_infinite)
+		item->natts = 0;
+	memcpy(&item->child, reader->at, sizeof(BlockNumber));
+	reader->at += sizeof(BlockNumber);
+	item->has_tid = (reader->control & CELL_TID) != 0;
+	if (item->has_tid)
+	{
+		if (reader->end - reader->at < (int) sizeof(ItemPointerData))
+			return false;
+		memcpy(&item->tid, reader->at, sizeof(ItemPointerData));
+		reader->at += sizeof(ItemPointerData);
+	}
+	return true;
+}
+
+static bool
+read_posting(CellReader *reader, IndexItem *item)
+{
+	BlockNumber block = 0;
+	OffsetNumber offset = 0;
+
+	if (reader->end - reader->at < 4)
+		return false;
+	item->ntids = get_u16(reader->at);
+	item->posting_size = get_u16(reader->at + 2);
+	item->posting = reader->at + 4;
+	if (item->ntids < 2 || item->posting_size > reader->end - item->posting)
+		return false;
+	reader->at = item->posting + item->posting_size;
+	if (get_posting(item->posting, reader->at, &block, &offset) == NULL)
+		return false;
+	ItemPointerSet(&item->tid, block, offset);
+	return true;
+}
+
+static bool
+read_entry(CellReader *reader, const KeyDesc *keys, IndexItem *item)
+{
+	int			block_bytes = (reader->control & CELL_BLOCK_BYTES) + 1;
+	int			offset_bytes = reader->control & CELL_WIDE_OFFSET ? 2 : 1;
+	BlockNumber block = 0;
+	OffsetNumber offset = 0;
+
+	item->natts = keys->natts;
+	item->has_tid = true;
+	if (reader->size_flags & CELL_POSTING)
+		return read_posting(reader, item);
+	if (reader->end - reader->at < block_bytes + offset_bytes)
+		return false;
+	memcpy(&block, reader->at, block_bytes);
+	memcpy(&offset, reader->at + block_bytes, offset_bytes);
+	reader->at += block_bytes + offset_bytes;
+	ItemPointerSet(&item->tid, block, offset);
+	return true;
+}
+
+/* The payload behind an IndexTuple's header in buffer; the tuple ends in zeroes. */
+static bool
+read_payload(const CellReader *reader, const KeyDesc *keys, const CellPrefix *prefix,
+			 IndexItem *item, char *buffer)
+{
+	int			suffix = reader->end - reader->at;
+	int			size = suffix + reader->prefix;
+	char	   *to = buffer + sizeof(IndexTupleData);
+
+	if (size > INDEX_MAX_TUPLE || (reader->prefix > 0 && suffix < 1))
+		return false;
+	if (reader->prefix > 0)
+	{
+		if (prefix == NULL || prefix->size < reader->prefix + 1)
+			return false;
+		*to = *reader->at;
+		memcpy(to + 1, prefix->bytes + 1, reader->prefix);
+		memcpy(to + 1 + reader->prefix, reader->at + 1, suffix - 1);
+	}
+	else
+		memcpy(to, reader->at, suffix);
+	memset(to + size, 0, MAXIMUM_ALIGNOF);
+	item->tuple = (IndexTuple) buffer;
+	item->tuple->t_tid = item->tid;
+	item->tuple->t_info = MAXALIGN(sizeof(IndexTupleData) + size) |
+		(reader->size_flags & CELL_NULLS ? INDEX_NULL_MASK : 0) |
+		(keys->var_width ? INDEX_VAR_MASK : 0);
+	return true;
+}
+
+static bool
+open_cell(CellReader *reader, Page page, int pos)
+{
+	uint16		size;
+	const char *cell = page_cell(page, pos, &size);
+
+	if (cell == NULL)
+		return false;
+	reader->size_flags = get_u16(cell);
+	reader->control = (uint8) cell[2];
+	reader->at = cell + 3;
+	reader->end = cell + size;
+	reader->prefix = 0;
+	return true;
+}
+
+bool
+cell_decode(const KeyDesc *keys, Page page, const CellPrefix *prefix, int pos, IndexItem *item,
+			char *buffer)
+{
+	CellReader	reader;
+
+	if (!open_cell(&reader, page, pos))
+		return false;
+	memset(item, 0, sizeof(*item));
+	item->child = InvalidBlockNumber;
+	item->ntids = 1;
+	item->is_separator = (reader.control & CELL_SEPARATOR) != 0;
+	item->is_dead = (reader.size_flags & CELL_DEAD) != 0;
+	if (item->is_separator ? !read_separator(&reader, item) :
+		!read_entry(&reader, keys, item))
+		return false;
+	if (reader.control & CELL_PREFIX)
+	{
+		if (reader.at >= reader.end)
+			return false;
+		reader.prefix = (uint8) *reader.at++;
+	}
+	return read_payload(&reader, keys, prefix, item, buffer);
+}
+
+void
+cell_prefix(Page page, CellPrefix *prefix)
+{
+	CellReader	reader;
+	IndexItem	item;
+
+	prefix->size = 0;
+	if (page_nslots(page) > SLOT_LOW_FENCE && open_cell(&reader, page, SLOT_LOW_FENCE) &&
+		(reader.control & (CELL_SEPARATOR | CELL_PREFIX)) == CELL_SEPARATOR &&
+		read_separator(&reader, &item) && (reader.size_flags & CELL_NULLS) == 0)
+	{
+		prefix->bytes = reader.at;
+		prefix->size = reader.end - reader.at;
+	}
+}
+
+void
+cell_mark_dead(Page page, int pos)
+{
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
+
+	if (cell != NULL)
+		cell[1] |= CELL_DEAD >> 8;
+}
+
+/* ---- encoding ---- */
+
+typedef struct CellPlan
+{
+	const char *payload;
+	int			payload_size;
+	int			prefix;
+	int			block_bytes;
+	int			posting_bytes;
+	uint8		control;
+} CellPlan;
+
+static void
+plan_payload(CellPlan *plan, const CellPrefix *prefix, const CellSource *source)
+{
+	int			limit;
+
+	plan->payload = NULL;
+	plan->payload_size = plan->prefix = 0;
+	if (source->tuple == NULL)
+		return;
+	plan->payload = (const char *) source->tuple + sizeof(IndexTupleData);
+	plan->payload_size = IndexTupleSize(source->tuple) - sizeof(IndexTupleData);
+	for (int i = 0; i < MAX_STRIPPED && plan->payload_size > 0 &&
+		 plan->payload[plan->payload_size - 1] == 0; i++)
+		plan->payload_size--;
+	if (prefix == NULL || IndexTupleHasNulls(source->tuple))
+		return;
+	limit = Min(Min(prefix->size, plan->payload_size) - 1, MAX_PREFIX);
+	while (plan->prefix < limit &&
+		   prefix->bytes[plan->prefix + 1] == plan->payload[plan->prefix + 1])
+		plan->prefix++;
+	if (plan->prefix <= 1)
+		plan->prefix = 0;
+}
+
+static int
+plan_cell(CellPlan *plan, const CellPrefix *prefix, const CellSource *source)
+{
+	int			size = 3;
+
+	plan->block_bytes = plan->posting_bytes = 0;
+	plan_payload(plan, prefix, source);
+	plan->control = plan->prefix > 0 ? CELL_PREFIX : 0;
+	if (source->is_separator)
+	{
+		plan->control |= CELL_SEPARATOR | (source->has_tid ? CELL_TID : 0);
+		size = SEPARATOR_HEADER + (source->has_tid ? (int) sizeof(ItemPointerData) : 0);
+	}
+	else if (source->ntids > 1)
+	{
+		plan->posting_bytes = posting_size(source->tids, source->ntids);
+		size += 4 + plan->posting_bytes;
+	}
+	else
+	{
+		BlockNumber block = ItemPointerGetBlockNumberNoCheck(source->tids);
+		bool		wide = ItemPointerGetOffsetNumberNoCheck(source->tids) > 0xFF;
+
+		plan->block_bytes = block < 1 << 8 ? 1 : block < 1 << 16 ? 2 : block < 1 << 24 ? 3 : 4;
+		plan->control |= (plan->block_bytes - 1) | (wide ? CELL_WIDE_OFFSET : 0);
+		size += plan->block_bytes + (wide ? 2 : 1);
+	}
+	size += plan->payload_size - plan->prefix + (plan->prefix > 0 ? 1 : 0);
+	return size + (size & 1);
+}
+
+static char *
+put_separator(char *to, const CellSource *source)
+{
+	*to++ = (char) (source->is_infinite ? INDEX_INFINITE : source->natts);
+	memcpy(to, &source->child, sizeof(BlockNumber));
+	to += sizeof(BlockNumber);
+	if (source->has_tid)
+	{
+		memcpy(to, source->tids, sizeof(ItemPointerData));
+		to += sizeof(ItemPointerData);
+	}
+	return to;
+}
+
+static char *
+put_entry(char *to, const CellPlan *plan, const CellSource *source)
+{
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(source->tids);
+	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(source->tids);
+	uint16		counts[2];
+
+	if (source->ntids > 1)
+	{
+		counts[0] = source->ntids;
+		counts[1] = plan->posting_bytes;
+		memcpy(to, counts, sizeof(counts));
+		return put_posting(to + sizeof(counts), source->tids, source->ntids);
+	}
+	memcpy(to, &block, plan->block_bytes);
+	to += plan->block_bytes;
+	memcpy(to, &offset, plan->control & CELL_WIDE_OFFSET ? 2 : 1);
+	return to + (plan->control & CELL_WIDE_OFFSET ? 2 : 1);
+}
+
+int
+cell_encode(const CellPrefix *prefix, const CellSource *source, char *dest)
+{
+	CellPlan	plan;
+	int			size = plan_cell(&plan, prefix, source);
+	uint16		size_flags = size;
+	char	   *to = dest;
+
+	if (dest == NULL)
+		return size;
+	if (source->tuple != NULL && IndexTupleHasNulls(source->tuple))
+		size_flags |= CELL_NULLS;
+	if (!source->is_separator && source->ntids > 1)
+		size_flags |= CELL_POSTING;
+	memcpy(to, &size_flags, sizeof(size_flags));
+	to[2] = (char) plan.control;
+	to += 3;
+	to = source->is_separator ? put_separator(to, source) : put_entry(to, &plan, source);
+	if (plan.prefix > 0)
+	{
+		*to++ = (char) plan.prefix;
+		*to++ = plan.payload[0];
+		memcpy(to, plan.payload + 1 + plan.prefix, plan.payload_size - 1 - plan.prefix);
+		to += plan.payload_size - 1 - plan.prefix;
+	}
+	else if (plan.payload_size > 0)
+	{
+		memcpy(to, plan.payload, plan.payload_size);
+		to += plan.payload_size;
+	}
+	if (to < dest + size)
+		*to++ = 0;
+	Assert(to == dest + size);
+	return size;
+}

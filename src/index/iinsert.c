@@ -1,0 +1,350 @@
+/*
+ * iinsert.c
+ *	  Adding an entry to a leaf, and joining equal keys into posting lists.
+ *
+ * One leaf, latched exclusively by the caller; one record: an ENTRY where the page's gap has room for the cell,
+ * else a CHANGE.  Nothing is changed before what can fail has been done.  An entry that belongs
+ * inside a posting list is added to that.
+ */
+#include "postgres.h"
+
+#include "access/xloginsert.h"
+#include "base/compat.h"
+#include "base/fault.h"
+#include "index/index.h"
+#include "miscadmin.h"
+
+static CellSource
+entry_source(IndexTuple tuple)
+{
+	CellSource	source = {.tuple = tuple,.tids = &tuple->t_tid,.ntids = 1};
+
+	return source;
+}
+
+/* ---- into a posting list ---- */
+
+static int
+tid_position(const ItemPointerData *tids, int ntids, ItemPointer tid)
+{
+	int			low = 0;
+	int			high = ntids;
+
+	while (low < high)
+	{
+		int			mid = low + (high - low) / 2;
+
+		if (ItemPointerCompare(unconstify(ItemPointerData *, &tids[mid]), tid) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/*
+ * Adds the TID to the posting list at pos of a working copy, as one list or, if that is
+ * too long, as two.  False: no room.
+ */
+static bool
+add_to_posting(const KeyDesc *keys, Page page, int pos, const IndexItem *item, ItemPointer tid)
+{
+	int			n = item->ntids + 1;
+	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * n);
+	CellSource	source,
+				second;
+	CellPrefix	prefix;
+	int			at;
+
+	item_source(item, &source, tids);
+	at = tid_position(tids, item->ntids, tid);
+	memmove(tids + at + 1, tids + at, sizeof(ItemPointerData) * (item->ntids - at));
+	tids[at] = *tid;
+	source.ntids = n;
+	cell_prefix(page, &prefix);
+	if (cell_encode(&prefix, &source, NULL) <= INDEX_MAX_POSTING)
+		return ipage_replace(keys, page, pos, &source);
+	second = source;
+	source.ntids = n / 2;
+	second.tids = tids + n / 2;
+	second.ntids = n - n / 2;
+	return ipage_replace(keys, page, pos, &source) &&
+		ipage_insert(keys, page, pos + 1, &second);
+}
+
+/* The entry is one of those of the posting list at pos, or between them. */
+static bool
+belongs_to_list(const PageView *view, const KeyPoint *point, int pos, IndexItem *item, char *buffer)
+{
+	if (pos >= page_nslots(view->page))
+		return false;
+	view_item(view, pos, item, buffer);
+	return item->ntids > 1 && key_compare(view->keys, point, item) == 0;
+}
+
+/* ---- ENTRY: a cell added to a leaf ---- */
+
+/* Behind it the cell, whose first two bytes say its size. */
+typedef struct EntryRecordData
+{
+	uint16		pos;
+	uint16		head;
+} EntryRecordData;
+
+/* Pure bytes; needs no compaction, as the doing side has seen to it. */
+static void
+entry_apply(Page page, const EntryRecordData *entry, const char *cell)
+{
+	uint16		size;
+
+	memcpy(&size, cell, sizeof(size));
+	size &= ROW_SIZE_MASK;
+	memcpy(page_insert_cell(page, entry->pos, entry->head, size, false), cell, size);
+}
+
+/* The leaf is latched exclusively, and its gap has room.  The latch stays. */
+static void
+insert_logged(const PoolFile *file, PoolFrame *leaf, EntryRecordData *entry, char *cell, int size)
+{
+	Page		page = pool_page(leaf);
+
+	FAULT_POINT(index_insert);
+	START_CRIT_SECTION();
+	pool_change_begin(leaf);
+	entry_apply(page, entry, cell);
+	FAULT_POINT(index_insert_applied);
+	if (file->logged)
+	{
+		XLogRecPtr	lsn;
+
+		XLogBeginInsert();
+		compat_register_block(0, &file->node, pool_block(leaf), page, REGBUF_STANDARD);
+		XLogRegisterBufData(0, (char *) entry, sizeof(*entry));
+		XLogRegisterBufData(0, cell, size);
+		wal_check_register(0, page);
+		lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_ENTRY);
+		PageSetLSN(page, lsn);
+	}
+	pool_change_end(leaf);
+	END_CRIT_SECTION();
+	FAULT_POINT(index_insert_logged);
+}
+
+static void
+entry_redo(XLogReaderState *record)
+{
+	PoolFrame  *leaf;
+	PoolRedo	action = pool_redo_latch(record, 0, false, &leaf);
+
+	if (action == POOL_REDO_GONE)
+		return;
+	FAULT_POINT(index_insert_redo);
+	if (action == POOL_REDO_APPLY)
+	{
+		Size		length;
+		char	   *data = XLogRecGetBlockData(record, 0, &length);
+		EntryRecordData entry;
+
+		memcpy(&entry, data, sizeof(entry));
+		pool_change_begin(leaf);
+		entry_apply(pool_page(leaf), &entry, data + sizeof(entry));
+		PageSetLSN(pool_page(leaf), record->EndRecPtr);
+		wal_check_redo(record, 0, pool_page(leaf));
+		pool_change_end(leaf);
+	}
+	pool_unlatch(leaf);
+}
+
+static void
+entry_desc(StringInfo buf, XLogReaderState *record)
+{
+	Size		length;
+	char	   *data = XLogRecGetBlockData(record, 0, &length);
+	EntryRecordData entry;
+
+	if (data == NULL)
+		return;
+	memcpy(&entry, data, sizeof(entry));
+	appendStringInfo(buf, "slot %u, %zu bytes", entry.pos, length - sizeof(entry));
+}
+
+void
+itree_wal_init(void)
+{
+	static const RowanRedoOps ops = {"ENTRY", entry_redo, entry_desc};
+
+	wal_register_kind(ROWAN_XLOG_ENTRY, &ops);
+}
+
+/* ---- adding an entry ---- */
+
+/* What needs more than a cell put into the gap: as a CHANGE.  The latch is given away. */
+static bool
+insert_by_change(const IndexTree *tree, PoolFrame *frame, int pos, const CellSource *source,
+				 const IndexItem *list)
+{
+	PageChange	change;
+	Page		page;
+	bool		done;
+
+	change_begin(&change, &tree->file);
+	page = change_page(&change, frame, false);
+	if (list != NULL)
+		done = add_to_posting(tree->keys, page, pos, list,
+							  unconstify(ItemPointerData *, source->tids));
+	else
+		done = ipage_insert(tree->keys, page, pos, source);
+	if (!done)
+	{
+		change_abort(&change);
+		return false;
+	}
+	FAULT_POINT(index_insert_change);
+	change_commit(&change, InvalidTransactionId);
+	return true;
+}
+
+bool
+itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *point,
+					 IndexTuple tuple)
+{
+	PGAlignedBlock buffer,
+				cell;
+	PageView	view;
+	IndexItem	list;
+	EntryRecordData entry;
+	CellSource	source = entry_source(tuple);
+	int			size;
+	int			pos;
+
+	view_page(&view, tree, pool_page(frame), NULL);
+	pos = ipage_search(&view, point);
+	if (belongs_to_list(&view, point, pos, &list, buffer.data))
+		return insert_by_change(tree, frame, pos, &source, &list);
+	size = cell_encode(&view.prefix, &source, NULL);
+	if (page_gap(view.page) < size + (int) sizeof(SlotData))
+	{
+		if (page_fits_insert(view.page, size, false))
+			return insert_by_change(tree, frame, pos, &source, NULL);
+		pool_unlatch(frame);
+		return false;
+	}
+	cell_encode(&view.prefix, &source, cell.data);
+	entry.pos = pos;
+	entry.head = ipage_head(tree->keys, view.page, tuple, tree->keys->natts);
+	insert_logged(&tree->file, frame, &entry, cell.data, size);
+	pool_unlatch(frame);
+	return true;
+}
+
+/* ---- joining equal keys ---- */
+
+/* The group of equal keys that is being collected. */
+typedef struct Group
+{
+	IndexTuple	tuple;
+	int			items;
+	ItemPointerData *tids;
+	int			ntids;
+	int			room;
+} Group;
+
+static void
+add_tids(Group *group, const IndexItem *item)
+{
+	if (group->ntids + item->ntids > group->room)
+	{
+		group->room = (group->ntids + item->ntids) * 2;
+		group->tids = group->tids == NULL ? palloc(sizeof(ItemPointerData) * group->room) :
+			repalloc(group->tids, sizeof(ItemPointerData) * group->room);
+	}
+	(void) cell_tids(item, group->tids + group->ntids);
+	group->ntids += item->ntids;
+	group->items++;
+}
+
+static CellSource
+group_source(const Group *group)
+{
+	CellSource	source = {.tuple = group->tuple,.tids = group->tids,.ntids = group->ntids};
+
+	return source;
+}
+
+/* The group with the item would still be a list of allowed size. */
+static bool
+may_join(const KeyDesc *keys, const Group *group, const IndexItem *item)
+{
+	/* TIDs hardly ever take more than 6 bytes */
+	return key_equal_images(keys, group->tuple, item->tuple) &&
+		IndexTupleSize(group->tuple) + (group->ntids + item->ntids) * 6 < INDEX_MAX_POSTING;
+}
+
+static bool
+flush_group(const KeyDesc *keys, Page page, Group *group)
+{
+	CellSource	source = group_source(group);
+	bool		fits;
+
+	if (group->ntids == 0)
+		return true;
+	fits = ipage_insert(keys, page, page_nslots(page), &source);
+	group->ntids = group->items = 0;
+	return fits;
+}
+
+/* Writes the leaf's entries into dest, joined; false: does not fit (or nothing to join). */
+static bool
+join_items(const PageView *view, Page dest)
+{
+	PGAlignedBlock buffer;
+	Group		group = {0};
+	PGAlignedBlock tuple;
+	bool		joined = false;
+
+	group.tuple = (IndexTuple) tuple.data;
+	for (int pos = SLOT_FIRST; pos < page_nslots(view->page); pos++)
+	{
+		IndexItem	item;
+
+		view_item(view, pos, &item, buffer.data);
+		if (group.ntids > 0 && may_join(view->keys, &group, &item))
+			joined = true;
+		else
+		{
+			if (!flush_group(view->keys, dest, &group))
+				return false;
+			memcpy(tuple.data, item.tuple, IndexTupleSize(item.tuple));
+		}
+		add_tids(&group, &item);
+	}
+	return flush_group(view->keys, dest, &group) && joined;
+}
+
+bool
+itree_deduplicate(const IndexTree *tree, PoolFrame *frame)
+{
+	PGAlignedBlock joined;
+	Page		page = (Page) joined.data;
+	PageView	view;
+	PageChange	change;
+	int			freed;
+
+	if (!tree->keys->equal_image)
+		return false;
+	view_page(&view, tree, pool_page(frame), NULL);
+	memcpy(page, view.page, BLCKSZ);
+	if (page_nslots(page) > SLOT_FIRST)
+		page_delete_slots(page, SLOT_FIRST, page_nslots(page) - SLOT_FIRST);
+	page_compact(page);
+	if (!join_items(&view, page))
+		return false;
+	freed = page_free_bytes(page) - page_free_bytes(view.page);
+	if (freed < (int) ROWAN_PAGE_ROOM / 16)
+		return false;
+	change_begin(&change, &tree->file);
+	page_copy_content(change_page(&change, frame, false), page);
+	FAULT_POINT(index_deduplicate);
+	change_commit(&change, InvalidTransactionId);
+	return true;
+}

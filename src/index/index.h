@@ -1,0 +1,244 @@
+/*
+ * index.h
+ *	  The B+tree of index entries: keys by operator class, then TID.
+ *
+ * Pages, space, changes and redo are the table's (src/tree, src/pool); what
+ * differs is the key, and with it searching, splitting and merging.  An index page is
+ * a slotted page whose slots 0 and 1 are its low and high fence; what it holds
+ * follows, in key order.  The low fence is also what the page's cells are compressed against.
+ *
+ * A separator, a fence and a search key are points between entries: some leading
+ * columns, then minus infinity, plus infinity or a TID.
+ *
+ * A slot's 16 bits beside the offset are the entry's head: its first column
+ * mapped to a number in order, relative to the page.  Entries whose heads differ need no comparison.
+ *
+ * Comparison functions may raise errors and are called with pages latched, or on copies
+ * of cells that were found valid; never on bytes that may be changing.
+ */
+#ifndef ROWAN_INDEX_INDEX_H
+#define ROWAN_INDEX_INDEX_H
+
+#include "access/itup.h"
+#include "access/skey.h"
+#include "pool/change.h"
+#include "pool/pool.h"
+#include "tree/page.h"
+
+/* Largest index tuple: a page holds its two fences and one entry of that size. */
+#define INDEX_MAX_TUPLE		2648
+
+/* Posting lists end at this many bytes, so that a page has room to divide. */
+#define INDEX_MAX_POSTING	1200
+
+#define SLOT_LOW_FENCE	0
+#define SLOT_HIGH_FENCE 1
+#define SLOT_FIRST		2
+
+/* ---- keys ---- */
+
+/* How the first column maps to a number that orders as it does. */
+typedef enum HeadKind
+{
+	HEAD_NONE,
+	HEAD_BOOL,
+	HEAD_CHAR,
+	HEAD_INT2,
+	HEAD_INT4,
+	HEAD_INT8,
+	HEAD_OID,
+	HEAD_FLOAT4,
+	HEAD_FLOAT8,
+	HEAD_UUID,
+	HEAD_BYTES					/* varlena ordered by memcmp, then length */
+} HeadKind;
+
+typedef struct KeyDesc
+{
+	TupleDesc	desc;
+	int			natts;
+	int			nkeyatts;
+	bool		var_width;
+	bool		equal_image;	/* equal keys have equal bytes: posting lists may be made */
+	HeadKind	head_kind;
+	FmgrInfo   *compare[INDEX_MAX_KEYS];
+	Oid			collation[INDEX_MAX_KEYS];
+	int16		option[INDEX_MAX_KEYS]; /* INDOPTION_* */
+} KeyDesc;
+
+typedef enum KeyTail
+{
+	TAIL_LOW,					/* before all entries that begin like that */
+	TAIL_HIGH,					/* behind them */
+	TAIL_TID					/* all key columns and a TID */
+} KeyTail;
+
+typedef struct KeyPoint
+{
+	int			nkeys;
+	KeyTail		tail;
+	ItemPointerData tid;
+	bool		has_head;		/* the first column has a head that can be computed */
+	HeadKind	head_kind;		/* of the argument: integers compare across types */
+	ScanKeyData keys[INDEX_MAX_KEYS];	/* sk_func: three-way comparison */
+} KeyPoint;
+
+/*
+ * A decoded cell.  The tuple lies in the buffer that was given; its TID is the (first) TID of an entry, in a
+ * separator the tie-breaking one.
+ */
+typedef struct IndexItem
+{
+	IndexTuple	tuple;
+	int			natts;			/* columns present: all in leaves */
+	bool		is_separator;	/* or fence */
+	bool		has_tid;
+	bool		is_infinite;	/* plus infinity (a high fence) */
+	bool		is_dead;		/* hint: dead to everybody on this server */
+	ItemPointerData tid;
+	int			ntids;			/* entries: more than 1 in a posting list */
+	BlockNumber child;
+	const char *posting;
+	int			posting_size;
+} IndexItem;
+
+#define INDEX_TUPLE_ROOM	BLCKSZ	/* buffer for a decoded tuple, MAXALIGNed */
+
+typedef struct IndexTree
+{
+	PoolFile	file;
+	const KeyDesc *keys;
+} IndexTree;
+
+/* key.c */
+extern void key_point_init(const KeyDesc *keys, KeyPoint *point, int nkeys, KeyTail tail);
+extern void key_point_from_tuple(const KeyDesc *keys, KeyPoint *point, IndexTuple tuple,
+								 int natts, KeyTail tail, const ItemPointerData *tid);
+extern void key_point_from_item(const KeyDesc *keys, KeyPoint *point, const IndexItem *item);
+extern void key_point_set_head(const KeyDesc *keys, KeyPoint *point, Oid subtype);
+extern HeadKind key_head_kind(Oid compare, Oid collation);
+/* As memcmp(point, item): an item with several TIDs is equal to each point within. */
+extern int	key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item);
+extern int	key_compare_tuples(const KeyDesc *keys, IndexTuple a, IndexTuple b, int natts,
+							   int *first_difference);
+extern bool key_equal_images(const KeyDesc *keys, IndexTuple a, IndexTuple b);
+extern uint64 key_head(const KeyDesc *keys, HeadKind kind, Datum value, bool is_null, int skip);
+extern int	key_common_bytes(const KeyDesc *keys, Datum a, Datum b);
+
+/* cell.c */
+typedef struct CellPrefix
+{
+	const char *bytes;			/* the low fence's payload */
+	int			size;
+} CellPrefix;
+
+/* A cell to be written: entry, posting list or separator. */
+typedef struct CellSource
+{
+	IndexTuple	tuple;			/* NULL: no columns */
+	int			natts;			/* separators: columns present */
+	bool		is_separator;
+	bool		is_infinite;
+	bool		has_tid;
+	BlockNumber child;			/* separators */
+	const ItemPointerData *tids;
+	int			ntids;
+} CellSource;
+
+extern bool cell_decode(const KeyDesc *keys, Page page, const CellPrefix *prefix, int pos,
+						IndexItem *item, char *buffer);
+extern void cell_prefix(Page page, CellPrefix *prefix);
+/* Bytes of the cell, even; writes it if dest is not NULL. */
+extern int	cell_encode(const CellPrefix *prefix, const CellSource *source, char *dest);
+/* The TIDs of an item; tids has room for item->ntids.  False: bytes make no sense. */
+extern bool cell_tids(const IndexItem *item, ItemPointerData *tids);
+extern void cell_mark_dead(Page page, int pos);
+
+/* ipage.c */
+typedef struct PageView
+{
+	const KeyDesc *keys;
+	const PoolFile *file;
+	Page		page;
+	PoolRead   *read;			/* optimistic: every cell is validated before use; NULL: stable */
+	CellPrefix	prefix;
+} PageView;
+
+#define SEARCH_RETRY	(-1)	/* optimistic: the page changed */
+
+extern void view_page(PageView *view, const IndexTree *tree, Page page, PoolRead *read);
+/* Decodes a cell; false only in an optimistic view: it changed. */
+extern bool view_item(const PageView *view, int pos, IndexItem *item, char *buffer);
+/* First slot whose entry is at or behind the point; or nslots. */
+extern int	ipage_search(const PageView *view, const KeyPoint *point);
+/* Slot of the child that covers the point; with before: that covers what is just before it. */
+extern int	ipage_search_child(const PageView *view, const KeyPoint *point, bool before);
+/* The page covers the point (with before: what is just before it).  Stable views only. */
+extern bool ipage_covers(const PageView *view, const KeyPoint *point, bool before);
+extern void ipage_init(const KeyDesc *keys, Page page, const CellSource *low,
+					   const CellSource *high, IndexTuple first, IndexTuple last);
+extern uint16 ipage_head(const KeyDesc *keys, Page page, IndexTuple tuple, int natts);
+/* Inserts a cell before slot pos; false: it does not fit, even after a compaction. */
+extern bool ipage_insert(const KeyDesc *keys, Page page, int pos, const CellSource *source);
+/* Gives slot pos another cell; must fit. */
+extern bool ipage_replace(const KeyDesc *keys, Page page, int pos, const CellSource *source);
+extern void ipage_delete(Page page, int pos, int count);
+extern void item_source(const IndexItem *item, CellSource *source, ItemPointerData *tids);
+extern const char *ipage_check(const IndexTree *tree, Page page);
+
+static inline bool
+ipage_is_leaf(Page page)
+{
+	return page_trailer(page)->type == ROWAN_PAGE_INDEX_LEAF;
+}
+
+static inline bool
+ipage_is_index(Page page)
+{
+	return page_trailer(page)->magic == ROWAN_MAGIC &&
+		(page_trailer(page)->type == ROWAN_PAGE_INDEX_LEAF ||
+		 page_trailer(page)->type == ROWAN_PAGE_INDEX_INNER);
+}
+
+/* iseek.c */
+extern void itree_create(const IndexTree *tree);
+/* Begins a read of the leaf that covers the point (with before: what is just before it). */
+extern void itree_read_leaf(const IndexTree *tree, const KeyPoint *point, bool before, int attempt,
+							PoolRead *read);
+/* A consistent private copy; frame and version: to find out later whether it still is so. */
+extern void itree_copy_leaf(const IndexTree *tree, const KeyPoint *point, bool before,
+							BlockNumber hint, char *dest, PoolFrame **frame, uint64 *version);
+extern PoolFrame *itree_latch_page(const IndexTree *tree, const KeyPoint *point, int level,
+								   LWLockMode mode);
+extern PoolFrame *itree_latch_child(const IndexTree *tree, Page parent, int pos);
+/* The right sibling of a latched page, latched too; NULL if there is none. */
+extern PoolFrame *itree_latch_right(const IndexTree *tree, PoolFrame *frame, LWLockMode mode);
+extern int	itree_height(const IndexTree *tree);
+
+/* isplit.c */
+/* Makes the leaf that covers the point have room for the entry, if it has not. No latches held. */
+extern void itree_make_room(const IndexTree *tree, const KeyPoint *point, const CellSource *entry,
+							int fillfactor);
+extern void itree_choose_separator(const KeyDesc *keys, IndexTuple last_left,
+								   const ItemPointerData *last_tid, IndexTuple first_right,
+								   const ItemPointerData *first_tid, CellSource *separator,
+								   ItemPointerData *tid);
+
+/* imerge.c */
+extern bool itree_merge_leaf(const IndexTree *tree, const KeyPoint *point);
+
+/* iinsert.c */
+extern void itree_wal_init(void);
+/* Adds an entry to a latched leaf that covers it; releases it.  False: no room. */
+extern bool itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *point,
+								 IndexTuple tuple);
+/* Joins equal keys of a latched leaf into posting lists; true if that made room: then it is released. */
+extern bool itree_deduplicate(const IndexTree *tree, PoolFrame *frame);
+
+/* ibulk.c */
+typedef struct IndexBulk IndexBulk;
+extern IndexBulk *itree_bulk_begin(const IndexTree *tree, int fillfactor, bool deduplicate);
+extern void itree_bulk_add(IndexBulk *bulk, IndexTuple tuple);
+extern void itree_bulk_end(IndexBulk *bulk);
+
+#endif							/* ROWAN_INDEX_INDEX_H */

@@ -1,0 +1,306 @@
+/*
+ * ipage.c
+ *	  Index pages: searching, and changing working copies.
+ *
+ * Takes no latches.  A page is searched where it is: optimistically (each cell is decoded into a private buffer,
+ * and compared only after the page was found unchanged), or stable (latched or a copy).
+ * Searching assumes that the page covers the point: heads leave out what all keys of the
+ * page begin with.
+ */
+#include "postgres.h"
+
+#include "index/index.h"
+#include "tree/descend.h"
+
+#define HEAD_MAX	0xFFFF
+
+/* ---- looking at cells ---- */
+
+void
+view_page(PageView *view, const IndexTree *tree, Page page, PoolRead *read)
+{
+	view->keys = tree->keys;
+	view->file = &tree->file;
+	view->page = page;
+	view->read = read;
+	cell_prefix(page, &view->prefix);
+}
+
+/* Nothing is wrong with the bytes if the page was changing. */
+bool
+view_item(const PageView *view, int pos, IndexItem *item, char *buffer)
+{
+	bool		makes_sense = cell_decode(view->keys, view->page, &view->prefix, pos, item, buffer);
+
+	if (view->read != NULL && !pool_read_valid(view->read))
+		return false;
+	if (!makes_sense)
+	{
+		if (view->read != NULL)
+			pool_read_end(view->read);
+		tree_corrupted(view->file, page_trailer(view->page)->self_block,
+					   "a cell of an index page makes no sense");
+	}
+	return true;
+}
+
+/* ---- heads ---- */
+
+static uint16
+scale_head(Page page, uint64 head)
+{
+	PageTrailer trailer = page_trailer(page);
+	uint64		base = index_head_base(trailer);
+	uint64		scaled;
+
+	if (head <= base)
+		return 0;
+	scaled = (head - base) >> (index_head_shift(trailer) & 63);
+	return Min(scaled, HEAD_MAX);
+}
+
+uint16
+ipage_head(const KeyDesc *keys, Page page, IndexTuple tuple, int natts)
+{
+	bool		is_null;
+	Datum		value;
+
+	if (keys->head_kind == HEAD_NONE || tuple == NULL || natts == 0)
+		return 0;
+	value = index_getattr(tuple, 1, keys->desc, &is_null);
+	return scale_head(page, key_head(keys, keys->head_kind, value, is_null,
+									 index_head_skip(page_trailer(page))));
+}
+
+/* How heads are to be made on a page of these fences, whose entries reach from first to last. */
+static void
+choose_heads(const KeyDesc *keys, Page page, const CellSource *low, const CellSource *high,
+			 IndexTuple first, IndexTuple last)
+{
+	PageTrailer trailer = page_trailer(page);
+	bool		first_null,
+				last_null;
+	Datum		first_value,
+				last_value;
+	uint64		from,
+				to;
+
+	if (first == NULL || last == NULL || keys->head_kind == HEAD_NONE)
+		return;
+	if (low->natts > 0 && high->natts > 0 && !high->is_infinite)
+	{
+		first_value = index_getattr(low->tuple, 1, keys->desc, &first_null);
+		last_value = index_getattr(high->tuple, 1, keys->desc, &last_null);
+		if (!first_null && !last_null)
+			index_head_skip(trailer) = key_common_bytes(keys, first_value, last_value);
+	}
+	first_value = index_getattr(first, 1, keys->desc, &first_null);
+	last_value = index_getattr(last, 1, keys->desc, &last_null);
+	from = key_head(keys, keys->head_kind, first_value, first_null, index_head_skip(trailer));
+	to = key_head(keys, keys->head_kind, last_value, last_null, index_head_skip(trailer));
+	if (to <= from)
+		return;
+
+	/* at the right edge, keys will follow */
+	if (high->is_infinite && to - from < PG_UINT64_MAX - to)
+		to += to - from;
+	index_head_base(trailer) = from;
+	while (((to - from) >> index_head_shift(trailer)) > HEAD_MAX)
+		index_head_shift(trailer)++;
+}
+
+/* ---- searching ---- */
+
+static inline uint16
+slot_head(Page page, int pos)
+{
+	return ((volatile SlotData *) page_slots(page))[pos].delta;
+}
+
+/* First slot in [low, high) whose head is not less than head (or_equal: greater), else high. */
+static int
+search_heads(Page page, int low, int high, uint16 head, bool beyond)
+{
+	while (low < high)
+	{
+		int			mid = low + (high - low) / 2;
+		uint16		at = slot_head(page, mid);
+
+		if (at < head || (beyond && at == head))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* Narrows [*low, *high) to the slots that only comparisons can tell from the point. */
+static void
+narrow_by_heads(const PageView *view, const KeyPoint *point, int *low, int *high)
+{
+	uint64		head;
+	uint16		scaled;
+
+	if (!point->has_head)
+		return;
+	head = key_head(view->keys, point->head_kind, point->keys[0].sk_argument,
+					(point->keys[0].sk_flags & SK_ISNULL) != 0,
+					index_head_skip(page_trailer(view->page)));
+	scaled = scale_head(view->page, head);
+	*low = search_heads(view->page, *low, *high, scaled, false);
+	*high = search_heads(view->page, *low, *high, scaled, true);
+}
+
+/*
+ * First slot from `from` on whose item is at or behind the point (beyond: behind it).
+ */
+static int
+search(const PageView *view, const KeyPoint *point, int from, bool beyond)
+{
+	PGAlignedBlock buffer;
+	int			low = from;
+	int			high = Max(page_nslots(view->page), from);
+
+	narrow_by_heads(view, point, &low, &high);
+	while (low < high)
+	{
+		int			mid = low + (high - low) / 2;
+		IndexItem	item;
+		int			result;
+
+		if (!view_item(view, mid, &item, buffer.data))
+			return SEARCH_RETRY;
+		result = key_compare(view->keys, point, &item);
+		if (result > 0 || (beyond && result == 0))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+int
+ipage_search(const PageView *view, const KeyPoint *point)
+{
+	return search(view, point, SLOT_FIRST, false);
+}
+
+int
+ipage_search_child(const PageView *view, const KeyPoint *point, bool before)
+{
+	int			pos;
+
+	/* the first child begins at the low fence, whatever its cell says */
+	if (page_nslots(view->page) <= SLOT_FIRST)
+		return SEARCH_RETRY;
+	pos = search(view, point, SLOT_FIRST + 1, !before);
+	return pos == SEARCH_RETRY ? SEARCH_RETRY : pos - 1;
+}
+
+bool
+ipage_covers(const PageView *view, const KeyPoint *point, bool before)
+{
+	PGAlignedBlock buffer;
+	IndexItem	fence;
+	int			result;
+
+	Assert(view->read == NULL);
+	view_item(view, SLOT_LOW_FENCE, &fence, buffer.data);
+	result = key_compare(view->keys, point, &fence);
+	if (before ? result <= 0 : result < 0)
+		return false;
+	view_item(view, SLOT_HIGH_FENCE, &fence, buffer.data);
+	if (fence.is_infinite)
+		return true;
+	result = key_compare(view->keys, point, &fence);
+	return before ? result <= 0 : result < 0;
+}
+
+/* ---- changing ---- */
+
+static void
+put_fence(Page page, int pos, const CellSource *fence)
+{
+	int			size = cell_encode(NULL, fence, NULL);
+
+	cell_encode(NULL, fence, page_insert_cell(page, pos, 0, size, false));
+}
+
+/* The page's type, level and block are set; first and last: entries to choose heads by, or NULL. */
+void
+ipage_init(const KeyDesc *keys, Page page, const CellSource *low, const CellSource *high,
+		   IndexTuple first, IndexTuple last)
+{
+	Assert(page_nslots(page) == 0);
+	put_fence(page, SLOT_LOW_FENCE, low);
+	put_fence(page, SLOT_HIGH_FENCE, high);
+	choose_heads(keys, page, low, high, first, last);
+}
+
+static uint16
+head_of_source(const KeyDesc *keys, Page page, const CellSource *source)
+{
+	return ipage_head(keys, page, source->tuple,
+					  source->is_separator ? source->natts : keys->natts);
+}
+
+bool
+ipage_insert(const KeyDesc *keys, Page page, int pos, const CellSource *source)
+{
+	CellPrefix	prefix;
+	char		cell[BLCKSZ];
+	int			size;
+	uint16		head = head_of_source(keys, page, source);
+
+	cell_prefix(page, &prefix);
+	size = cell_encode(&prefix, source, NULL);
+	if (size > BLCKSZ / 2 || !page_fits_insert(page, size, false))
+		return false;
+	/* encoded before the insertion, which may move the low fence */
+	cell_encode(&prefix, source, cell);
+	memcpy(page_insert_cell(page, pos, head, size, false), cell, size);
+	return true;
+}
+
+bool
+ipage_replace(const KeyDesc *keys, Page page, int pos, const CellSource *source)
+{
+	CellPrefix	prefix;
+	char		cell[BLCKSZ];
+	int			size;
+	bool		is_fence = pos < SLOT_FIRST;
+
+	cell_prefix(page, &prefix);
+	size = cell_encode(is_fence ? NULL : &prefix, source, NULL);
+	if (size > BLCKSZ / 2 || !page_fits_replace(page, pos, size, false))
+		return false;
+	cell_encode(is_fence ? NULL : &prefix, source, cell);
+	memcpy(page_replace_cell(page, pos, size, false), cell, size);
+	if (!is_fence)
+		page_slots(page)[pos].delta = head_of_source(keys, page, source);
+	return true;
+}
+
+void
+ipage_delete(Page page, int pos, int count)
+{
+	Assert(pos >= SLOT_FIRST);
+	page_delete_slots(page, pos, count);
+}
+
+/* What to write to have the item again.  tids: room for item->ntids; separators: for one. */
+void
+item_source(const IndexItem *item, CellSource *source, ItemPointerData *tids)
+{
+	memset(source, 0, sizeof(*source));
+	source->tuple = item->natts > 0 ? item->tuple : NULL;
+	source->natts = item->natts;
+	source->is_separator = item->is_separator;
+	source->is_infinite = item->is_infinite;
+	source->has_tid = item->has_tid;
+	source->child = item->child;
+	source->tids = tids;
+	source->ntids = item->ntids;
+	if (!cell_tids(item, tids))
+		source->ntids = 0;
+}

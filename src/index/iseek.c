@@ -1,0 +1,265 @@
+/*
+ * iseek.c
+ *	  Finding pages of an index: optimistic descent, latching, copying leaves.
+ *
+ * As tree/seek.c: a descent holds no latch (after many failed attempts: parent, then child, shared),
+ * and checks the parent again once it has the child's version.  Whoever latches what a descent
+ * found looks at its fences.
+ *
+ * Latches: one page; its right sibling while it is held (itree_latch_right).
+ */
+#include "postgres.h"
+
+#include "index/index.h"
+#include "miscadmin.h"
+#include "tree/descend.h"
+#include "tree/tree.h"
+
+typedef enum Step
+{
+	STEP_DONE,
+	STEP_RETRY,
+	STEP_TOO_LOW
+} Step;
+
+/* ---- the file ---- */
+
+static void
+init_root(Page page, uint32 file_id)
+{
+	CellSource	low = {.is_separator = true,.child = InvalidBlockNumber};
+	CellSource	high = {.is_separator = true,.is_infinite = true,.child = InvalidBlockNumber};
+
+	page_init(page, ROWAN_PAGE_INDEX_LEAF, 0, ROWAN_ROOT_BLOCK, file_id);
+	ipage_init(NULL, page, &low, &high, NULL, NULL);
+}
+
+void
+itree_create(const IndexTree *tree)
+{
+	tree_create_kind(&tree->file, ROWAN_TREE_INDEX, init_root);
+}
+
+/* ---- descent ---- */
+
+static Step
+retry(PoolRead *read)
+{
+	pool_read_end(read);
+	return STEP_RETRY;
+}
+
+/* Bytes that make no sense: if they were stable, the index is damaged. */
+static Step
+nonsense(const IndexTree *tree, BlockNumber block, PoolRead *read, const char *message)
+{
+	bool		latched = read->latched;
+
+	pool_read_end(read);
+	if (latched)
+		tree_corrupted(&tree->file, block, message);
+	return STEP_RETRY;
+}
+
+static inline bool
+is_page_of_level(Page page, int level)
+{
+	return ipage_is_index(page) && page_trailer(page)->level == level &&
+		ipage_is_leaf(page) == (level == 0);
+}
+
+/* Goes from an inner page to its child. */
+static Step
+step_down(const IndexTree *tree, const KeyPoint *point, bool before, int attempt, PoolRead *read,
+		  BlockNumber *block)
+{
+	PGAlignedBlock buffer;
+	PageView	view;
+	IndexItem	item;
+	PoolRead	child;
+	int			pos;
+
+	view_page(&view, tree, read->page, read);
+	pos = ipage_search_child(&view, point, before);
+	if (pos < SLOT_FIRST)
+		return nonsense(tree, *block, read, "inner page is empty");
+	if (!view_item(&view, pos, &item, buffer.data))
+		return retry(read);
+	if (!item.is_separator || item.child <= ROWAN_ROOT_BLOCK || !BlockNumberIsValid(item.child))
+		tree_corrupted(&tree->file, *block, "impossible child");
+	pool_read_begin(&tree->file, item.child, attempt, NULL, &child);
+	if (!pool_read_end(read))
+	{
+		pool_read_end(&child);
+		return STEP_RETRY;
+	}
+	*read = child;
+	*block = item.child;
+	return STEP_DONE;
+}
+
+static Step
+descend(const IndexTree *tree, const KeyPoint *point, bool before, int level, int attempt,
+		PoolRead *read, BlockNumber *block)
+{
+	int			at;
+
+	*block = ROWAN_ROOT_BLOCK;
+	pool_read_begin(&tree->file, ROWAN_ROOT_BLOCK, attempt, NULL, read);
+	at = ((volatile PageTrailerData *) page_trailer(read->page))->level;
+	if (at < level)
+		return pool_read_end(read) ? STEP_TOO_LOW : STEP_RETRY;
+	for (;; at--)
+	{
+		Step		step;
+
+		if (!is_page_of_level(read->page, at))
+			return nonsense(tree, *block, read, "not the index page that it should be");
+		if (at == level)
+			break;
+		step = step_down(tree, point, before, attempt, read, block);
+		if (step != STEP_DONE)
+			return step;
+	}
+	return pool_read_valid(read) ? STEP_DONE : retry(read);
+}
+
+/* False: the tree is not that high. */
+static bool
+descend_persistently(const IndexTree *tree, const KeyPoint *point, bool before, int level,
+					 int attempt, PoolRead *read, BlockNumber *block)
+{
+	for (;; attempt++)
+	{
+		Step		step = descend(tree, point, before, level, attempt, read, block);
+
+		if (step != STEP_RETRY)
+			return step == STEP_DONE;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+itree_read_leaf(const IndexTree *tree, const KeyPoint *point, bool before, int attempt,
+				PoolRead *read)
+{
+	BlockNumber block;
+
+	descend_persistently(tree, point, before, 0, attempt, read, &block);
+}
+
+/* The block, if it is the leaf. */
+static bool
+copy_hinted(const IndexTree *tree, const KeyPoint *point, bool before, BlockNumber hint,
+			char *dest, PoolFrame **frame, uint64 *version)
+{
+	PoolRead	read;
+	PageView	view;
+
+	if (!BlockNumberIsValid(hint) || !space_has_block(&tree->file, hint))
+		return false;
+	pool_read_begin(&tree->file, hint, 0, NULL, &read);
+	memcpy(dest, read.page, BLCKSZ);
+	*frame = read.frame;
+	*version = read.version;
+	if (!pool_read_end(&read) || !is_page_of_level((Page) dest, 0))
+		return false;
+	view_page(&view, tree, (Page) dest, NULL);
+	return ipage_covers(&view, point, before);
+}
+
+void
+itree_copy_leaf(const IndexTree *tree, const KeyPoint *point, bool before, BlockNumber hint,
+				char *dest, PoolFrame **frame, uint64 *version)
+{
+	if (copy_hinted(tree, point, before, hint, dest, frame, version))
+		return;
+	for (int attempt = 0;; attempt++)
+	{
+		PoolRead	read;
+
+		itree_read_leaf(tree, point, before, attempt, &read);
+		memcpy(dest, read.page, BLCKSZ);
+		*frame = read.frame;
+		*version = read.latched ? 0 : read.version;
+		if (pool_read_end(&read))
+			return;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* ---- latching ---- */
+
+PoolFrame *
+itree_latch_page(const IndexTree *tree, const KeyPoint *point, int level, LWLockMode mode)
+{
+	for (int attempt = 0;; attempt++)
+	{
+		PoolRead	read;
+		BlockNumber block;
+		PoolFrame  *frame;
+		PageView	view;
+
+		if (!descend_persistently(tree, point, false, level, attempt, &read, &block))
+			return NULL;
+		pool_read_end(&read);
+		frame = pool_latch(&tree->file, block, mode);
+		if (is_page_of_level(pool_page(frame), level))
+		{
+			view_page(&view, tree, pool_page(frame), NULL);
+			if (ipage_covers(&view, point, false))
+				return frame;
+		}
+		pool_unlatch(frame);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+PoolFrame *
+itree_latch_child(const IndexTree *tree, Page parent, int pos)
+{
+	PGAlignedBlock buffer;
+	PageView	view;
+	IndexItem	item;
+	PoolFrame  *frame;
+
+	view_page(&view, tree, parent, NULL);
+	view_item(&view, pos, &item, buffer.data);
+	if (!item.is_separator || item.child <= ROWAN_ROOT_BLOCK || !BlockNumberIsValid(item.child))
+		tree_corrupted(&tree->file, page_trailer(parent)->self_block, "impossible child");
+	frame = pool_latch(&tree->file, item.child, LW_EXCLUSIVE);
+	if (!is_page_of_level(pool_page(frame), page_trailer(parent)->level - 1))
+		tree_corrupted(&tree->file, item.child, "page is not the one its parent says");
+	return frame;
+}
+
+PoolFrame *
+itree_latch_right(const IndexTree *tree, PoolFrame *frame, LWLockMode mode)
+{
+	Page		page = pool_page(frame);
+	BlockNumber block = page_trailer(page)->right_block;
+	PoolFrame  *right;
+
+	if (!BlockNumberIsValid(block))
+		return NULL;
+	right = pool_latch(&tree->file, block, mode);
+	if (!is_page_of_level(pool_page(right), page_trailer(page)->level))
+		tree_corrupted(&tree->file, block, "right sibling is no page of that level");
+	return right;
+}
+
+int
+itree_height(const IndexTree *tree)
+{
+	int			level;
+	PoolRead	read;
+
+	for (int attempt = 0;; attempt++)
+	{
+		pool_read_begin(&tree->file, ROWAN_ROOT_BLOCK, attempt, NULL, &read);
+		level = page_trailer(read.page)->level;
+		if (pool_read_end(&read))
+			return level;
+		CHECK_FOR_INTERRUPTS();
+	}
+}

@@ -1,0 +1,24 @@
+/*
+ * iverify.h
+ *	  Checking the tree of an index.
+ */
+#ifndef ROWAN_INDEX_IVERIFY_H
+#define ROWAN_INDEX_IVERIFY_H
+
+#include "index/index.h"
+
+typedef struct IndexVerify
+{
+	const IndexTree *tree;
+	void		(*report) (BlockNumber block, const char *message, void *arg);
+	void		(*entry) (const IndexItem *item, void *arg);	/* each cell of a leaf; may be NULL */
+	void	   *arg;
+} IndexVerify;
+
+/* Returns the number of problems reported.  The caller keeps writers away. */
+extern uint64 itree_verify(const IndexVerify *how);
+
+/* The entry is there: same key, same TID. */
+extern bool itree_has_entry(const IndexTree *tree, IndexTuple tuple);
+
+#endif							/* ROWAN_INDEX_IVERIFY_H */

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Index-only scans of rowan_btree and VACUUM: TIDs that a scan has copied from a leaf are not given to other rows before
+it has left that leaf (I-IDX-6)."""
+import os
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+import cluster
+import harness
+from harness import AM, ENGINE, check, say
+
+METHOD = 'rowan_btree' if ENGINE else 'btree'
+
+
+def ask_only_the_index(c):
+    c.exec('SET enable_seqscan = off; SET enable_bitmapscan = off')
+
+
+def fill(c, am):
+    c.exec('DROP TABLE IF EXISTS t; CREATE TABLE t (k int, v int) USING %s; CREATE INDEX t_k ON t USING %s (k); '
+           'INSERT INTO t SELECT i, i FROM generate_series(1, 1000) i' % (am, METHOD))
+    c.exec('VACUUM t')
+
+
+def vacuum_waits(server, am):
+    """Between two FETCHes rows that are deleted for all are vacuumed, and their places filled and marked all-visible."""
+    a, b = server.connect(), server.connect()
+    fill(b, am)
+    ask_only_the_index(a)
+    b.exec('DELETE FROM t WHERE k BETWEEN 5 AND 100')
+    a.exec('BEGIN; DECLARE c CURSOR FOR SELECT k FROM t WHERE k > 0 ORDER BY k')
+    plan = a.rows('EXPLAIN SELECT k FROM t WHERE k > 0 ORDER BY k')[0][0]
+    check('Index Only Scan' in plan, 'not an index-only scan: ' + plan)
+    got = [int(r[0]) for r in a.rows('FETCH 3 FROM c')]
+    done = threading.Event()
+
+    def vacuum():
+        with server.connect() as v:
+            v.exec('VACUUM (INDEX_CLEANUP on) t')
+            done.set()
+            v.exec('INSERT INTO t SELECT 5000 + i, i FROM generate_series(1, 96) i')
+            v.exec('VACUUM t')
+
+    thread = threading.Thread(target=vacuum, daemon=True)
+    thread.start()
+    check(not done.wait(1.5), 'VACUUM did not wait for the scan')
+    got += [int(r[0]) for r in a.rows('FETCH ALL FROM c')]
+    a.exec('COMMIT')
+    thread.join(30)
+    check(done.is_set(), 'VACUUM does not end')
+    check(got == [1, 2, 3, 4] + list(range(101, 1001)), 'wrong rows: %s' % got[:20])
+    say('%s: VACUUM waits for a scan that holds TIDs' % am)
+    a.close()
+    b.close()
+
+
+def storm(server, am):
+    """Rows come and go, VACUUM gives their places away; each index-only answer is that of its snapshot."""
+    with server.connect() as c:
+        fill(c, am)
+    end = time.time() + 5
+    trouble = []
+
+    def guard(what):
+        try:
+            with server.connect() as c:
+                while time.time() < end and not trouble:
+                    what(c)
+        except Exception as e:
+            trouble.append(str(e))
+
+    def change(c):
+        c.exec('DELETE FROM t WHERE k % 7 = (random() * 7)::int')
+        c.exec('INSERT INTO t SELECT k, k FROM generate_series(1, 1000) k WHERE NOT EXISTS (SELECT FROM t x WHERE x.k = k.k)')
+
+    def ask(c):
+        ask_only_the_index(c)
+        c.exec('BEGIN ISOLATION LEVEL REPEATABLE READ')
+        by_index = c.rows('SELECT count(*), sum(k) FROM t WHERE k > 0')
+        c.exec('SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off')
+        by_table = c.rows('SELECT count(*), sum(k) FROM t WHERE k > 0')
+        c.exec('COMMIT')
+        check(by_index == by_table, 'by index %s, by table %s' % (by_index, by_table))
+
+    threads = [threading.Thread(target=guard, args=(what,), daemon=True)
+               for what in (change, ask, ask, lambda c: c.exec('VACUUM (INDEX_CLEANUP on) t'))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60)
+        check(not t.is_alive(), 'a session hangs')
+    check(not trouble, '%s: %s' % (am, trouble[:1]))
+    server.verify_indexes('t')
+
+
+def test(options):
+    server = cluster.make('index-only', conf={'rowan.buffers': '8MB'} if ENGINE else {})
+    for am in sorted({'heap', AM}):
+        vacuum_waits(server, am)
+        storm(server, am)
+    server.stop()
+    server.check_log()
+
+
+if __name__ == '__main__':
+    harness.main(test, harness.arguments(__doc__))
