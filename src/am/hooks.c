@@ -184,7 +184,6 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	Node	   *node = statement->utilityStmt;
 	Oid			database = database_to_forget(node);
 
-	index_moves_refuse(node);
 	if (IsA(node, CreateOpClassStmt) && opclass_define((CreateOpClassStmt *) node))
 		return;
 	if (IsA(node, CreatedbStmt))
