@@ -1,12 +1,32 @@
 /*
  * analyze.c
- *	  ANALYZE: samples physical pages, and skips what is not a leaf; with a BRIN index, logical
- *	  blocks (see rowan_relation_size).
+ *	  ANALYZE: samples physical pages, and skips what is not a leaf.
+ *
+ * It asks rowan_relation_size for the range of block numbers, as BRIN does, who must get logical ones; and it
+ * prefetches what it samples from the file.  So we must know that it is ANALYZE who asks: its progress report says
+ * so.  While it takes its sample no other code runs that could ask for the size.  Without progress reports
+ * (track_activities = off) a table with a BRIN index is sampled by logical blocks.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "am/table.h"
+#include "commands/progress.h"
+#include "pgstat.h"
+#include "utils/backend_status.h"
+
+bool
+table_is_being_sampled(void)
+{
+	int64		phase;
+
+	if (!pgstat_track_activities || MyBEEntry == NULL ||
+		MyBEEntry->st_progress_command != PROGRESS_COMMAND_ANALYZE)
+		return false;
+	phase = MyBEEntry->st_progress_param[PROGRESS_ANALYZE_PHASE];
+	return phase == PROGRESS_ANALYZE_PHASE_ACQUIRE_SAMPLE_ROWS ||
+		phase == PROGRESS_ANALYZE_PHASE_ACQUIRE_SAMPLE_ROWS_INH;
+}
 
 /* A logical block: all rows with such ids, on however many leaves. */
 static bool

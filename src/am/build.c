@@ -169,6 +169,7 @@ build_row_any(IndexBuild *build, RowId row, RowVersion *version, IndexBuildCallb
 	bool		again;
 	bool		gone;
 
+	pgstat_count_heap_getnext(build->rel);
 	row_tid_set(&tid, row, 0);
 	for (;;)
 	{
@@ -208,6 +209,7 @@ build_row_mvcc(IndexBuild *build, RowId row, RowVersion *version, Snapshot snaps
 		(!gone || !row_fetch_visible(&scan->table, row, snapshot, NULL, scan->cell, scan->work,
 									 version, NULL)))
 		return;
+	pgstat_count_heap_getnext(build->rel);
 	*reltuples += 1;
 	row_tid_set(&tid, row, 0);
 	table_store_version(build->rel, build->slot, row, version, true);
@@ -290,6 +292,7 @@ rowan_index_build_range_scan(Relation rel, Relation index, struct IndexInfo *inf
 			own_snapshot = true;
 		}
 		sscan = rowan_scan_begin(rel, snapshot, 0, NULL, NULL, 0);
+		pgstat_count_heap_scan(rel);	/* as heap's builds count */
 	}
 	build.scan = (RowanScan) sscan;
 	if (progress)

@@ -16,7 +16,6 @@
 #include "access/xact.h"
 #include "am/table.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "storage/predicate.h"
 #include "utils/memutils.h"
 
@@ -159,10 +158,20 @@ rowan_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
 	ItemPointerData wanted = *tid;	/* may be the slot's own */
 	RowId		row = row_id_from_tid(&wanted);
 	uint8		tag = row_tag_from_tid(&wanted);
+	bool		serializable = IsolationIsSerializable() && IsMVCCSnapshot(snapshot);
+	RowanFetchData watcher = {0};
 	bool		found;
 
 	if (!one_begin(rel, &wanted, &table))
 		return false;
+	if (serializable)
+	{
+		watcher.base.rel = rel;
+		watcher.table = table;
+		watcher.work = one_work;
+		watch_conflicts(&watcher, snapshot);
+		table = watcher.table;
+	}
 	if (snapshot->snapshot_type == SNAPSHOT_ANY)
 		found = row_fetch_tag(&table, row, tag, NULL, one_cell, one_work, &version);
 	else
@@ -171,9 +180,12 @@ rowan_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
 	if (found)
 	{
 		table_store_version(rel, slot, row, &version, true);
-		if (IsMVCCSnapshot(snapshot))
+		if (serializable)
+		{
 			PredicateLockTID(rel, &slot->tts_tid, snapshot, version.meta.xid);
-		pgstat_count_heap_fetch(rel);
+			if (watcher.table.conflict_out != NULL)
+				look_again(&watcher, row, snapshot);
+		}
 	}
 	return found;
 }

@@ -13,8 +13,9 @@
  *
  * What core does with btree indexes only is refused or said in clear words: see btree_only.c, opclass.c.
  *
- * DROP DATABASE and ALTER DATABASE ... SET TABLESPACE take files away under our frames (after a checkpoint,
- * with nobody connected).
+ * DROP DATABASE and ALTER DATABASE ... SET TABLESPACE take files away under our frames, after a checkpoint,
+ * with nobody connected: so all frames of those files are clean.  Before we get to forget them, a database that
+ * moved may have sessions again, whose dirty frames are of its new files: these must stay.
  */
 #include "postgres.h"
 
@@ -39,18 +40,31 @@ static ProcessUtility_hook_type next_process_utility;
 
 /* ---- bitmap scans ---- */
 
+/* The query being run, innermost. */
+static QueryDesc *running_query = NULL;
+
 static bool
 stop_prefetching(PlanState *state, void *context)
 {
 	if (state == NULL)
 		return false;
+
+	/* where a row that changed meanwhile is checked again there are plans of their own */
+	if (IsA(state, ModifyTableState))
+		(void) stop_prefetching(((ModifyTableState *) state)->mt_epqstate.recheckplanstate, context);
+	else if (IsA(state, LockRowsState))
+		(void) stop_prefetching(((LockRowsState *) state)->lr_epqstate.recheckplanstate, context);
 	if (IsA(state, BitmapHeapScanState))
 	{
 		BitmapHeapScanState *scan = (BitmapHeapScanState *) state;
 
 		if (scan->ss.ss_currentRelation != NULL &&
 			rowan_relation_is_rowan(scan->ss.ss_currentRelation))
+		{
 			scan->prefetch_maximum = 0;
+			if (scan->ss.ss_currentScanDesc != NULL)
+				((RowanScan) scan->ss.ss_currentScanDesc)->prefetching_stopped = true;
+		}
 	}
 	return planstate_tree_walker(state, stop_prefetching, context);
 }
@@ -66,8 +80,6 @@ executor_start(QueryDesc *query, int eflags)
 	(void) stop_prefetching(query->planstate, NULL);
 }
 
-/* ---- ON CONFLICT in partitions ---- */
-
 static void
 run_plan(QueryDesc *query, ScanDirection direction, uint64 count, bool once)
 {
@@ -77,25 +89,35 @@ run_plan(QueryDesc *query, ScanDirection direction, uint64 count, bool once)
 		standard_ExecutorRun(query, direction, count, once);
 }
 
+/* ON CONFLICT in partitions: core says only now what it does with btree indexes only. */
 static void
 executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool once)
 {
 	MemoryContext context = CurrentMemoryContext;
+	QueryDesc  *outer = running_query;
 
-	if (!btree_only_may_fail(query->plannedstmt))
-	{
-		run_plan(query, direction, count, once);
-		return;
-	}
+	running_query = query;
 	PG_TRY();
 	{
 		run_plan(query, direction, count, once);
 	}
 	PG_CATCH();
 	{
-		btree_only_rethrow(context);
+		running_query = outer;
+		if (btree_only_may_fail(query->plannedstmt))
+			btree_only_rethrow(context);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	running_query = outer;
+}
+
+/* A bitmap scan is about to start that executor_start has not seen: it was made while the query runs. */
+void
+hooks_stop_prefetching(void)
+{
+	if (running_query != NULL)
+		(void) stop_prefetching(running_query->planstate, NULL);
 }
 
 /* ---- CREATE DATABASE ---- */
@@ -126,14 +148,12 @@ copy_files_of_template(CreatedbStmt *statement)
 
 /* ---- databases that move or go ---- */
 
-/* The database whose files the statement removes or moves away, or InvalidOid. */
+/* The database that the statement moves to another tablespace, or InvalidOid. */
 static Oid
-database_to_forget(Node *statement)
+database_to_move(Node *statement)
 {
 	ListCell   *cell;
 
-	if (IsA(statement, DropdbStmt))
-		return get_database_oid(((DropdbStmt *) statement)->dbname, true);
 	if (!IsA(statement, AlterDatabaseStmt))
 		return InvalidOid;
 	foreach(cell, ((AlterDatabaseStmt *) statement)->options)
@@ -142,6 +162,17 @@ database_to_forget(Node *statement)
 			return get_database_oid(((AlterDatabaseStmt *) statement)->dbname, true);
 	}
 	return InvalidOid;
+}
+
+/* The publication that the statement makes or changes, or NULL. */
+static const char *
+publication_of(Node *statement)
+{
+	if (IsA(statement, CreatePublicationStmt))
+		return ((CreatePublicationStmt *) statement)->pubname;
+	if (IsA(statement, AlterPublicationStmt))
+		return ((AlterPublicationStmt *) statement)->pubname;
+	return NULL;
 }
 
 static void
@@ -157,7 +188,26 @@ run_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 								completion);
 }
 
-/* The same; what core says of indexes that are no btree is said more clearly. */
+/* It may come back to its old place some day, with other pages.  An error may come when it has moved already. */
+static void
+move_database(Oid database, PlannedStmt *statement, const char *query, bool read_only_tree,
+			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+			  DestReceiver *dest, QueryCompletion *completion)
+{
+	PG_TRY();
+	{
+		run_utility(statement, query, read_only_tree, context, params, env, dest, completion);
+	}
+	PG_CATCH();
+	{
+		pool_forget_database(database);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	pool_forget_database(database);
+}
+
+/* The same as run_utility; what core says of indexes that are no btree is said more clearly. */
 static void
 run_utility_clearly(PlannedStmt *statement, const char *query, bool read_only_tree,
 					ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
@@ -176,46 +226,62 @@ run_utility_clearly(PlannedStmt *statement, const char *query, bool read_only_tr
 	PG_END_TRY();
 }
 
+/* What is to be carried out instead of the statement; *read_only_tree: it may not be changed. */
+static PlannedStmt *
+replace_statement(PlannedStmt *statement, bool *read_only_tree)
+{
+	Node	   *instead = NULL;
+
+	if (IsA(statement->utilityStmt, CreatedbStmt))
+	{
+		if (*read_only_tree)
+			statement = copyObject(statement);
+		*read_only_tree = false;
+		copy_files_of_template((CreatedbStmt *) statement->utilityStmt);
+	}
+	if (IsA(statement->utilityStmt, AlterTableStmt))
+		instead = index_move_statement((AlterTableStmt *) statement->utilityStmt);
+	if (instead != NULL)
+	{
+		statement = copyObject(statement);
+		statement->utilityStmt = instead;
+		*read_only_tree = false;
+	}
+	return statement;
+}
+
 static void
 process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
 				DestReceiver *dest, QueryCompletion *completion)
 {
+	Oid			moved = database_to_move(statement->utilityStmt);
+	Oid			dropped = InvalidOid;
+	const char *publication = publication_of(statement->utilityStmt);
 	Node	   *node = statement->utilityStmt;
-	Oid			database = database_to_forget(node);
 
 	if (IsA(node, CreateOpClassStmt) && opclass_define((CreateOpClassStmt *) node))
 		return;
-	if (IsA(node, CreatedbStmt))
-	{
-		if (read_only_tree)
-			statement = copyObject(statement);
-		read_only_tree = false;
-		copy_files_of_template((CreatedbStmt *) statement->utilityStmt);
-	}
+	if (IsA(node, DropdbStmt))
+		dropped = get_database_oid(((DropdbStmt *) node)->dbname, true);
 	if (IsA(node, AlterTableMoveAllStmt))
 		index_move_check_all((AlterTableMoveAllStmt *) node);
-	if (IsA(node, AlterTableStmt))
-	{
-		Node	   *instead = index_move_statement((AlterTableStmt *) node);
-
-		if (instead != NULL)
-		{
-			statement = copyObject(statement);
-			statement->utilityStmt = node = instead;
-			read_only_tree = false;
-		}
-	}
-	if (btree_only_utility(node))
+	statement = replace_statement(statement, &read_only_tree);
+	node = statement->utilityStmt;
+	if (OidIsValid(moved))
+		move_database(moved, statement, query, read_only_tree, context, params, env, dest,
+					  completion);
+	else if (btree_only_utility(node))
 		run_utility_clearly(statement, query, read_only_tree, context, params, env, dest,
 							completion);
 	else
 		run_utility(statement, query, read_only_tree, context, params, env, dest, completion);
 	if (IsA(node, CreateOpClassStmt))
 		opclass_follow((CreateOpClassStmt *) node);
-	/* the database may come back to the same place some day, with other pages */
-	if (OidIsValid(database))
-		pool_discard_database(database);
+	if (OidIsValid(dropped))
+		pool_discard_database(dropped);
+	if (publication != NULL)
+		publish_warn(publication);
 }
 
 void
@@ -228,4 +294,5 @@ hooks_install(void)
 	next_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 	rowcompare_install();
+	guard_install();
 }

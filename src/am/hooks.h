@@ -5,7 +5,19 @@
 #ifndef ROWAN_AM_HOOKS_H
 #define ROWAN_AM_HOOKS_H
 
+#include "utils/relcache.h"
+
 /* Once, at load. */
 extern void hooks_install(void);
+extern void guard_install(void);
+
+/* Warns if the publication includes Rowan tables. */
+extern void publish_warn(const char *name);
+
+/* Before the first block of a bitmap scan: core must not prefetch its blocks. */
+extern void hooks_stop_prefetching(void);
+
+/* Refuses (ERROR) if what asks for the size of a main fork goes on to read it through shared_buffers. */
+extern void guard_check_size(Relation rel);
 
 #endif							/* ROWAN_AM_HOOKS_H */

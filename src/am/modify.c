@@ -37,7 +37,7 @@ is_small_row(TupleTableSlot *slot, const RowLayout *layout)
 }
 
 /*
- * What is to be stored for the slot, toasted if need be.  *toasted: the bytes are not the slot's, but
+ * What is to be stored for the slot, toasted if need be; then the bytes are not the slot's, but
  * palloc'd in the current context.
  */
 static void
@@ -583,7 +583,7 @@ update_by_moving(UpdateState *state, const RowData *data)
 	if (state->outcome.result != TM_Ok)
 		return;
 	FAULT_POINT(row_move_deleted);
-	row_insert_moved(&state->table, data, &state->writer, state->outcome.lock_xid,
+	row_insert_moved(&state->table, data, state->row, &state->writer, state->outcome.lock_xid,
 					 state->outcome.lock_bits, &new_row);
 	row_tid_set(&where, new_row, 0);
 	FAULT_POINT(row_move_inserted);

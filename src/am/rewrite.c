@@ -499,6 +499,7 @@ scan_table(Rewrite *rewrite, Tuplesortstate *sort)
 			RowId		row = row_parse_slot(file, (Page) page, pos, &version);
 
 			CHECK_FOR_INTERRUPTS();
+			pgstat_count_heap_getnext(rewrite->old_rel);
 			if (sort != NULL)
 				sort_row(rewrite, row, &version, sort);
 			else
@@ -638,6 +639,8 @@ rowan_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort
 {
 	Rewrite    *rewrite = begin_rewrite(old, new, oldest_xmin, index != NULL);
 
+	if (index == NULL || use_sort)
+		pgstat_count_heap_scan(old);
 	if (!tree_exists(&rewrite->from.file))
 		 /* empty */ ;
 	else if (index == NULL)

@@ -11,6 +11,7 @@
 #include "access/relscan.h"
 #include "access/tsmapi.h"
 #include "access/xact.h"
+#include "am/hooks.h"
 #include "am/table.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
@@ -159,7 +160,8 @@ scan_position(RowanScan scan, bool forward)
 	RowId		row = forward ? scan->first : scan->limit - 1;
 
 	if (!scan->have_page || row < scan_page_low(scan) || row >= scan_page_high(scan))
-		scan_load_page(scan, row, InvalidBlockNumber);
+		scan_load_page(scan, row, scan->have_page && row == scan_page_high(scan)
+					   ? page_trailer(scan->page)->right_block : InvalidBlockNumber);
 	if (forward)
 		scan->pos = leaf_search((Page) scan->page, row) - 1;
 	else
@@ -298,7 +300,8 @@ rowan_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableS
 	RowanScan	scan = (RowanScan) sscan;
 	bool		found = false;
 
-	if (tree_exists(&scan->table.file))
+	/* whoever has seen a page of the tree need not ask */
+	if (scan->have_page || tree_exists(&scan->table.file))
 	{
 		if (sscan->rs_parallel != NULL)
 			found = parallel_next(scan, slot);
@@ -436,6 +439,11 @@ rowan_scan_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmre
 {
 	RowanScan	scan = (RowanScan) sscan;
 
+	if (!scan->prefetching_stopped)
+	{
+		hooks_stop_prefetching();
+		scan->prefetching_stopped = true;
+	}
 	if (!tree_exists(&scan->table.file))
 		return false;
 	scan->have_page = false;

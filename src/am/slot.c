@@ -48,13 +48,6 @@ free_buffer(RowanSlot *rslot)
 	rslot->buffer_size = 0;
 }
 
-static inline bool
-in_buffer(const RowanSlot *rslot, const char *p)
-{
-	return p >= rslot->buffer && p <= rslot->buffer + rslot->buffer_size &&
-		rslot->buffer != NULL;
-}
-
 /* The slot no longer refers to anything of the row it held. */
 static inline void
 forget_content(RowanSlot *rslot)
@@ -90,83 +83,28 @@ slot_buffer(TupleTableSlot *slot, Size size)
 	return rslot->buffer;
 }
 
-char *
-slot_begin_row(TupleTableSlot *slot, Size size)
-{
-	Assert(TTS_IS_ROWAN(slot));
-	forget_content(rowan_slot(slot));
-	slot->tts_flags |= TTS_FLAG_EMPTY;
-	return slot_buffer(slot, size);
-}
-
 /* ---- storing ---- */
 
-/* Makes row, whose bytes last as long as the content, the content. */
-static inline void
-set_row(RowanSlot *rslot, const RowData *row)
-{
-	Assert(row->data != NULL);
-	rslot->row = *row;
-	rslot->decode_offset = 0;
-	rslot->base.tts_nvalid = 0;
-	rslot->base.tts_flags &= ~(TTS_FLAG_EMPTY | TTS_FLAG_SHOULDFREE);
-}
-
+/* Makes a copy of the row the content, in the slot's buffer. */
 void
-slot_store_row(TupleTableSlot *slot, const RowData *row, ItemPointer tid, Oid table_oid)
-{
-	RowanSlot  *rslot = rowan_slot(slot);
-
-	Assert(TTS_IS_ROWAN(slot));
-	set_row(rslot, row);
-	forget_identity(rslot);
-	slot->tts_tid = *tid;		/* tid may be &slot->tts_tid */
-	slot->tts_tableOid = table_oid;
-}
-
-/* Copies the row's bytes into the slot's buffer, and makes *copy the row there. */
-static void
-copy_row(RowanSlot *rslot, const RowData *row, RowData *copy)
+slot_copy_row(TupleTableSlot *slot, const RowData *row)
 {
 	Size		bitmap_size = row->nulls != NULL ? (row->natts + 7) / 8 : 0;
+	RowData		copy = *row;
 	char	   *dest;
 
 	/* all in the buffer or nothing: it may be freed here */
-	Assert(!in_buffer(rslot, row->data));
-	dest = slot_buffer(&rslot->base, MAXALIGN(bitmap_size) + row->size);
+	Assert(!slot_buffer_has(rowan_slot(slot), row->data));
+	dest = slot_buffer(slot, MAXALIGN(bitmap_size) + row->size);
 	if (row->nulls != NULL)
 	{
 		memcpy(dest, row->nulls, bitmap_size);
-		copy->nulls = (const bits8 *) dest;
+		copy.nulls = (const bits8 *) dest;
 		dest += MAXALIGN(bitmap_size);
 	}
 	memcpy(dest, row->data, row->size);
-	copy->data = dest;
-}
-
-/* Makes the row the content, its bytes in the slot's buffer: copied, unless they are there already. */
-static void
-own_row(RowanSlot *rslot, const RowData *row)
-{
-	RowData		copy = *row;
-
-	if (!in_buffer(rslot, row->data) ||
-		(row->nulls != NULL && !in_buffer(rslot, (const char *) row->nulls)))
-		copy_row(rslot, row, &copy);
-	set_row(rslot, &copy);
-	rslot->base.tts_flags |= TTS_FLAG_SHOULDFREE;
-}
-
-void
-slot_store_row_copy(TupleTableSlot *slot, const RowData *row, ItemPointer tid, Oid table_oid)
-{
-	RowanSlot  *rslot = rowan_slot(slot);
-
-	Assert(TTS_IS_ROWAN(slot));
-	own_row(rslot, row);
-	forget_identity(rslot);
-	slot->tts_tid = *tid;		/* tid may be &slot->tts_tid */
-	slot->tts_tableOid = table_oid;
+	copy.data = dest;
+	slot_refer_row(slot, &copy);
 }
 
 /* ---- making content the slot's own ---- */
@@ -210,7 +148,7 @@ encode_virtual(RowanSlot *rslot)
 		return false;
 	row_encode(layout, slot->tts_values, slot->tts_isnull,
 			   slot_buffer(slot, row_encode_room(layout, size)), &row);
-	set_row(rslot, &row);
+	slot_refer_row(slot, &row);
 	slot->tts_flags |= TTS_FLAG_SHOULDFREE;
 	return true;
 }
@@ -394,7 +332,7 @@ slot_materialize(TupleTableSlot *slot)
 	if (TTS_SHOULDFREE(slot))
 		return;
 	if (rslot->row.data != NULL)
-		own_row(rslot, &rslot->row);
+		slot_own_row(slot, &rslot->row);
 	else if (!encode_virtual(rslot))
 		copy_virtual(rslot);
 }
@@ -428,7 +366,7 @@ slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
 		src_desc->natts == dst_desc->natts &&
 		(src_desc == dst_desc || rowan_slot(src)->row.natts == src_desc->natts))
 	{
-		own_row(rowan_slot(dst), &rowan_slot(src)->row);
+		slot_own_row(dst, &rowan_slot(src)->row);
 		copy_identity(rowan_slot(dst), rowan_slot(src));
 		return;
 	}

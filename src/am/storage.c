@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "access/multixact.h"
 #include "access/xlog.h"
+#include "am/hooks.h"
 #include "am/table.h"
 #include "catalog/pg_am.h"
 #include "catalog/storage.h"
@@ -147,7 +148,7 @@ has_brin_index(Relation rel)
 /*
  * The range of block numbers.  Pages in use, which ANALYZE samples and the planner counts, not
  * those that the file was extended by in advance.  But with a BRIN index: logical blocks, since BRIN
- * takes what comes from here for the range of block numbers in TIDs (ANALYZE then samples those).
+ * takes what comes from here for the range of block numbers in TIDs; unless it is ANALYZE who asks.
  */
 uint64
 rowan_relation_size(Relation rel, ForkNumber fork)
@@ -157,6 +158,7 @@ rowan_relation_size(Relation rel, ForkNumber fork)
 
 	if (fork != MAIN_FORKNUM)
 		return table_block_relation_size(rel, fork);
+	guard_check_size(rel);
 	table_pool_file(rel, &file);
 	if (!tree_exists(&file))
 		return 0;
@@ -169,7 +171,7 @@ rowan_relation_size(Relation rel, ForkNumber fork)
 bool
 table_blocks_are_logical(Relation rel)
 {
-	return rel->rd_rel->relhasindex && has_brin_index(rel);
+	return rel->rd_rel->relhasindex && !table_is_being_sampled() && has_brin_index(rel);
 }
 
 /* Rows on a full page, from the widths of the columns. */
@@ -178,20 +180,35 @@ estimate_density(Relation rel, int32 *attr_widths)
 {
 	int32		width = get_rel_data_width(rel, attr_widths) + ROW_OVERHEAD;
 
-	return (double) ROWAN_PAGE_ROOM / width;
+	return (double) (ROWAN_PAGE_ROOM / width);
 }
 
 /*
- * Rows of a table nothing is known about: the guess of ten heap pages, so that plans do not
- * differ between access methods where both are guessing.
+ * Rows of a table nothing is known about: heap's guess for ten pages, rounding included, so that
+ * plans do not differ between access methods where both are guessing.
  */
 static double
 guess_rows(Relation rel, int32 *attr_widths)
 {
-	int32		width = MAXALIGN(get_rel_data_width(rel, attr_widths)) +
-		MAXALIGN(SizeofHeapTupleHeader) + sizeof(ItemIdData);
+	int32		width = get_rel_data_width(rel, attr_widths) + MAXALIGN(SizeofHeapTupleHeader) +
+		sizeof(ItemIdData);
 
 	return (double) GUESSED_PAGES * ((BLCKSZ - SizeOfPageHeaderData) / width);
+}
+
+/*
+ * The part of the table that index-only scans need not visit.  relallvisible counts logical blocks: ANALYZE takes
+ * it from the visibility map.
+ */
+static double
+visible_part(const PoolFile *file, BlockNumber all_visible)
+{
+	BlockNumber blocks;
+
+	if (all_visible == 0 || !tree_exists(file))
+		return 0;
+	blocks = table_logical_blocks(file);
+	return all_visible >= blocks ? 1.0 : (double) all_visible / blocks;
 }
 
 /*
@@ -205,7 +222,6 @@ rowan_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double
 {
 	BlockNumber relpages = (BlockNumber) rel->rd_rel->relpages;
 	double		reltuples = rel->rd_rel->reltuples;
-	BlockNumber all_visible = (BlockNumber) rel->rd_rel->relallvisible;
 	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
 	BlockNumber scanned = 0;
 	PoolFile	file;
@@ -234,6 +250,5 @@ rowan_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double
 		*tuples = rint(reltuples / relpages * blocks);
 	else
 		*tuples = rint(estimate_density(rel, attr_widths) * scanned);
-	if (all_visible > 0 && blocks > 0)
-		*allvisfrac = Min((double) all_visible / blocks, 1.0);
+	*allvisfrac = visible_part(&file, (BlockNumber) rel->rd_rel->relallvisible);
 }

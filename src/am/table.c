@@ -35,6 +35,11 @@ table_row_table(Relation rel, RowTable *table)
 {
 	int			fillfactor;
 
+	/* the pool would not mind, but what is beside the table is in the other session's own memory */
+	if (RELATION_IS_OTHER_TEMP(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot access temporary tables of other sessions")));
 	memset(table, 0, sizeof(*table));
 	table_pool_file(rel, &table->file);
 	table->horizon = GlobalVisTestFor(rel);
@@ -68,36 +73,6 @@ table_logical_blocks(const PoolFile *file)
 	next = page_trailer(page)->next_key;
 	pfree(page);
 	return (BlockNumber) ((next + ROWS_PER_LOGICAL_BLOCK - 1) / ROWS_PER_LOGICAL_BLOCK);
-}
-
-TransactionId
-table_version_xmax(const RowVersion *version)
-{
-	if (version->superseded)
-		return version->newer_xid;
-	if (version->meta.flags & ROW_LOCK)
-		return version->meta.lock_xid;
-	return InvalidTransactionId;
-}
-
-void
-table_store_version(Relation rel, TupleTableSlot *slot, RowId row, const RowVersion *version,
-					bool copy)
-{
-	RowanSlot  *rslot = (RowanSlot *) slot;
-	ItemPointerData tid;
-
-	row_tid_set(&tid, row, version->meta.tag);
-	if (copy)
-		slot_store_row_copy(slot, &version->data, &tid, RelationGetRelid(rel));
-	else
-		slot_store_row(slot, &version->data, &tid, RelationGetRelid(rel));
-	rslot->xmin = TransactionIdIsValid(version->meta.xid) ? version->meta.xid
-		: FrozenTransactionId;
-	rslot->cmin = version->meta.cid;
-	rslot->xmax = table_version_xmax(version);
-	/* one field in heap's header: what was not superseded shows its own command */
-	rslot->cmax = version->superseded ? version->newer_cid : version->meta.cid;
 }
 
 static const TupleTableSlotOps *

@@ -25,12 +25,40 @@ extern bool table_blocks_are_logical(Relation rel);
 
 extern bool rowan_relation_is_rowan(Relation rel);
 
-/* Stores a version, with its identity, into a slot of ours. copy: the slot gets its own bytes. */
-extern void table_store_version(Relation rel, TupleTableSlot *slot, RowId row,
-								const RowVersion *version, bool copy);
+/* ANALYZE is taking a sample, and core's questions about block numbers are its. */
+extern bool table_is_being_sampled(void);
 
 /* Lock word or superseder, as xmax. */
-extern TransactionId table_version_xmax(const RowVersion *version);
+static inline TransactionId
+table_version_xmax(const RowVersion *version)
+{
+	if (version->superseded)
+		return version->newer_xid;
+	if (version->meta.flags & ROW_LOCK)
+		return version->meta.lock_xid;
+	return InvalidTransactionId;
+}
+
+/* Stores a version, with its identity, into a slot of ours. copy: the slot gets its own bytes. */
+static inline void
+table_store_version(Relation rel, TupleTableSlot *slot, RowId row, const RowVersion *version,
+					bool copy)
+{
+	RowanSlot  *rslot = (RowanSlot *) slot;
+
+	if (copy)
+		slot_own_row(slot, &version->data);
+	else
+		slot_refer_row(slot, &version->data);
+	row_tid_set(&slot->tts_tid, row, version->meta.tag);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	rslot->xmin = TransactionIdIsValid(version->meta.xid) ? version->meta.xid
+		: FrozenTransactionId;
+	rslot->cmin = version->meta.cid;
+	rslot->xmax = table_version_xmax(version);
+	/* one field in heap's header: what was not superseded shows its own command */
+	rslot->cmax = version->superseded ? version->newer_cid : version->meta.cid;
+}
 
 /* ---- callbacks, by file ---- */
 
@@ -184,6 +212,7 @@ typedef struct RowanScanData
 	int			next_row;
 	RowId		rows[ROWS_PER_LOGICAL_BLOCK];
 	RowId		block_first;
+	bool		prefetching_stopped;	/* core does not prefetch for this bitmap scan */
 } RowanScanData;
 
 typedef RowanScanData *RowanScan;

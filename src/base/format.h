@@ -139,12 +139,22 @@ typedef uint64 RowId;
 #define ROW_ID_LIMIT			((RowId) InvalidBlockNumber << 8)
 
 /*
+ * Where a version record is, as a row's header says it: its distance from the
+ * file's start in units of 8 bytes, in 5 bytes, the lowest first.  So a file has at
+ * most 8 TB.
+ */
+#define VERSION_POINTER_BYTES	5
+#define VERSION_POINTER_UNIT	8
+#define ROWAN_MAX_BLOCKS \
+	((BlockNumber) ((UINT64CONST(1) << (8 * VERSION_POINTER_BYTES)) / (BLCKSZ / VERSION_POINTER_UNIT)))
+
+/*
  * Row: the cell of a leaf.  A fixed header of 4 bytes, then in this order
  * what the flags say:
  *
  *	ROW_XID			uint32	creator (or deleter) xid of the newest version
  *	ROW_CID			uint32	its command id; without it the command id is 0
- *	ROW_VERSION		uint32 block, uint16 offset of the older version
+ *	ROW_VERSION		5 bytes: version pointer to the older version
  *	ROW_LOCK		uint32	xid or MultiXactId of lockers; uint16 lock bits
  *	ROW_FORWARD		uint32	logical block, uint16 tid offset: where a moved row went;
  *							or the speculative token, with ROW_SPECULATIVE
@@ -153,7 +163,7 @@ typedef uint64 RowId;
  *
  * then the data.  With ROW_ALIGNED, pad up to 8 bytes before the data, and the
  * cell itself starts at an 8-byte boundary of the page; else no alignment
- * at all.  With neither ROW_XID nor ROW_PAGE_XID the newest version is
+ * at all: a cell starts at any byte.  With neither ROW_XID nor ROW_PAGE_XID the newest version is
  * visible to everyone ("frozen").
  */
 typedef struct RowHeaderData
@@ -161,7 +171,7 @@ typedef struct RowHeaderData
 	uint16		size_flags;		/* 0: 13 bits size of the whole cell, bytes;
 								 * 3 bits flags (ROW_* >> 13 << 13) */
 	uint16		tag_flags;		/* 2: 7 bits version tag; 9 bits flags << 7 */
-} RowHeaderData;
+} pg_attribute_packed() RowHeaderData;
 
 StaticAssertDecl(sizeof(RowHeaderData) == 4, "row header is 4 bytes");
 

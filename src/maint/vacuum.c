@@ -284,8 +284,13 @@ visibility_pass(Vacuum *vacuum)
 static void
 report(Vacuum *vacuum, const PGRUsage *usage)
 {
+	/* in heap's words, which tools look for in the log */
+	const char *what = !IsAutoVacuumWorkerProcess() ? "finished vacuuming"
+		: vacuum->params->is_wraparound ? "automatic vacuum to prevent wraparound of table"
+		: "automatic vacuum of table";
+
 	ereport(vacuum->params->options & VACOPT_VERBOSE ? INFO : LOG,
-			(errmsg("finished vacuuming \"%s.%s.%s\": index scans: %d",
+			(errmsg_internal("%s \"%s.%s.%s\": index scans: %d", what,
 					get_database_name(MyDatabaseId),
 					get_namespace_name(RelationGetNamespace(vacuum->rel)),
 					RelationGetRelationName(vacuum->rel), vacuum->index_passes),
@@ -314,17 +319,6 @@ vacuum_tree(Vacuum *vacuum)
 	visibility_pass(vacuum);
 }
 
-/* The planner divides by pages, the map counts logical blocks. */
-static BlockNumber
-planner_visible_pages(Vacuum *vacuum, BlockNumber pages, BlockNumber visible_blocks)
-{
-	BlockNumber blocks = table_logical_blocks(&vacuum->table.file);
-
-	if (visible_blocks >= blocks)
-		return pages;
-	return (BlockNumber) ((double) pages * visible_blocks / blocks);
-}
-
 static void
 update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_multi)
 {
@@ -336,12 +330,27 @@ update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_m
 		oldest_xid = row_oldest_version_xid(&vacuum->table, vacuum->stat.oldest_xid);
 		oldest_multi = vacuum->stat.oldest_multi;
 		visibilitymap_count(vacuum->rel, &all_visible, NULL);
-		all_visible = planner_visible_pages(vacuum, pages, all_visible);
 	}
 	vac_update_relstats(vacuum->rel, pages, vacuum->stat.rows, all_visible,
 						vacuum->nindexes > 0, oldest_xid, oldest_multi, NULL, NULL, false);
 	pgstat_report_vacuum(RelationGetRelid(vacuum->rel), vacuum->rel->rd_rel->relisshared,
 						 vacuum->stat.rows, vacuum->stat.recently_dead);
+}
+
+/* As much as the settings allow, but no more than the table has row ids. */
+static void
+allocate_dead(Vacuum *vacuum)
+{
+	int			memory_kb = IsAutoVacuumWorkerProcess() && autovacuum_work_mem != -1 ?
+		autovacuum_work_mem : maintenance_work_mem;
+	Size		ids = 0;
+
+	if (tree_exists(&vacuum->table.file))
+		ids = (Size) table_logical_blocks(&vacuum->table.file) * ROWS_PER_LOGICAL_BLOCK;
+	ids = Min(ids, (Size) memory_kb * 1024 / sizeof(RowId));
+	ids = Min(ids, MaxAllocSize / sizeof(RowId));
+	vacuum->max_dead = Max(ids, 4 * ROWAN_PAGE_ROOM);
+	vacuum->dead = palloc(vacuum->max_dead * sizeof(RowId));
 }
 
 void
@@ -367,9 +376,7 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	vacuum->page = palloc(BLCKSZ);
 	vacuum->stat.oldest_xid = oldest_xmin;
 	vacuum->stat.oldest_multi = oldest_multi;
-	vacuum->max_dead = Max((Size) maintenance_work_mem * 1024 / sizeof(RowId), 4 * ROWAN_PAGE_ROOM);
-	vacuum->max_dead = Min(vacuum->max_dead, MaxAllocSize / sizeof(RowId));
-	vacuum->dead = palloc(vacuum->max_dead * sizeof(RowId));
+	allocate_dead(vacuum);
 	vac_open_indexes(rel, RowExclusiveLock, &vacuum->nindexes, &vacuum->indexes);
 	if (params->nworkers > 0 && vacuum->nindexes > 1 && RelationUsesLocalBuffers(rel))
 		ereport(WARNING,

@@ -73,7 +73,8 @@ typedef enum PoolRedo
  *
  * The frame's version stays odd until pool_change_end or pool_unlatch, so that a reader on a
  * standby never sees one page of a record without the others: latch all pages
- * of the record first, then change them, then release them.  pool_change_begin (a no-op but for
+ * of the record first, then change them, then release them.  (REPLACE may end the change of the version
+ * page before it begins that of the leaf: nobody looks for the new record before the leaf points to it.)  pool_change_begin (a no-op but for
  * marking dirty) is still required before changing.
  */
 extern PoolRedo pool_redo_latch(XLogReaderState *record, uint8 block_id, bool will_init,

@@ -33,6 +33,7 @@
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/pmsignal.h"
 #include "storage/proc.h"
 #include "storage/sinvaladt.h"
 #include "utils/guc.h"
@@ -57,6 +58,7 @@ bool		pool_checkpoint_gate_setting = true;
 #define RETRY_MS			1000
 #define CLOSE_FILES_MS		10000
 #define ARM_TIMEOUT_MS		30000
+#define WAKE_TURNS			20		/* of TICK_MS */
 #define SLOW_FLUSH_MS		30000
 #define HUNG_WORKER_MS		30000
 
@@ -113,13 +115,25 @@ refuse_impossible_writer(void)
 				 errhint("Use an ordinary connection.")));
 }
 
+/*
+ * The postmaster may sleep over the death of a worker (up to a minute): it lets signals in before its
+ * select(), not during it.  This makes it look whether there is a worker to start.
+ */
+static void
+wake_postmaster(void)
+{
+	SendPostmasterSignal(PMSIGNAL_BACKGROUND_WORKER_CHANGE);
+}
+
 static void
 wait_for_worker(void)
 {
 	TimestampTz start = GetCurrentTimestamp();
 
-	while (!try_attach())
+	for (int turn = 1; !try_attach(); turn++)
 	{
+		if (turn % WAKE_TURNS == 0)
+			wake_postmaster();
 		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ARM_TIMEOUT_MS))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

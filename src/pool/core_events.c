@@ -8,9 +8,9 @@
  * restartpoint.  On a primary, transaction callbacks drop the frames of relations
  * whose files are about to be removed.
  *
- * Not heard of: COMMIT PREPARED and ROLLBACK PREPARED of a transaction that dropped
- * or created files.  Their dirty frames are dropped when they are to be written (io.c), their
- * clean ones when a new file gets the same name (file.c).
+ * Not heard of on a primary: COMMIT PREPARED and ROLLBACK PREPARED of a transaction that dropped
+ * or created files, and drops of temporary tables (smgrGetPendingDeletes leaves them out).  Their dirty frames are dropped when they are to be written (io.c), their
+ * clean ones when a new file gets the same name (rowan_set_new_filenode, file.c).  Databases that move or go: am/hooks.c.
  *
  * Latches: those of pool_discard_*; called without any.
  */

@@ -91,6 +91,7 @@ typedef struct DiscardRange
 	BlockNumber first_block;
 	Oid			database;
 	Oid			tablespace;		/* InvalidOid: any */
+	bool		keep_dirty;
 } DiscardRange;
 
 static int
@@ -129,7 +130,7 @@ discard_range(const DiscardRange *range)
 			continue;
 		LWLockAcquire(&frame->latch, LW_EXCLUSIVE);
 		tag = frame->tag;
-		if (in_range(&tag, range))
+		if (in_range(&tag, range) && !(range->keep_dirty && frame->dirty))
 			frame_discard(frame);
 		else
 			LWLockRelease(&frame->latch);
@@ -166,6 +167,14 @@ void
 pool_discard_database(Oid database)
 {
 	pool_discard_tablespace(database, InvalidOid);
+}
+
+void
+pool_forget_database(Oid database)
+{
+	DiscardRange range = {.database = database, .keep_dirty = true};
+
+	discard_range(&range);
 }
 
 void

@@ -244,7 +244,10 @@ write_if_exists(const PoolTag *tag, Page page, bool skip_fsync)
 		InterruptHoldoffCount = holdoff;	/* we still hold the latch */
 		MemoryContextSwitchTo(context);
 		if (file_has_block(reln, tag->block))
+		{
+			InterruptHoldoffCount = 0;	/* as errfinish left it: LWLockReleaseAll counts for itself */
 			PG_RE_THROW();
+		}
 		FlushErrorState();
 		exists = false;
 	}

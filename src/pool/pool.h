@@ -19,7 +19,8 @@
  *	   with the frame latched shared until the write is done.
  *	5. Latch order: parent, page, right sibling, version page, file header, free
  *	   page (being taken off the free list: nobody who holds its latch waits for
- *	   the header).  Eviction takes victims' latches conditionally only.
+ *	   the header).  Eviction takes victims' latches conditionally only.  Under
+ *	   AccessExclusiveLock, move_page (trim.c) latches a left neighbour before the parent.
  */
 #ifndef ROWAN_POOL_POOL_H
 #define ROWAN_POOL_POOL_H
@@ -253,6 +254,9 @@ extern void pool_file_extend(const PoolFile *file, BlockNumber nblocks);
  */
 extern void pool_discard_file(const PoolFile *file, BlockNumber first_block);
 extern void pool_discard_database(Oid database);	/* all files of the database */
+
+/* Clean frames only: harmless at any time. */
+extern void pool_forget_database(Oid database);
 
 /* Write all dirty frames of a file (and leave them in the pool, clean). */
 extern void pool_flush_file(const PoolFile *file);

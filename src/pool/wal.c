@@ -365,7 +365,8 @@ wal_register(void)
 		.rm_redo = rowan_redo,
 		.rm_desc = rowan_desc,
 		.rm_identify = rowan_identify,
-		.rm_cleanup = rowan_cleanup
+		.rm_cleanup = rowan_cleanup,
+		.rm_decode = wal_decode
 	};
 
 	/* rm_mask stays NULL: core's own check would read its stale buffers */

@@ -29,7 +29,7 @@ StaticAssertDecl((ROW_XID | ROW_CID | ROW_VERSION | ROW_LOCK | ROW_FORWARD | ROW
 				 "header field flags are the low six bits");
 
 /* Size of a header with these fields, null bitmap not counted. */
-#define H1(f)	(4 + ((f) & 1 ? 4 : 0) + ((f) & 2 ? 4 : 0) + ((f) & 4 ? 6 : 0) + \
+#define H1(f)	(4 + ((f) & 1 ? 4 : 0) + ((f) & 2 ? 4 : 0) + ((f) & 4 ? VERSION_POINTER_BYTES : 0) + \
 				 ((f) & 8 ? 6 : 0) + ((f) & 16 ? 6 : 0) + ((f) & 32 ? 2 : 0))
 #define H4(f)	H1(f), H1((f) + 1), H1((f) + 2), H1((f) + 3)
 #define H16(f)	H4(f), H4((f) + 4), H4((f) + 8), H4((f) + 12)
@@ -76,6 +76,29 @@ put_uint16(char **p, uint16 v)
 {
 	memcpy(*p, &v, sizeof(v));
 	*p += sizeof(v);
+}
+
+static inline void
+get_version_pointer(const char **p, BlockNumber *block, uint16 *offset)
+{
+	uint64		units = 0;
+
+	for (int i = 0; i < VERSION_POINTER_BYTES; i++)
+		units |= (uint64) (uint8) (*p)[i] << (8 * i);
+	*block = (BlockNumber) (units / (BLCKSZ / VERSION_POINTER_UNIT));
+	*offset = (units % (BLCKSZ / VERSION_POINTER_UNIT)) * VERSION_POINTER_UNIT;
+	*p += VERSION_POINTER_BYTES;
+}
+
+static inline void
+put_version_pointer(char **p, BlockNumber block, uint16 offset)
+{
+	uint64		units = (uint64) block * (BLCKSZ / VERSION_POINTER_UNIT) + offset / VERSION_POINTER_UNIT;
+
+	Assert(block < ROWAN_MAX_BLOCKS && offset % VERSION_POINTER_UNIT == 0);
+	for (int i = 0; i < VERSION_POINTER_BYTES; i++)
+		(*p)[i] = (char) (units >> (8 * i));
+	*p += VERSION_POINTER_BYTES;
 }
 
 static inline Size
@@ -138,10 +161,7 @@ read_meta(const char *cell, uint16 flags, uint8 tag, TransactionId page_xid,
 	if (flags & ROW_CID)
 		meta->cid = get_uint32(&p);
 	if (flags & ROW_VERSION)
-	{
-		meta->older_block = get_uint32(&p);
-		meta->older_offset = get_uint16(&p);
-	}
+		get_version_pointer(&p, &meta->older_block, &meta->older_offset);
 	if (flags & ROW_LOCK)
 	{
 		meta->lock_xid = get_uint32(&p);
@@ -169,8 +189,8 @@ row_parse_meta(const char *cell, uint16 size, TransactionId page_xid,
 }
 
 bool
-row_parse(const char *cell, uint16 size, TransactionId page_xid, CommandId page_cid,
-		  uint16 page_natts, RowMeta *meta, RowData *data)
+row_parse_any(const char *cell, uint16 size, TransactionId page_xid, CommandId page_cid,
+			  uint16 page_natts, RowMeta *meta, RowData *data)
 {
 	uint16		flags;
 	uint8		tag;
@@ -236,7 +256,6 @@ row_cell_size(const RowMeta *meta, const RowData *data, uint16 page_natts)
 	uint16		flags = cell_flags(meta, data, page_natts);
 	Size		size = cell_header_size(flags, data->natts) + data->size;
 
-	size = round_up(size, 2);
 	Assert(size <= ROW_SIZE_MASK);
 	return (uint16) size;
 }
@@ -246,7 +265,7 @@ row_write(char *dest, const RowMeta *meta, const RowData *data, uint16 page_natt
 {
 	uint16		flags = cell_flags(meta, data, page_natts);
 	Size		header_size = cell_header_size(flags, data->natts);
-	Size		size = round_up(header_size + data->size, 2);
+	Size		size = header_size + data->size;
 	RowHeaderData header;
 	char	   *p = dest;
 
@@ -262,10 +281,7 @@ row_write(char *dest, const RowMeta *meta, const RowData *data, uint16 page_natt
 	if (flags & ROW_CID)
 		put_uint32(&p, meta->cid);
 	if (flags & ROW_VERSION)
-	{
-		put_uint32(&p, meta->older_block);
-		put_uint16(&p, meta->older_offset);
-	}
+		put_version_pointer(&p, meta->older_block, meta->older_offset);
 	if (flags & ROW_LOCK)
 	{
 		put_uint32(&p, meta->lock_xid);
@@ -287,8 +303,6 @@ row_write(char *dest, const RowMeta *meta, const RowData *data, uint16 page_natt
 		*p++ = 0;
 	if (data->size > 0)
 		memcpy(p, data->data, data->size);
-	if (header_size + data->size < size)
-		dest[size - 1] = 0;
 }
 
 /* ---- layout ---- */
@@ -388,15 +402,6 @@ varlena_form(const struct RowColumn *column, Datum value, Size *size)
 	return VARLENA_AS_IS_ALIGNED;
 }
 
-/* The data's size with the byte that makes the cell even. */
-static inline Size
-padded_size(Size size, uint16 flags, int natts)
-{
-	if ((flags & ROW_NULLS) && !(flags & ROW_ALIGNED))
-		return size + ((size + bitmap_size(natts)) & 1);
-	return round_up(size, 2);
-}
-
 Size
 row_encoded_size(const RowLayout *layout, const Datum *values, const bool *isnull,
 				 uint16 *flags)
@@ -438,7 +443,6 @@ row_encoded_size(const RowLayout *layout, const Datum *values, const bool *isnul
 		size += n;
 	}
 	*flags = found;
-	size = padded_size(size, found, layout->natts);
 	return size + ((found & ROW_NULLS) ? bitmap_size(layout->natts) : 0);
 }
 
@@ -539,7 +543,6 @@ row_encode(const RowLayout *layout, const Datum *values, const bool *isnull,
 	char	   *start = dest + MAXALIGN(bitmap_size(natts));
 	char	   *p = start;
 	uint16		flags = 0;
-	Size		size;
 
 	Assert(((uintptr_t) dest & 7) == 0);
 	row->nulls = NULL;
@@ -578,13 +581,10 @@ row_encode(const RowLayout *layout, const Datum *values, const bool *isnull,
 		}
 	}
 
-	size = padded_size(p - start, flags, natts);
-	if (start + size > p)
-		*p = 0;
-	Assert(size <= PG_UINT16_MAX);
+	Assert(p - start <= PG_UINT16_MAX);
 	row->natts = natts;
 	row->flags = flags;
-	row->size = (uint16) size;
+	row->size = (uint16) (p - start);
 	row->data = start;
 }
 

@@ -18,6 +18,7 @@
 #ifndef ROWAN_ROW_CODEC_H
 #define ROWAN_ROW_CODEC_H
 
+#include "access/htup_details.h"
 #include "access/tupdesc.h"
 #include "base/format.h"
 
@@ -41,7 +42,7 @@ typedef struct RowMeta
 								 * for ROW_PAGE_XID too */
 	CommandId	cid;
 	BlockNumber older_block;	/* ROW_VERSION */
-	uint16		older_offset;
+	uint16		older_offset;	/* a multiple of VERSION_POINTER_UNIT */
 	uint16		lock_bits;		/* ROW_LOCK */
 	TransactionId lock_xid;
 	BlockNumber forward_block;	/* ROW_FORWARD: tid; ROW_SPECULATIVE: token */
@@ -52,14 +53,14 @@ typedef struct RowMeta
  * Splits a cell of `size` bytes into its parts, checking all lengths; false if the bytes make no sense.
  * page_* come from the trailer of the page the cell is (or was) on.
  */
-extern bool row_parse(const char *cell, uint16 size, TransactionId page_xid, CommandId page_cid,
-					  uint16 page_natts, RowMeta *meta, RowData *data);
+static inline bool row_parse(const char *cell, uint16 size, TransactionId page_xid,
+							 CommandId page_cid, uint16 page_natts, RowMeta *meta, RowData *data);
 
 /* Only the meta part (cheaper: data not looked at). */
 extern bool row_parse_meta(const char *cell, uint16 size, TransactionId page_xid,
 						   CommandId page_cid, RowMeta *meta);
 
-/* Size of the cell in bytes, even; with ROW_ALIGNED header padded to 8. */
+/* Size of the cell in bytes; with ROW_ALIGNED header padded to 8. */
 extern uint16 row_cell_size(const RowMeta *meta, const RowData *data, uint16 page_natts);
 
 /*
@@ -112,8 +113,7 @@ row_encode_room(const RowLayout *layout, Size encoded_size)
 
 /*
  * Encodes the values into dest (MAXALIGNed, row_encode_room bytes: the data rounded up to MAXALIGN, with room for the
- * bitmap padded to 8 in front) and points *row into it.  row->size is such that bitmap and data fill
- * an even-sized cell exactly (a pad byte is zero), so that row_parse gives back the same bytes.
+ * bitmap padded to 8 in front) and points *row into it.
  */
 extern void row_encode(const RowLayout *layout, const Datum *values, const bool *isnull,
 					   char *dest, RowData *row);
@@ -126,5 +126,46 @@ extern void row_encode(const RowLayout *layout, const Datum *values, const bool 
  */
 extern bool row_decode(const RowLayout *layout, const RowData *row, int from, int to,
 					   uint32 *offset, Datum *values, bool *isnull);
+
+/* ---- the commonest rows, inline ---- */
+
+extern bool row_parse_any(const char *cell, uint16 size, TransactionId page_xid,
+						  CommandId page_cid, uint16 page_natts, RowMeta *meta, RowData *data);
+
+/* What may be set in the header of a row that nobody has touched since it was inserted, without NULLs. */
+#define ROW_PLAIN_TAG_FLAGS	(ROW_TAG_MAX | (ROW_PAGE_XID << 7))
+
+static inline bool
+row_parse(const char *cell, uint16 size, TransactionId page_xid, CommandId page_cid,
+		  uint16 page_natts, RowMeta *meta, RowData *data)
+{
+	uint16		tag_flags;
+	bool		is_page_xid;
+
+	if (size < sizeof(RowHeaderData) || page_natts > MaxHeapAttributeNumber)
+		return row_parse_any(cell, size, page_xid, page_cid, page_natts, meta, data);
+	tag_flags = ((const volatile RowHeaderData *) cell)->tag_flags;
+	if ((tag_flags & ~ROW_PLAIN_TAG_FLAGS) != 0 ||
+		(((const volatile RowHeaderData *) cell)->size_flags & ~ROW_SIZE_MASK) != 0)
+		return row_parse_any(cell, size, page_xid, page_cid, page_natts, meta, data);
+
+	is_page_xid = (tag_flags & (ROW_PAGE_XID << 7)) != 0;
+	meta->flags = is_page_xid ? ROW_PAGE_XID : 0;
+	meta->tag = tag_flags & ROW_TAG_MAX;
+	meta->xid = is_page_xid ? page_xid : InvalidTransactionId;
+	meta->cid = is_page_xid ? page_cid : FirstCommandId;
+	meta->older_block = InvalidBlockNumber;
+	meta->older_offset = 0;
+	meta->lock_bits = 0;
+	meta->lock_xid = InvalidTransactionId;
+	meta->forward_block = InvalidBlockNumber;
+	meta->forward_offset = 0;
+	data->natts = page_natts;
+	data->flags = 0;
+	data->size = size - sizeof(RowHeaderData);
+	data->nulls = NULL;
+	data->data = cell + sizeof(RowHeaderData);
+	return true;
+}
 
 #endif							/* ROWAN_ROW_CODEC_H */

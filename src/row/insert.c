@@ -1,9 +1,10 @@
 /*
  * insert.c
- *	  Appending rows at the tree's right edge.
+ *	  New rows: appended at the tree's right edge, or, if they replace a row, close to it.
  *
- * A row's id is handed out under the exclusive latch of the rightmost leaf, whose trailer
- * knows the next one.  Many rows go in as one record a page.
+ * An appended row's id is handed out under the exclusive latch of the rightmost leaf, whose trailer
+ * knows the next one.  Many rows go in as one record a page.  A row that moves takes an id that its old leaf
+ * covers and no row has; by I-ROW-2 no index knows it any more.
  */
 #include "postgres.h"
 
@@ -11,7 +12,8 @@
 #include "row/leafop.h"
 #include "row/row.h"
 
-#define UPDATED_HEADER_BYTES	10
+/* an xid and a version pointer */
+#define UPDATED_HEADER_BYTES	(sizeof(TransactionId) + VERSION_POINTER_BYTES)
 
 /* A leaf's slots address keys up to this far beyond its low fence. */
 #define LEAF_KEY_RANGE		PG_UINT16_MAX
@@ -117,7 +119,16 @@ begin_append(LeafAppend *append, Page page, const RowData *first, const NewRows 
 static int
 reserve_for(RowTable *table, int nrows)
 {
-	return table->fill_reserve >= 0 ? table->fill_reserve : nrows * UPDATED_HEADER_BYTES;
+	return table->fill_reserve >= 0 ? table->fill_reserve : nrows * (int) UPDATED_HEADER_BYTES;
+}
+
+static bool
+any_aligned(const RowData *rows, int nrows)
+{
+	for (int i = 0; i < nrows; i++)
+		if (rows[i].flags & ROW_ALIGNED)
+			return true;
+	return false;
 }
 
 /* Encodes as many rows as fit on the leaf; an empty leaf takes at least one. */
@@ -130,6 +141,7 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 	uint64		distance = append->first_row - page_low_fence(page);
 	uint64		key_room = distance < LEAF_KEY_RANGE ? LEAF_KEY_RANGE - distance : 0;
 
+	append->cell_align = any_aligned(rows, nrows) ? MAXIMUM_ALIGNOF : 1;
 	for (int i = 0; i < nrows && (uint64) i < key_room; i++)
 	{
 		bool		aligned = (rows[i].flags & ROW_ALIGNED) != 0;
@@ -147,7 +159,7 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 			break;
 		gap -= need;
 		row_write(append->cells + append->size, &meta, &rows[i], append->page_natts);
-		append->size += MAXALIGN(size);
+		append->size += TYPEALIGN(append->cell_align, size);
 		append->nrows++;
 	}
 }
@@ -202,12 +214,74 @@ row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid, C
 	insert_rows(table, rows, nrows, &new, ids);
 }
 
+/* ---- beside the old row ---- */
+
+/* An id of the leaf that no row has: behind its last row if possible, else the first gap. */
+static bool
+free_id(Page page, RowId *id)
+{
+	PageTrailer trailer = page_trailer(page);
+	int			low = 0;
+	int			high = page_nslots(page);
+
+	if (trailer->high_fence == TREE_KEY_MAX)
+		*id = trailer->next_key;
+	else
+		*id = high == 0 ? trailer->low_fence : leaf_key(page, high - 1) + 1;
+	if (*id < trailer->high_fence && *id - trailer->low_fence < LEAF_KEY_SPAN)
+		return trailer->high_fence != TREE_KEY_MAX || *id < ROW_ID_LIMIT - 1;
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (leaf_key(page, middle) == trailer->low_fence + middle)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*id = trailer->low_fence + low;
+	return trailer->high_fence != TREE_KEY_MAX && low < page_nslots(page);
+}
+
+/* As heap, which puts the new version on the page of the old one if it has room. */
+static bool
+insert_near(RowTable *table, const RowData *row, const NewRows *new, RowId old_row, RowId *id)
+{
+	PoolFrame  *leaf = tree_latch_leaf(&table->file, old_row, LW_EXCLUSIVE);
+	Page		page = pool_page(leaf);
+	bool		aligned = (row->flags & ROW_ALIGNED) != 0;
+	LeafAppend	append;
+	RowMeta		meta;
+	uint16		size;
+
+	begin_append(&append, page, row, new);
+	new_row_meta(&meta, new, &append);
+	size = row_cell_size(&meta, row, append.page_natts);
+	if (!free_id(page, &append.first_row) || !page_fits_insert(page, size, aligned) ||
+		page_free_bytes(page) - size < (page_nslots(page) + 1) * (int) UPDATED_HEADER_BYTES)
+	{
+		pool_unlatch(leaf);
+		return false;
+	}
+	row_write(append.cells, &meta, row, append.page_natts);
+	append.cell_align = aligned ? MAXIMUM_ALIGNOF : 1;
+	append.size = TYPEALIGN(append.cell_align, size);
+	append.nrows = 1;
+	*id = append.first_row;
+	if (page_trailer(page)->flags & PAGE_VISIBLE_BITS)
+		table->clear_visibility(table->visibility_arg, row_logical_block(*id));
+	leaf_append(&table->file, leaf, &append);
+	return true;
+}
+
 void
-row_insert_moved(RowTable *table, const RowData *data, const RowWriter *writer,
+row_insert_moved(RowTable *table, const RowData *data, RowId old_row, const RowWriter *writer,
 				 TransactionId lock_xid, uint16 lock_bits, RowId *id)
 {
 	NewRows		new = {.xid = writer->xid,.cid = writer->cid,.lock_xid = lock_xid,
 	.lock_bits = lock_bits};
 
-	insert_rows(table, data, 1, &new, id);
+	pool_prepare_write();
+	if (!insert_near(table, data, &new, old_row, id))
+		insert_rows(table, data, 1, &new, id);
 }

@@ -1,6 +1,6 @@
 /*
  * leafop.c
- *	  Appending rows to a leaf and replacing a row's cell: do, apply, redo.
+ *	  Adding rows to a leaf and replacing a row's cell: do, apply, redo.
  *
  * INSERT touches one leaf.  REPLACE touches a leaf and, if an older version is
  * pushed, a version page (latched in that order).  A reader sees the leaf and
@@ -24,7 +24,7 @@ typedef struct xl_rowan_insert
 	CommandId	page_cid;
 	uint16		page_natts;
 	uint16		nrows;
-	uint32		unused;
+	uint32		cell_align;		/* each cell starts at a multiple of it */
 } xl_rowan_insert;
 
 /* Block 0 of ROWAN_XLOG_REPLACE, followed by the new header and the changed data */
@@ -79,10 +79,15 @@ leaf_append_apply(Page page, const xl_rowan_insert *insert, const char *cells)
 {
 	PageTrailer trailer = page_trailer(page);
 	RowId		row = insert->first_row;
+	int			pos = leaf_search(page, row);
 
-	/* the caller has cleared the visibility of the first row's block; no other has rows here */
 	if (page_nslots(page) == 0)
-		trailer->flags = (trailer->flags | PAGE_UNIFORM) & ~PAGE_VISIBLE_BITS;
+	{
+		trailer->flags |= PAGE_UNIFORM;
+		/* the caller has cleared the first row's block; earlier blocks of the leaf may have bits still */
+		if (row_logical_block(trailer->low_fence) == row_logical_block(row))
+			trailer->flags &= ~PAGE_VISIBLE_BITS;
+	}
 	trailer->page_xid = insert->page_xid;
 	trailer->page_cid = insert->page_cid;
 	trailer->page_natts = insert->page_natts;
@@ -94,13 +99,14 @@ leaf_append_apply(Page page, const xl_rowan_insert *insert, const char *cells)
 
 		memcpy(&header, cells, sizeof(header));
 		size = row_header_size(&header);
-		dest = page_insert_cell(page, page_nslots(page), row - trailer->low_fence, size,
+		dest = page_insert_cell(page, pos + i, row - trailer->low_fence, size,
 								(row_header_flags(&header) & ROW_ALIGNED) != 0);
 		memcpy(dest, cells, size);
 		leaf_note_cell(page, dest);
-		cells += MAXALIGN(size);
+		cells += TYPEALIGN(insert->cell_align, size);
 	}
-	trailer->next_key = row;
+	if (trailer->high_fence == TREE_KEY_MAX)
+		trailer->next_key = row;
 }
 
 void
@@ -115,7 +121,7 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 	insert.page_cid = append->page_cid;
 	insert.page_natts = append->page_natts;
 	insert.nrows = append->nrows;
-	insert.unused = 0;
+	insert.cell_align = append->cell_align;
 
 	FAULT_POINT(row_insert);
 	START_CRIT_SECTION();

@@ -1,6 +1,6 @@
 /*
  * leafop.h
- *	  The two logged changes of a leaf's rows: rows appended, one cell replaced.
+ *	  The two logged changes of a leaf's rows: rows added, one cell replaced.
  *
  * Private to src/row.
  */
@@ -17,13 +17,14 @@ typedef struct LeafAppend
 	CommandId	page_cid;
 	uint16		page_natts;
 	uint16		nrows;
+	uint16		cell_align;		/* in cells: 8 if any of them is ROW_ALIGNED, else 1 */
 	Size		size;			/* bytes in cells */
 	char	   *cells;
 } LeafAppend;
 
 /*
- * Appends to the leaf at the right edge, latched exclusively, which has room.
- * Logs and releases the latch.
+ * Adds rows to a leaf, latched exclusively, which has room: at the right edge with the next ids, elsewhere
+ * with free ones, between which there is no row.  Logs and releases the latch.
  */
 extern void leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append);
 

@@ -48,17 +48,6 @@ row_corrupt(const PoolFile *file, BlockNumber block, RowId row, const char *what
 
 /* ---- the newest version ---- */
 
-void
-row_version_init(RowVersion *version, RowId row)
-{
-	version->superseded = false;
-	version->newer_xid = InvalidTransactionId;
-	version->newer_cid = InvalidCommandId;
-	version->newer_is_delete = false;
-	version->newer_is_move = false;
-	row_tid_set(&version->newer_tid, row, version->meta.tag);
-}
-
 static inline bool
 hint_read(RowId row, const RowHint *hint, PoolRead *read)
 {
@@ -161,22 +150,6 @@ row_read(RowTable *table, RowId row, RowHint *hint, char *dest, RowVersion *vers
 		row_version_init(version, row);
 		return true;
 	}
-}
-
-RowId
-row_parse_slot(const PoolFile *file, Page copy, int pos, RowVersion *version)
-{
-	PageTrailer trailer = page_trailer(copy);
-	RowId		row = leaf_key(copy, pos);
-	uint16		size;
-	char	   *cell = page_cell(copy, pos, &size);
-
-	if (cell == NULL ||
-		!row_parse(cell, size, trailer->page_xid, trailer->page_cid, trailer->page_natts,
-				   &version->meta, &version->data))
-		row_corrupt(file, trailer->self_block, row, "its cell makes no sense");
-	row_version_init(version, row);
-	return row;
 }
 
 /* ---- older versions ---- */

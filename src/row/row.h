@@ -114,7 +114,16 @@ typedef struct RowVersion
 } RowVersion;
 
 /* Notes that nothing supersedes the version. */
-extern void row_version_init(RowVersion *version, RowId row);
+static inline void
+row_version_init(RowVersion *version, RowId row)
+{
+	version->superseded = false;
+	version->newer_xid = InvalidTransactionId;
+	version->newer_cid = InvalidCommandId;
+	version->newer_is_delete = false;
+	version->newer_is_move = false;
+	row_tid_set(&version->newer_tid, row, version->meta.tag);
+}
 
 /*
  * Copies the newest cell of a row: into `dest` (at least BLCKSZ + 8 bytes, MAXALIGNed), parsed to
@@ -156,9 +165,24 @@ extern bool row_page_all_visible(Page copy, Snapshot snapshot);
  */
 extern void row_prefetch_versions(RowTable *table, Page copy, Snapshot snapshot);
 
-/* Parses slot pos of a copied leaf; raises DATA_CORRUPTED. */
-extern RowId row_parse_slot(const PoolFile *file, Page copy, int pos, RowVersion *version);
 extern void row_corrupt(const PoolFile *file, BlockNumber block, RowId row, const char *what) pg_attribute_noreturn();
+
+/* Parses slot pos of a copied leaf; raises DATA_CORRUPTED. */
+static inline RowId
+row_parse_slot(const PoolFile *file, Page copy, int pos, RowVersion *version)
+{
+	PageTrailer trailer = page_trailer(copy);
+	RowId		row = leaf_key(copy, pos);
+	uint16		size;
+	char	   *cell = page_cell(copy, pos, &size);
+
+	if (unlikely(cell == NULL) ||
+		unlikely(!row_parse(cell, size, trailer->page_xid, trailer->page_cid, trailer->page_natts,
+							&version->meta, &version->data)))
+		row_corrupt(file, trailer->self_block, row, "its cell makes no sense");
+	row_version_init(version, row);
+	return row;
+}
 
 /* Nobody, now or later, can see any version of the row whose newest is given (dead, not aborted only). */
 extern bool row_is_dead_to_all(RowTable *table, const RowMeta *newest, TransactionId *removed_xid);
@@ -175,8 +199,6 @@ extern void row_insert(RowTable *table, const RowData *rows, int nrows, Transact
 
 /* A speculative insertion is confirmed, or made never to have happened. */
 extern void row_finish_speculative(RowTable *table, RowId row, bool succeeded);
-
-/* Strength of a lock, as PostgreSQL's LockTupleMode. */
 
 /*
  * What a writer found.  With TM_BeingModified: wait for nwait transactions (any that
@@ -234,8 +256,9 @@ extern void row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why,
  * still lock it, then row_set_forward.  Others see the row as deleted by a transaction in progress until that
  * ends; a crash in between aborts it.
  */
-extern void row_insert_moved(RowTable *table, const RowData *data, const RowWriter *writer,
-							 TransactionId lock_xid, uint16 lock_bits, RowId *id);
+extern void row_insert_moved(RowTable *table, const RowData *data, RowId old_row,
+							 const RowWriter *writer, TransactionId lock_xid, uint16 lock_bits,
+							 RowId *id);
 extern void row_set_forward(RowTable *table, RowId row, ItemPointer where);
 
 /*

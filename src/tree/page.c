@@ -439,7 +439,7 @@ page_insert_cell(Page page, int pos, uint16 delta, uint16 size, bool aligned)
 	char	   *cell;
 
 	Assert(pos >= 0 && pos <= nslots);
-	Assert(size >= 4 && size % 2 == 0 && size <= ROW_SIZE_MASK);
+	Assert(size >= 4 && size <= ROW_SIZE_MASK);
 	Assert(page_fits_insert(page, size, aligned));
 
 	if (place_below(header->pd_upper, size, aligned) < lower)
@@ -476,7 +476,7 @@ page_replace_cell(Page page, int pos, uint16 new_size, bool aligned)
 	char	   *cell = page_cell(page, pos, &size);
 
 	Assert(pos >= 0 && pos < page_nslots(page));
-	Assert(new_size >= 4 && new_size % 2 == 0 && new_size <= ROW_SIZE_MASK);
+	Assert(new_size >= 4 && new_size <= ROW_SIZE_MASK);
 	Assert(page_fits_replace(page, pos, new_size, aligned));
 
 	if (fits_in_place(page, pos, new_size, aligned))
@@ -568,21 +568,21 @@ inner_insert(Page page, int pos, TreeKey key, BlockNumber child)
 
 /* ---- checking ---- */
 
-/* One bit for each two bytes of the page: where cells are. */
+/* One bit for each byte of the page: where cells are. */
 typedef struct CellMap
 {
-	uint8		used[BLCKSZ / 16];
+	uint8		used[BLCKSZ / 8];
 } CellMap;
 
 /* Marks a cell's bytes; false if another cell has some of them. */
 static bool
 mark_cell(CellMap *map, int offset, int size)
 {
-	for (int unit = offset / 2; unit < (offset + size) / 2; unit++)
+	for (int byte = offset; byte < offset + size; byte++)
 	{
-		if (map->used[unit / 8] & (1 << unit % 8))
+		if (map->used[byte / 8] & (1 << byte % 8))
 			return false;
-		map->used[unit / 8] |= 1 << unit % 8;
+		map->used[byte / 8] |= 1 << byte % 8;
 	}
 	return true;
 }
@@ -667,8 +667,6 @@ check_slots(Page page)
 
 		if (cell == NULL || cell - (char *) page < header->pd_upper)
 			return "slot points to no cell";
-		if (size % 2 != 0)
-			return "cell has an odd size";
 		if (!mark_cell(&map, cell - (char *) page, size))
 			return "cells overlap";
 		if (page_trailer(page)->type == ROWAN_PAGE_LEAF)

@@ -10,7 +10,7 @@
  * Functions that change assume a page that page_check() accepts.
  *
  * Cells begin with a uint16 whose low 13 bits are the cell's size in bytes
- * (RowHeaderData, InnerCellData).  A cell is stored at any even offset, or at a multiple of 8
+ * (RowHeaderData, InnerCellData).  A cell is stored at any offset, or at a multiple of 8
  * with `aligned`.
  */
 #ifndef ROWAN_TREE_PAGE_H
@@ -53,9 +53,9 @@ page_cell(Page page, int pos, uint16 *size)
 	uint16		offset = ((volatile SlotData *) page_slots(page))[pos].offset;
 	uint16		n;
 
-	if (offset < ROWAN_PAGE_BODY || offset > ROWAN_PAGE_SPECIAL - 4 || (offset & 1) != 0)
+	if (offset < ROWAN_PAGE_BODY || offset > ROWAN_PAGE_SPECIAL - 4)
 		return NULL;
-	n = *(volatile uint16 *) ((char *) page + offset) & ROW_SIZE_MASK;
+	n = ((volatile RowHeaderData *) ((char *) page + offset))->size_flags & ROW_SIZE_MASK;
 	if (n < 4 || n > ROWAN_PAGE_SPECIAL - offset)
 		return NULL;
 	*size = n;

@@ -297,6 +297,19 @@ tree_latch_leaf(const PoolFile *file, TreeKey key, LWLockMode mode)
 	return tree_latch_page(file, key, 0, mode);
 }
 
+/* New rows go behind those that are there; everything else would loop for ever, or give an id twice. */
+static PoolFrame *
+checked_last_leaf(const PoolFile *file, PoolFrame *frame)
+{
+	Page		page = pool_page(frame);
+	int			nslots = page_nslots(page);
+
+	if (page_trailer(page)->next_key < page_low_fence(page) ||
+		(nslots > 0 && page_trailer(page)->next_key <= leaf_key(page, nslots - 1)))
+		tree_corrupted(file, pool_block(frame), "its next row id is not beyond its rows");
+	return frame;
+}
+
 PoolFrame *
 tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block)
 {
@@ -305,10 +318,10 @@ tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block)
 		PoolFrame  *frame = pool_latch(file, hint_block, LW_EXCLUSIVE);
 
 		if (page_covers(pool_page(frame), 0, TREE_KEY_MAX - 1))
-			return frame;
+			return checked_last_leaf(file, frame);
 		pool_unlatch(frame);
 	}
-	return tree_latch_page(file, TREE_KEY_MAX - 1, 0, LW_EXCLUSIVE);
+	return checked_last_leaf(file, tree_latch_page(file, TREE_KEY_MAX - 1, 0, LW_EXCLUSIVE));
 }
 
 PoolFrame *

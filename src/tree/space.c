@@ -18,7 +18,7 @@
 
 #define EXTEND_MIN_BLOCKS	8
 #define EXTEND_MAX_BLOCKS	128
-#define EXTEND_PART			64	/* of the file, that is not used yet */
+#define EXTEND_PART			256 /* of the file, that is not used yet */
 
 StaticAssertDecl(EXTEND_MAX_BLOCKS <= SPACE_MAX_SPARE_BLOCKS, "a file has no more spare blocks");
 
@@ -301,10 +301,14 @@ extend_beyond(const PoolFile *file, BlockNumber block)
 
 	if (block < nblocks)
 		return;
+	if (block >= ROWAN_MAX_BLOCKS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("cannot extend relation %s beyond %u blocks",
+						compat_path(file->node, file->backend), ROWAN_MAX_BLOCKS),
+				 errhint("Partition the table.")));
 	batch = Min(Max(block / EXTEND_PART, EXTEND_MIN_BLOCKS), EXTEND_MAX_BLOCKS);
-	if (batch > MaxBlockNumber - block)
-		batch = 1;
-	pool_file_extend(file, block + batch);
+	pool_file_extend(file, Min(block + batch, ROWAN_MAX_BLOCKS));
 	FAULT_POINT(space_after_extend);
 }
 

@@ -100,7 +100,9 @@ balanced_slot(Page page, int new_pos, int new_bytes)
 
 /*
  * Keys beyond all others get an empty page of their own, so that ascending inserts fill
- * pages and move nothing; so does a key too far from the low fence.
+ * pages and move nothing; so does a key too far from the low fence.  A new leaf at the right edge begins a
+ * new logical block: whoever thinks in block numbers (BRIN, TABLESAMPLE, the visibility map) then thinks in pages,
+ * and the ids in between serve rows that move within their leaf.
  */
 static bool
 choose_leaf_split(Page page, const SplitWish *wish, SplitPoint *at)
@@ -110,7 +112,7 @@ choose_leaf_split(Page page, const SplitWish *wish, SplitPoint *at)
 
 	at->pos = nslots;
 	if (wish->append)
-		at->separator = page_trailer(page)->next_key;
+		at->separator = TYPEALIGN(ROWS_PER_LOGICAL_BLOCK, page_trailer(page)->next_key);
 	else if (pos == nslots)
 		at->separator = wish->key;
 	else

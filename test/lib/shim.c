@@ -7,7 +7,11 @@
  * a kill, powerloss.py takes back what no completed sync covers.  The real
  * syncs are left out: the journal alone says what would have been durable.
  *
- * ROWAN_SHIM_FULL=FILE: while FILE exists, relation files under base/ cannot grow: ENOSPC.
+ * ROWAN_SHIM_FULL=FILE: while FILE.grow exists, relation files under base/ cannot grow; while FILE.write
+ * exists, they cannot be written at all; while FILE.wal exists, WAL cannot be written: ENOSPC.
+ *
+ * ROWAN_SHIM_SLEEPY=1: the postmaster is slow to let signals in before it sleeps, so that it hears of deaths just
+ * before and not while it sleeps, and goes on sleeping.
  *
  * Runs inside every server process: no locks, no allocation that outlives a
  * call, errno preserved.
@@ -16,6 +20,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +57,8 @@ static ssize_t (*real_pread) (int, void *, size_t, off_t);
 static int	(*real_fsync) (int);
 static int	(*real_fdatasync) (int);
 static int	(*real_fallocate) (int, off_t, off_t);
+static int	(*real_sigprocmask) (int, const sigset_t *, sigset_t *);
+static pid_t sleepy;			/* the postmaster's, or 0 */
 
 /* The server overwrites its environment with the process title. */
 static const char *
@@ -71,7 +78,9 @@ shim_init(void)
 	real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
 	real_fallocate = dlsym(RTLD_NEXT, "posix_fallocate64");
 	journal_path = copied(getenv("ROWAN_SHIM_JOURNAL"));
+	real_sigprocmask = dlsym(RTLD_NEXT, "sigprocmask");
 	full_path = copied(getenv("ROWAN_SHIM_FULL"));
+	sleepy = getenv("ROWAN_SHIM_SLEEPY") ? getpid() : 0;
 }
 
 static int
@@ -180,16 +189,39 @@ journal_write_begin(int fd, size_t length, off_t offset, struct entry *e)
 }
 
 static int
-refused(int fd, size_t length, off_t offset)
+flag_is_set(const char *what)
+{
+	char		path[512];
+
+	snprintf(path, sizeof(path), "%s.%s", full_path, what);
+	return access(path, F_OK) == 0;
+}
+
+static int
+refused_by_flags(int fd, size_t length, off_t offset)
 {
 	char		path[512];
 	struct stat st;
 
-	if (full_path == NULL || access(full_path, F_OK) != 0)
+	if (!watched(fd, path, sizeof(path)))
 		return 0;
-	if (!watched(fd, path, sizeof(path)) || strstr(path, "/base/") == NULL)
+	if (strstr(path, "/pg_wal/") != NULL)
+		return flag_is_set("wal");
+	if (strstr(path, "/base/") == NULL)
 		return 0;
-	return fstat(fd, &st) == 0 && offset + (off_t) length > st.st_size;
+	if (flag_is_set("write"))
+		return 1;
+	return flag_is_set("grow") && fstat(fd, &st) == 0 && offset + (off_t) length > st.st_size;
+}
+
+static int
+refused(int fd, size_t length, off_t offset)
+{
+	int			saved = errno;
+	int			result = full_path != NULL && refused_by_flags(fd, length, offset);
+
+	errno = saved;
+	return result;
 }
 
 ssize_t
@@ -290,4 +322,12 @@ int
 fdatasync(int fd)
 {
 	return sync_journaled(fd, real_fdatasync);
+}
+
+int
+sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+	if (sleepy != 0 && sleepy == getpid() && set != NULL && !sigismember(set, SIGCHLD))
+		usleep(30000);
+	return real_sigprocmask(how, set, old);
 }

@@ -239,6 +239,7 @@ def churn(c, rnd):
 def tide(c, rnd):
     """Pages come and go: VACUUM merges and evens out leaves, shrinks the tree, moves pages, cuts the file.
     `tide` holds whole batches only, each of one value."""
+    c.exec('VACUUM (INDEX_CLEANUP on) tide')        # by now nobody sees what was deleted last time
     new = int(c.one('SELECT coalesce(max(batch), 0) + 1 FROM tide'))
     # three batches row by row in turn, then one alone; the last, small one keeps the end of the file in use
     c.exec('INSERT INTO tide SELECT CASE WHEN i <= 900 THEN %d + i %% 3 ELSE %d END, CASE WHEN i <= 900 THEN 300 ELSE 600 END, 0, '

@@ -235,6 +235,30 @@ def judge(server, case, result, expected, resealed):
     return True
 
 
+def right_edge(server, models):
+    """A leaf at the right edge whose next row id lies before its rows or its low fence: inserting looped for ever."""
+    if not ENGINE:
+        return
+    server.sql('CREATE TABLE edge (%s) USING %s; INSERT INTO edge (id) VALUES (1)' % (COLUMNS, AM))
+    path = server.path_of('edge')
+    for byte, value in ((PAGE - 64 + 2, 1), (PAGE - 64 + 16, 8), (PAGE - 64 + 16, 40)):
+        server.stop()
+        data = bytearray(models['small'][0])
+        data[PAGE + byte] = value
+        seal(data, 1)
+        with open(path, 'r+b') as f:
+            f.truncate(0)
+            f.write(data)
+        server.start()
+        with server.connect() as c:
+            r = c.try_("INSERT INTO edge (id) VALUES (1)")
+            if value == 40:             # what it was
+                check(r.error is None, 'insertion into a sound file: %s' % r.error)
+            else:
+                check(r.error and r.error.sqlstate == 'XX001' and 'block 1' in r.error.primary,
+                      'byte %d set to %d: %s' % (byte, value, r.error))
+
+
 WRITES = ["UPDATE {t} SET v = v + 1 WHERE id % 13 = 0", "INSERT INTO {t} SELECT i, i, i, 'new' FROM generate_series(1, 300) i",
           'DELETE FROM {t} WHERE id % 3 = 0', "UPDATE {t} SET s = repeat('x', 500) WHERE id % 50 = 1"]
 
@@ -356,6 +380,7 @@ def test(options):
     server = cluster.make('bytes', conf={'rowan.buffers': '16MB', 'shared_buffers': '16MB', 'max_wal_size': '1GB',
                                          'statement_timeout': '20s', 'max_locks_per_transaction': '1000'})
     models = make_models(server)
+    right_edge(server, models)
     with server.connect() as c:
         for i in range(tables):
             c.exec('CREATE TABLE d%d (%s) USING %s' % (i, COLUMNS, AM))

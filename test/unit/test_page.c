@@ -78,7 +78,7 @@ random_size(bool aligned)
 	int			size = kind == 0 ? 500 + test_below(2000) : kind < 8 ? 4 + test_below(8) :
 		8 + test_below(120);
 
-	return (size + 1) & ~1;
+	return size;
 }
 
 static bool

@@ -182,6 +182,8 @@ do_append(BlockNumber *hint)
 		pool_unlatch(frame);
 		tree_append_leaf(FILE, low_fence);
 		must(stub_latches_held() == 0);
+		/* a new leaf begins a new logical block */
+		row.key = next_key = (next_key + ROWS_PER_LOGICAL_BLOCK - 1) & ~(TreeKey) (ROWS_PER_LOGICAL_BLOCK - 1);
 	}
 	change_leaf(frame, insert_apply, &row);
 	model_insert(&row);

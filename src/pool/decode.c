@@ -1,0 +1,51 @@
+/*
+ * decode.c
+ *	  Logical decoding of Rowan's records: not there.  What is left out of the stream is at least said.
+ */
+#include "postgres.h"
+
+#include "pool/change.h"
+#include "pool/frame.h"
+#include "replication/decode.h"
+#include "replication/logical.h"
+#include "replication/reorderbuffer.h"
+#include "replication/snapbuild.h"
+
+#include "base/compat.h"
+
+/* Would a heap table's change be given to the output plugin here? */
+static bool
+is_to_be_decoded(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
+{
+	uint8		kind = wal_record_kind(buffer->record);
+	RelFileNode node;
+
+	if (kind != ROWAN_XLOG_INSERT && kind != ROWAN_XLOG_REPLACE)
+		return false;
+	if (SnapBuildCurrentState(context->snapshot_builder) < SNAPBUILD_FULL_SNAPSHOT ||
+		SnapBuildXactNeedsSkip(context->snapshot_builder, buffer->origptr))
+		return false;
+	XLogRecGetBlockTag(buffer->record, 0, &node, NULL, NULL);
+	return node_database(node) == context->slot->data.database;
+}
+
+/* Warns once for each time that somebody starts decoding. */
+void
+wal_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
+{
+	static LogicalDecodingContext *warned = NULL;
+	static XLogRecPtr warned_at = InvalidXLogRecPtr;
+	bool		same = warned == context && buffer->origptr > warned_at;
+
+	ReorderBufferProcessXid(context->reorder, XLogRecGetXid(buffer->record), buffer->origptr);
+	if (same || context->fast_forward || !is_to_be_decoded(context, buffer))
+		return;
+	warned = context;
+	warned_at = buffer->origptr;
+	ereport(WARNING,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("changes of Rowan tables are left out of logical decoding"),
+			 errdetail("Transaction %u, at %X/%X, is the first one concerned.",
+					   XLogRecGetXid(buffer->record), LSN_FORMAT_ARGS(buffer->origptr)),
+			 errhint("Replicate Rowan tables by streaming replication, or keep tables to be decoded in heap.")));
+}
