@@ -63,7 +63,7 @@ EXTRA_CLEAN += .variant
 
 RUN = @test/lib/bootstrap.sh && $(ROWAN_PYTHON)
 
-.PHONY: test demo bench check-core
+.PHONY: test demo bench check-core check-core-indexes
 test:
 	$(RUN) test/run.py $(TESTFLAGS)
 
@@ -74,7 +74,7 @@ bench:
 	$(RUN) bench/run.py $(BENCHFLAGS)
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
-CAMPAIGNS = twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel \
+CAMPAIGNS = twin index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel \
 	visible segments storm
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
@@ -87,6 +87,7 @@ check-smallpool:  ; $(RUN) test/t/smallpool.py --long $(TESTFLAGS)
 check-pgbench:    ; $(RUN) test/t/pgbench.py --long $(TESTFLAGS)
 check-snapshot:   ; $(RUN) test/t/snapshot.py --long $(TESTFLAGS)
 check-shutdown:   ; $(RUN) test/t/shutdown.py --long $(TESTFLAGS)
+check-index-twin: ; $(RUN) test/t/index_twin.py --long $(TESTFLAGS)
 check-duel:       ; $(RUN) test/t/duel.py --long $(TESTFLAGS)
 check-visible:    ; $(RUN) test/t/visible.py --long $(TESTFLAGS)
 check-storm:      ; $(RUN) test/t/storm.py --long $(TESTFLAGS)
@@ -96,3 +97,6 @@ check-segments:   ; $(RUN) test/t/segments.py --long $(TESTFLAGS)
 # directory with run-pg-suite.sh, PGSUITE_CACHE its server and suites.
 check-core:
 	$(RUN) test/core.py $(TESTFLAGS)
+
+check-core-indexes:
+	$(RUN) test/core_indexes.py $(TESTFLAGS)
