@@ -92,7 +92,7 @@ check-visible:    ; $(RUN) test/t/visible.py --long $(TESTFLAGS)
 check-storm:      ; $(RUN) test/t/storm.py --long $(TESTFLAGS)
 check-segments:   ; $(RUN) test/t/segments.py --long $(TESTFLAGS)
 
-# PostgreSQL's own suites with Rowan as the default; PGSUITE names the
-# directory with run-pg-suite.sh, PGSUITE_CACHE its server and suites.
+# PostgreSQL's own suites with Rowan as the default; fetches the sources and builds a
+# cassert server first (ROWAN_TEST_POSTGRES says where).
 check-core:
 	$(RUN) test/core.py $(TESTFLAGS)
