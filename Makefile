@@ -74,7 +74,7 @@ bench:
 	$(RUN) bench/run.py $(BENCHFLAGS)
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
-CAMPAIGNS = twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel \
+CAMPAIGNS = twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel \ prepared
 	visible segments storm
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
@@ -87,6 +87,7 @@ check-smallpool:  ; $(RUN) test/t/smallpool.py --long $(TESTFLAGS)
 check-pgbench:    ; $(RUN) test/t/pgbench.py --long $(TESTFLAGS)
 check-snapshot:   ; $(RUN) test/t/snapshot.py --long $(TESTFLAGS)
 check-shutdown:   ; $(RUN) test/t/shutdown.py --long $(TESTFLAGS)
+check-prepared:   ; $(RUN) test/t/prepared.py --long $(TESTFLAGS)
 check-duel:       ; $(RUN) test/t/duel.py --long $(TESTFLAGS)
 check-visible:    ; $(RUN) test/t/visible.py --long $(TESTFLAGS)
 check-storm:      ; $(RUN) test/t/storm.py --long $(TESTFLAGS)
