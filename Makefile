@@ -74,7 +74,7 @@ bench:
 	$(RUN) bench/run.py $(BENCHFLAGS)
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
-CAMPAIGNS = twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel \ prepared
+CAMPAIGNS = twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
 	visible segments storm
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
