@@ -159,11 +159,16 @@ lock_word_add(RowMeta *meta, TransactionId xid, LockTupleMode mode)
 	free_members(&single, members, n);
 	if (held)
 		return false;
+
+	/*
+	 * Also where there is no MultiXactId yet: others may make one of this lock, and who does not see us among
+	 * its possible members takes it for one that nobody holds any more.
+	 */
+	MultiXactIdSetOldestMember();
 	if (n == 0 || (n == 1 && members == &single && single.xid == xid))
 		set_single(meta, xid, mode);
 	else
 	{
-		MultiXactIdSetOldestMember();
 		if (meta->lock_bits & ROW_LOCK_IS_MULTI)
 			meta->lock_xid = MultiXactIdExpand(meta->lock_xid, xid, status_of_mode[mode]);
 		else

@@ -32,6 +32,7 @@ restart_after_crash = on
 log_checkpoints = off
 log_line_prefix = '%m [%p] %b %a '
 log_statement = none
+jit = off
 timezone = 'UTC'
 lc_messages = 'C'
 fsync = {fsync}
@@ -236,7 +237,7 @@ class Cluster:
             if not tables:
                 tables = [r[0] for r in c.rows(
                     "SELECT c.oid::regclass FROM pg_class c JOIN pg_am a ON a.oid = c.relam "
-                    "WHERE amname = '%s' AND relkind IN ('r','m','t') ORDER BY 1" % AM)]
+                    "WHERE amname = '%s' AND relkind IN ('r','m','t') AND relpersistence <> 't' ORDER BY 1" % AM)]
             for t in tables:
                 complaints = c.rows("SELECT * FROM rowan.verify('%s')" % t)
                 check(not complaints, 'verify of %s: %s' % (t, complaints[:5]))
