@@ -74,7 +74,7 @@ bench:
 	$(RUN) bench/run.py $(BENCHFLAGS)
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
-CAMPAIGNS = twin index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel \
+CAMPAIGNS = twin index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
 	visible segments storm
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
@@ -88,13 +88,14 @@ check-pgbench:    ; $(RUN) test/t/pgbench.py --long $(TESTFLAGS)
 check-snapshot:   ; $(RUN) test/t/snapshot.py --long $(TESTFLAGS)
 check-shutdown:   ; $(RUN) test/t/shutdown.py --long $(TESTFLAGS)
 check-index-twin: ; $(RUN) test/t/index_twin.py --long $(TESTFLAGS)
+check-prepared:   ; $(RUN) test/t/prepared.py --long $(TESTFLAGS)
 check-duel:       ; $(RUN) test/t/duel.py --long $(TESTFLAGS)
 check-visible:    ; $(RUN) test/t/visible.py --long $(TESTFLAGS)
 check-storm:      ; $(RUN) test/t/storm.py --long $(TESTFLAGS)
 check-segments:   ; $(RUN) test/t/segments.py --long $(TESTFLAGS)
 
-# PostgreSQL's own suites with Rowan as the default; PGSUITE names the
-# directory with run-pg-suite.sh, PGSUITE_CACHE its server and suites.
+# PostgreSQL's own suites with Rowan as the default; fetches the sources and builds a
+# cassert server first (ROWAN_TEST_POSTGRES says where).
 check-core:
 	$(RUN) test/core.py $(TESTFLAGS)
 

@@ -16,7 +16,7 @@
 #include "miscadmin.h"
 #include "tree/descend.h"
 
-#define EXTEND_MIN_BLOCKS	8
+#define EXTEND_MIN_BLOCKS	8	/* but a very small file grows by half */
 #define EXTEND_MAX_BLOCKS	128
 #define EXTEND_PART			256 /* of the file, that is not used yet */
 
@@ -307,7 +307,8 @@ extend_beyond(const PoolFile *file, BlockNumber block)
 				 errmsg("cannot extend relation %s beyond %u blocks",
 						compat_path(file->node, file->backend), ROWAN_MAX_BLOCKS),
 				 errhint("Partition the table.")));
-	batch = Min(Max(block / EXTEND_PART, EXTEND_MIN_BLOCKS), EXTEND_MAX_BLOCKS);
+	batch = Max(block / EXTEND_PART, Min((block + 1) / 2, EXTEND_MIN_BLOCKS));
+	batch = Min(batch, EXTEND_MAX_BLOCKS);
 	pool_file_extend(file, Min(block + batch, ROWAN_MAX_BLOCKS));
 	FAULT_POINT(space_after_extend);
 }

@@ -243,7 +243,7 @@ def cannot_write(server, load):
         load.stop()
         disk.full('write')
         checkpoint = Statement(server, 'CHECKPOINT')
-        run_through(load, 2.5)
+        run_through(load, 1.5)
         check(not checkpoint.done, 'a checkpoint passed although nothing could be written')
         if end == 'crash':
             server.kill9()
@@ -309,7 +309,7 @@ def worker_dies(options):
         time.sleep(0.7)
         load.stop()
         before = redo_point(server)
-        server.write_conf(**{'rowan.fault': 'pool_flush_each:sleep:100'})
+        server.write_conf(**{'rowan.fault': 'pool_flush_each:sleep:30'})
         server.sql('SELECT pg_reload_conf()')
         time.sleep(0.2)
         with server.connect() as c:

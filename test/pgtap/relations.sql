@@ -1,0 +1,98 @@
+-- Partitions, inheritance, materialized views, row-level security, temporary tables.
+SELECT * FROM no_plan();
+-- partitions
+CREATE TABLE p (id int, k int, v int DEFAULT 0, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
+CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200) PARTITION BY LIST (id);
+CREATE TABLE p2a PARTITION OF p2 FOR VALUES IN (150, 151);
+CREATE TABLE p2b PARTITION OF p2 DEFAULT;
+CREATE TABLE p3 PARTITION OF p DEFAULT USING heap;
+CREATE INDEX ON p (k);
+INSERT INTO p SELECT i, i % 7 FROM generate_series(0, 299) i;
+CREATE FUNCTION parts() RETURNS text LANGUAGE sql AS $$ SELECT string_agg(x, ' ' ORDER BY x) FROM (SELECT tableoid::regclass || ':' || count(*) || ':' || sum(id) AS x FROM p GROUP BY tableoid) y $$;
+SELECT is(parts(), 'p1:100:4950 p2a:2:301 p2b:98:14649 p3:100:24950', 'routed');
+UPDATE p SET id = id + 1000 WHERE id IN (5, 150, 250);
+SELECT is(parts(), 'p1:99:4945 p2a:1:151 p2b:98:14649 p3:102:28105', 'moved');
+UPDATE p SET id = id - 1000 WHERE id > 1000;
+SELECT is(parts(), 'p1:100:4950 p2a:2:301 p2b:98:14649 p3:100:24950', 'and back');
+ALTER TABLE p DETACH PARTITION p1;
+SELECT is((SELECT count(*)::int FROM p), 200, 'detached');
+UPDATE p1 SET v = 1;
+ALTER TABLE p ATTACH PARTITION p1 FOR VALUES FROM (0) TO (100);
+SELECT is((SELECT count(*) || ' ' || sum(v) FROM p), '300 100', 'attached');
+SELECT is((SELECT count(*)::int FROM p WHERE k = 3), 43, 'by index') ;
+SELECT throws_ok('INSERT INTO p1 (id) VALUES (500)', '23514', NULL, 'the partition constraint');
+WITH moved AS (UPDATE p SET id = id + 100 WHERE id < 3 AND id + 100 NOT IN (SELECT id FROM p) RETURNING id) SELECT count(*) FROM moved \gset
+SELECT is(parts(), 'p1:100:4950 p2a:2:301 p2b:98:14649 p3:100:24950', 'nothing to move');
+TRUNCATE p2;
+SELECT is((SELECT count(*)::int FROM p), 200, 'truncated');
+-- inheritance
+CREATE TABLE mother (id int, v int); CREATE TABLE daughter (x int) INHERITS (mother); CREATE TABLE niece (y text) INHERITS (daughter);
+INSERT INTO mother VALUES (1, 1); INSERT INTO daughter VALUES (2, 2, 2); INSERT INTO niece VALUES (3, 3, 3, 'y');
+UPDATE mother SET v = v * 10;
+SELECT is((SELECT string_agg(tableoid::regclass || ':' || v, ' ' ORDER BY id) FROM mother), 'mother:10 daughter:20 niece:30', 'inheritance');
+ALTER TABLE mother ADD z int DEFAULT 9;
+SELECT is((SELECT sum(z)::int FROM mother), 27, 'a column for all');
+DELETE FROM mother WHERE id = 2;
+SELECT is((SELECT count(*) || ' ' || (SELECT count(*) FROM ONLY daughter) FROM mother), '2 0', 'deleted from all');
+ALTER TABLE niece NO INHERIT daughter;
+SELECT is((SELECT count(*)::int FROM mother), 1, 'left');
+-- materialized views
+CREATE TABLE base (id int PRIMARY KEY, k int, s text);
+INSERT INTO base SELECT i, i % 50, repeat('b', i % 30) FROM generate_series(1, 3000) i;
+CREATE MATERIALIZED VIEW mv AS SELECT k, count(*) AS n, max(s) AS s FROM base GROUP BY k;
+CREATE UNIQUE INDEX ON mv (k);
+SELECT is((SELECT amname::text FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relname = 'mv'), current_setting('default_table_access_method'), 'the access method under test');
+SELECT is((SELECT sum(n)::int FROM mv), 3000, 'filled');
+DELETE FROM base WHERE k = 3; UPDATE base SET k = 60 WHERE k = 4; UPDATE base SET s = s || '!' WHERE k = 5;
+REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
+SELECT results_eq('SELECT k, n, s FROM mv ORDER BY k', 'SELECT k, count(*), max(s) FROM base GROUP BY k ORDER BY k', 'REFRESH CONCURRENTLY');
+UPDATE base SET s = s || '?'; INSERT INTO base VALUES (9999, 70, 'new');
+REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
+SELECT results_eq('SELECT k, n, s FROM mv ORDER BY k', 'SELECT k, count(*), max(s) FROM base GROUP BY k ORDER BY k', 'again');
+REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
+DELETE FROM base WHERE k < 30;
+BEGIN; REFRESH MATERIALIZED VIEW mv; SELECT is((SELECT min(k) FROM mv), 30, 'REFRESH'); ROLLBACK;
+SELECT is((SELECT min(k) FROM mv), 0, 'undone');
+REFRESH MATERIALIZED VIEW mv WITH NO DATA;
+SELECT throws_ok('SELECT * FROM mv', '55000', NULL, 'no data');
+REFRESH MATERIALIZED VIEW mv;
+SELECT is((SELECT min(k) FROM mv), 30, 'data');
+-- row-level security
+CREATE ROLE tap_reader;
+CREATE TABLE secret (id int PRIMARY KEY, owner name, v int DEFAULT 0);
+INSERT INTO secret SELECT i, CASE WHEN i % 2 = 0 THEN 'tap_reader' ELSE 'other' END FROM generate_series(1, 10) i;
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON secret USING (owner = current_user) WITH CHECK (owner = current_user AND v < 100);
+GRANT ALL ON secret TO tap_reader; GRANT ALL ON ALL TABLES IN SCHEMA pg_temp TO tap_reader; GRANT ALL ON ALL SEQUENCES IN SCHEMA pg_temp TO tap_reader;
+SET ROLE tap_reader;
+SELECT is((SELECT count(*)::int FROM secret), 5, 'only its own');
+UPDATE secret SET v = v + 1; DELETE FROM secret WHERE id < 4;
+SELECT throws_ok('UPDATE secret SET v = 100', '42501', NULL, 'checked');
+SELECT throws_ok('UPDATE secret SET owner = ''other''', '42501', NULL, 'not given away');
+SELECT throws_ok('INSERT INTO secret VALUES (1, ''tap_reader'') ON CONFLICT (id) DO UPDATE SET v = 1', '42501', NULL, 'not by a conflict');
+RESET ROLE;
+SELECT is((SELECT count(*) || ' ' || sum(v) FROM secret), '9 4', 'the others are untouched');
+DROP OWNED BY tap_reader; DROP ROLE tap_reader;
+-- temporary tables
+CREATE TEMP TABLE keep (id int PRIMARY KEY, s text);
+CREATE TEMP TABLE clear (id int PRIMARY KEY, s text) ON COMMIT DELETE ROWS;
+INSERT INTO keep SELECT i, repeat('k', i) FROM generate_series(1, 200) i;
+BEGIN;
+CREATE TEMP TABLE vanish (id int) ON COMMIT DROP;
+INSERT INTO clear SELECT i, repeat('c', 5000) FROM generate_series(1, 200) i; INSERT INTO vanish VALUES (1); UPDATE clear SET s = s || id;
+SELECT is((SELECT count(*) || ' ' || (SELECT count(*) FROM vanish) FROM clear), '200 1', 'there');
+COMMIT;
+SELECT is((SELECT count(*)::int FROM clear), 0, 'ON COMMIT DELETE ROWS');
+SELECT is(to_regclass('vanish'), NULL, 'ON COMMIT DROP');
+BEGIN; INSERT INTO clear VALUES (1, 'again'); SAVEPOINT s; INSERT INTO clear VALUES (2, 'undone'); ROLLBACK TO s; SELECT is((SELECT string_agg(s, ' ') FROM clear), 'again', 'again'); COMMIT;
+SELECT is((SELECT count(*)::int FROM clear), 0, 'empty again');
+UPDATE keep SET s = s || '!'; DELETE FROM keep WHERE id % 2 = 0;
+BEGIN; DELETE FROM keep; TRUNCATE keep; ROLLBACK;
+SELECT is((SELECT count(*) || ' ' || sum(length(s)) FROM keep), '100 10100', 'kept');
+VACUUM FULL keep; CLUSTER keep USING keep_pkey; VACUUM keep; ANALYZE keep;
+SELECT is((SELECT count(*) || ' ' || sum(length(s)) FROM keep), '100 10100', 'rewritten');
+SELECT is((SELECT s FROM keep WHERE id = 5), 'kkkkk!', 'by index');
+SELECT throws_ok('ALTER TABLE keep SET LOGGED', '42P16', NULL, 'a temporary table is not logged');
+
+SELECT * FROM finish();
