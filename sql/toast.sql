@@ -54,3 +54,20 @@ SELECT length(a), md5(a) = md5(repeat(noise(5, 100), 1600)) FROM t WHERE id = 99
 CREATE TABLE copy_of AS SELECT * FROM t;
 DROP TABLE t;
 SELECT count(*), sum(length(a)), sum(length(b)) FROM copy_of;
+
+-- Storage PLAIN, up to the longest row that a heap page takes.
+CREATE TABLE plain (id int PRIMARY KEY, a text, b text);
+ALTER TABLE plain ALTER a SET STORAGE plain, ALTER b SET STORAGE plain;
+INSERT INTO plain SELECT i, repeat(chr(64 + i), 8000 + i * 5), NULL FROM generate_series(1, 25) i;
+UPDATE plain SET b = 'x' WHERE id IN (1, 20, 22);
+UPDATE plain SET id = id + 100 WHERE id IN (2, 21, 23);
+SELECT id, length(a), left(a, 3), right(a, 3), b, md5(a) FROM plain ORDER BY id;
+BEGIN;
+UPDATE plain SET a = reverse(a) || 'y' WHERE id > 15;
+ROLLBACK;
+DELETE FROM plain WHERE id IN (24, 25);
+ALTER TABLE plain SET ACCESS METHOD heap;
+SELECT count(*), sum(length(a)), md5(string_agg(a, ',' ORDER BY id)) FROM plain;
+VACUUM FULL plain;
+SELECT count(*), sum(length(a)), md5(string_agg(a, ',' ORDER BY id)) FROM plain;
+DROP TABLE plain;

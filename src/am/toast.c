@@ -20,6 +20,7 @@
 #include "am/toast.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 /*
@@ -188,6 +189,48 @@ run_pass(ToastTupleContext *ttc, const RowLayout *layout, const ToastPass *pass,
 	}
 }
 
+/* The longest value of storage PLAIN whose type can be read out of line; -1: none. */
+static int
+biggest_plain(ToastTupleContext *ttc)
+{
+	TupleDesc	desc = ttc->ttc_rel->rd_att;
+	Size		biggest_size = MAXALIGN(TOAST_POINTER_SIZE);
+	int			biggest = -1;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Pointer		value = DatumGetPointer(ttc->ttc_values[i]);
+
+		if (att->attisdropped || att->attlen != -1 || att->attstorage != TYPSTORAGE_PLAIN ||
+			ttc->ttc_isnull[i] || VARATT_IS_EXTERNAL(value) || VARSIZE_ANY(value) <= biggest_size ||
+			get_typstorage(att->atttypid) == TYPSTORAGE_PLAIN)
+			continue;
+		biggest = i;
+		biggest_size = VARSIZE_ANY(value);
+	}
+	return biggest;
+}
+
+/*
+ * Heap takes rows that are some bytes longer than ours may be.  Of these, values of storage PLAIN go out of line; longer
+ * ones are refused as by heap.
+ */
+static void
+externalize_plain(ToastTupleContext *ttc, const RowLayout *layout, int options)
+{
+	uint16		flags;
+	int			biggest;
+
+	if (!OidIsValid(ttc->ttc_rel->rd_rel->reltoastrelid) ||
+		row_encoded_size(layout, ttc->ttc_values, ttc->ttc_isnull, &flags) + ROW_HEADER_FOR_TARGET >
+		MaxHeapTupleSize)
+		return;
+	while (row_encoded_size(layout, ttc->ttc_values, ttc->ttc_isnull, &flags) > ROW_MAX_DATA &&
+		   (biggest = biggest_plain(ttc)) >= 0)
+		toast_tuple_externalize(ttc, biggest, options);
+}
+
 static void
 run_passes(ToastTupleContext *ttc, const RowLayout *layout, int options)
 {
@@ -208,6 +251,7 @@ run_passes(ToastTupleContext *ttc, const RowLayout *layout, int options)
 
 	/* MAIN means: out of line only if the row cannot be stored otherwise */
 	run_pass(ttc, layout, &externalize_main, target_main, options);
+	externalize_plain(ttc, layout, options);
 }
 
 /*
