@@ -98,6 +98,24 @@ step_down(const IndexTree *tree, const KeyPoint *point, bool before, int attempt
 	return STEP_DONE;
 }
 
+/*
+ * The page that a descent has come to.  Whoever uses it looks at its fences, and descends again if they do
+ * not cover the point; without end if the parent is wrong about its child, were it not found here.
+ */
+static Step
+check_target(const IndexTree *tree, const KeyPoint *point, bool before, PoolRead *read,
+			 BlockNumber block)
+{
+	PageView	view;
+
+	if (!read->latched)
+		return pool_read_valid(read) ? STEP_DONE : retry(read);
+	view_page(&view, tree, read->page, NULL);
+	if (!ipage_covers(&view, point, before))
+		return nonsense(tree, block, read, "index page is not the one its parent says");
+	return STEP_DONE;
+}
+
 static Step
 descend(const IndexTree *tree, const KeyPoint *point, bool before, int level, int attempt,
 		PoolRead *read, BlockNumber *block)
@@ -121,7 +139,7 @@ descend(const IndexTree *tree, const KeyPoint *point, bool before, int level, in
 		if (step != STEP_DONE)
 			return step;
 	}
-	return pool_read_valid(read) ? STEP_DONE : retry(read);
+	return check_target(tree, point, before, read, *block);
 }
 
 /* False: the tree is not that high. */
@@ -148,13 +166,21 @@ itree_read_leaf(const IndexTree *tree, const KeyPoint *point, bool before, int a
 	descend_persistently(tree, point, before, 0, attempt, read, &block);
 }
 
+static bool
+copy_covers(const IndexTree *tree, const KeyPoint *point, bool before, char *copy)
+{
+	PageView	view;
+
+	view_page(&view, tree, (Page) copy, NULL);
+	return ipage_covers(&view, point, before);
+}
+
 /* The block, if it is the leaf. */
 static bool
 copy_hinted(const IndexTree *tree, const KeyPoint *point, bool before, BlockNumber hint,
 			char *dest, PoolFrame **frame, uint64 *version)
 {
 	PoolRead	read;
-	PageView	view;
 
 	if (!BlockNumberIsValid(hint) || !space_has_block(&tree->file, hint))
 		return false;
@@ -164,8 +190,7 @@ copy_hinted(const IndexTree *tree, const KeyPoint *point, bool before, BlockNumb
 	*version = read.version;
 	if (!pool_read_end(&read) || !is_page_of_level((Page) dest, 0))
 		return false;
-	view_page(&view, tree, (Page) dest, NULL);
-	return ipage_covers(&view, point, before);
+	return copy_covers(tree, point, before, dest);
 }
 
 void
@@ -182,7 +207,7 @@ itree_copy_leaf(const IndexTree *tree, const KeyPoint *point, bool before, Block
 		memcpy(dest, read.page, BLCKSZ);
 		*frame = read.frame;
 		*version = read.latched ? 0 : read.version;
-		if (pool_read_end(&read))
+		if (pool_read_end(&read) && copy_covers(tree, point, before, dest))
 			return;
 		CHECK_FOR_INTERRUPTS();
 	}

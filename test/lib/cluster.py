@@ -233,7 +233,7 @@ class Cluster:
         """rowan.verify of these tables (of all of them if none are named) must be silent."""
         if not ENGINE or harness.env('ROWAN_TEST_VERIFY') == '0':
             return
-        with self.connect(db) as c:
+        with self.connect(db, '-c statement_timeout=300s') as c:
             if not tables:
                 tables = [r[0] for r in c.rows(
                     "SELECT c.oid::regclass FROM pg_class c JOIN pg_am a ON a.oid = c.relam "

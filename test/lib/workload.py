@@ -306,7 +306,7 @@ class Load:
 
     def verify(self, server=None, engine_verify=True):
         """Raises Failure; takes over what turns out to have been committed."""
-        with (server or self.server).connect() as c:
+        with (server or self.server).connect(options='-c statement_timeout=100s') as c:      # damage must not mean a loop
             for s in self.sessions:
                 self.verify_session(c, s)
             c.exec('RESET ALL')
