@@ -160,12 +160,25 @@ extern void table_clear_visibility(void *rel, BlockNumber logical_block);
 /* Empties the map of a table that has become empty; before its main fork is cut. */
 extern void table_truncate_visibility(Relation rel);
 
+/* Logical blocks about to be marked visible to all, in ascending order, with the leaves that cover them. */
+#define VISIBLE_BLOCKS		64
+#define VISIBLE_LEAVES		(2 * ROWS_PER_LOGICAL_BLOCK)
+typedef struct VisibleBlocks
+{
+	int			nblocks;
+	BlockNumber block[VISIBLE_BLOCKS];
+	int			first_leaf[VISIBLE_BLOCKS + 1]; /* in leaf; the last one is the end */
+	RowLeaf		leaf[VISIBLE_LEAVES];
+} VisibleBlocks;
+
 /*
- * Sets the bits of a logical block whose rows are on those leaves, if all of them are as they were, settled, and nobody is
- * changing them.
+ * table_mark_visible announces a logical block whose rows are on those leaves, if they are as they were and settled, and
+ * puts it off to the batch; table_flush_visible sets the bits of all whose leaves still are, and
+ * which nobody is changing, as one record for each page of the map.  No latches held.
  */
-extern bool table_set_visibility(Relation rel, RowTable *table, BlockNumber logical_block,
-								 const RowLeaf *leaves, int nleaves);
+extern void table_mark_visible(Relation rel, RowTable *table, VisibleBlocks *batch,
+							   BlockNumber logical_block, const RowLeaf *leaves, int nleaves);
+extern void table_flush_visible(Relation rel, RowTable *table, VisibleBlocks *batch);
 
 /*
  * The state of a row for index builds and ANALYZE, as HeapTupleSatisfiesVacuum; steps *version

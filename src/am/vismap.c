@@ -26,25 +26,28 @@
 #define MAP_BLOCKS_PER_BYTE		(BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
 #define MAP_BLOCKS_PER_PAGE		((BLCKSZ - MAXALIGN(SizeOfPageHeaderData)) * MAP_BLOCKS_PER_BYTE)
 
-/* With the buffer locked exclusively. */
-static void
-change_bits(Relation rel, Buffer buffer, BlockNumber block, uint8 clear, uint8 set)
+/* The bits' byte of a map page, and where they are in it. */
+static uint8 *
+map_byte(Page page, BlockNumber block, int *shift)
 {
-	int			byte = (block % MAP_BLOCKS_PER_PAGE) / MAP_BLOCKS_PER_BYTE;
-	int			shift = (block % MAP_BLOCKS_PER_BYTE) * BITS_PER_HEAPBLOCK;
-	uint8		now = ((uint8 *) PageGetContents(BufferGetPage(buffer)))[byte];
-	uint8		wanted = (now & ~(clear << shift)) | (set << shift);
-	GenericXLogState *state;
+	*shift = (block % MAP_BLOCKS_PER_BYTE) * BITS_PER_HEAPBLOCK;
+	return (uint8 *) PageGetContents(page) +
+		(block % MAP_BLOCKS_PER_PAGE) / MAP_BLOCKS_PER_BYTE;
+}
+
+/*
+ * Begins a change of the map page, locked exclusively.  It has its content where generic records suppose a
+ * hole: they are told that there is none.
+ */
+static Page
+begin_map_change(Relation rel, Buffer buffer, GenericXLogState **state)
+{
 	Page		page;
 
-	if (now == wanted)
-		return;
-	state = GenericXLogStart(rel);
-	page = GenericXLogRegisterBuffer(state, buffer, 0);
-	/* the map lies where generic records suppose a hole: tell them there is none */
+	*state = GenericXLogStart(rel);
+	page = GenericXLogRegisterBuffer(*state, buffer, 0);
 	((PageHeader) page)->pd_lower = BLCKSZ;
-	((uint8 *) PageGetContents(page))[byte] = wanted;
-	GenericXLogFinish(state);
+	return page;
 }
 
 void
@@ -52,33 +55,86 @@ table_clear_visibility(void *arg, BlockNumber logical_block)
 {
 	Relation	rel = (Relation) arg;
 	Buffer		buffer = InvalidBuffer;
+	int			shift;
 
 	visibilitymap_pin(rel, logical_block, &buffer);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	change_bits(rel, buffer, logical_block, VISIBILITYMAP_VALID_BITS, 0);
+	if (*map_byte(BufferGetPage(buffer), logical_block, &shift) & (VISIBILITYMAP_VALID_BITS << shift))
+	{
+		GenericXLogState *state;
+		Page		page = begin_map_change(rel, buffer, &state);
+
+		*map_byte(page, logical_block, &shift) &= ~(VISIBILITYMAP_VALID_BITS << shift);
+		GenericXLogFinish(state);
+	}
 	UnlockReleaseBuffer(buffer);
 }
 
-bool
-table_set_visibility(Relation rel, RowTable *table, BlockNumber logical_block,
-					 const RowLeaf *leaves, int nleaves)
+static bool
+leaves_confirmed(RowTable *table, const VisibleBlocks *batch, int n)
+{
+	for (int i = batch->first_leaf[n]; i < batch->first_leaf[n + 1]; i++)
+		if (!row_confirm_visibility(table, &batch->leaf[i]))
+			return false;
+	return true;
+}
+
+void
+table_flush_visible(Relation rel, RowTable *table, VisibleBlocks *batch)
 {
 	Buffer		buffer = InvalidBuffer;
-	bool		confirmed = true;
+	GenericXLogState *state;
+	Page		page;
+	bool		changed = false;
 
+	if (batch->nblocks == 0)
+		return;
+	FAULT_POINT(vacuum_visibility);
+	visibilitymap_pin(rel, batch->block[0], &buffer);
+	/* until the bits are set: a writer who comes after we have looked at his leaf waits, and clears them */
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	page = begin_map_change(rel, buffer, &state);
+	for (int i = 0; i < batch->nblocks; i++)
+	{
+		int			shift;
+		uint8	   *byte = map_byte(page, batch->block[i], &shift);
+		uint8		bits = (VISIBILITYMAP_ALL_VISIBLE | VISIBILITYMAP_ALL_FROZEN) << shift;
+
+		if ((*byte & bits) != bits && leaves_confirmed(table, batch, i))
+		{
+			*byte |= bits;
+			changed = true;
+		}
+	}
+	if (changed)
+		GenericXLogFinish(state);
+	else
+		GenericXLogAbort(state);
+	UnlockReleaseBuffer(buffer);
+	batch->nblocks = 0;
+}
+
+void
+table_mark_visible(Relation rel, RowTable *table, VisibleBlocks *batch, BlockNumber logical_block,
+				   const RowLeaf *leaves, int nleaves)
+{
+	int			n;
+
+	Assert(nleaves < VISIBLE_LEAVES);
 	for (int i = 0; i < nleaves; i++)
 		if (!row_announce_visibility(table, &leaves[i]))
-			return false;
-	FAULT_POINT(vacuum_visibility);
-	visibilitymap_pin(rel, logical_block, &buffer);
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	for (int i = 0; i < nleaves && confirmed; i++)
-		confirmed = row_confirm_visibility(table, &leaves[i]);
-	if (confirmed)
-		change_bits(rel, buffer, logical_block, 0,
-					VISIBILITYMAP_ALL_VISIBLE | VISIBILITYMAP_ALL_FROZEN);
-	UnlockReleaseBuffer(buffer);
-	return confirmed;
+			return;
+	if (batch->nblocks == VISIBLE_BLOCKS ||
+		(batch->nblocks > 0 &&
+		 (batch->first_leaf[batch->nblocks] + nleaves > VISIBLE_LEAVES ||
+		  batch->block[0] / MAP_BLOCKS_PER_PAGE != logical_block / MAP_BLOCKS_PER_PAGE)))
+		table_flush_visible(rel, table, batch);
+	n = batch->nblocks++;
+	if (n == 0)
+		batch->first_leaf[0] = 0;
+	batch->block[n] = logical_block;
+	memcpy(&batch->leaf[batch->first_leaf[n]], leaves, nleaves * sizeof(RowLeaf));
+	batch->first_leaf[n + 1] = batch->first_leaf[n] + nleaves;
 }
 
 static void

@@ -57,6 +57,7 @@ typedef struct Vacuum
 	RowId	   *dead;
 	Size		ndead;
 	Size		max_dead;
+	Size		last_found;		/* index in dead where the last search ended */
 	bool		flushed_dead;	/* there were more than fit */
 } Vacuum;
 
@@ -88,24 +89,44 @@ collect_stubs(Vacuum *vacuum)
 
 /* ---- indexes ---- */
 
-static int
-compare_rows(const void *a, const void *b)
-{
-	RowId		x = *(const RowId *) a;
-	RowId		y = *(const RowId *) b;
-
-	return x < y ? -1 : x > y;
-}
-
+/*
+ * Many indexes have rows in about the order of their ids, so the search starts where the last one ended.
+ */
 static bool
 tid_is_dead(ItemPointer tid, void *arg)
 {
 	Vacuum	   *vacuum = (Vacuum *) arg;
 	RowId		row = row_id_from_tid(tid);
+	const RowId *dead = vacuum->dead;
+	Size		low = 0;
+	Size		high = vacuum->ndead;
 
-	if (row < vacuum->dead[0] || row > vacuum->dead[vacuum->ndead - 1])
+	if (row < dead[0] || row > dead[vacuum->ndead - 1])
 		return false;
-	return bsearch(&row, vacuum->dead, vacuum->ndead, sizeof(RowId), compare_rows) != NULL;
+	if (dead[vacuum->last_found] <= row)
+	{
+		Size		step = 1;
+
+		low = vacuum->last_found;
+		while (low + step < high && dead[low + step] <= row)
+		{
+			low += step;
+			step *= 2;
+		}
+		high = Min(high, low + step);
+	}
+	/* dead[low] <= row < dead[high], if there is one */
+	while (high - low > 1)
+	{
+		Size		middle = low + (high - low) / 2;
+
+		if (dead[middle] <= row)
+			low = middle;
+		else
+			high = middle;
+	}
+	vacuum->last_found = low;
+	return dead[low] == row;
 }
 
 static void
@@ -132,6 +153,7 @@ clean_indexes(Vacuum *vacuum)
 		vacuum->index_stats[i] = index_bulk_delete(&info, vacuum->index_stats[i], tid_is_dead,
 												   vacuum);
 	}
+	vacuum->last_found = 0;
 	vacuum->index_passes++;
 	pgstat_progress_update_param(PROGRESS_VACUUM_NUM_INDEX_VACUUMS, vacuum->index_passes);
 }
@@ -247,9 +269,12 @@ visibility_pass(Vacuum *vacuum)
 	bool		settled = true;
 	BlockNumber block = 0;
 	BlockNumber nblocks = table_logical_blocks(&vacuum->table.file);
+	VisibleBlocks *batch;
 
 	if (nblocks == 0)
 		return;
+	batch = palloc(sizeof(VisibleBlocks));
+	batch->nblocks = 0;
 	do
 	{
 		PageTrailer trailer = page_trailer(vacuum->page);
@@ -268,7 +293,7 @@ visibility_pass(Vacuum *vacuum)
 				break;
 			/* the leaf covers the rest of the block */
 			if (settled)
-				(void) table_set_visibility(vacuum->rel, &vacuum->table, block, leaves, nleaves);
+				table_mark_visible(vacuum->rel, &vacuum->table, batch, block, leaves, nleaves);
 			nleaves = 0;
 			settled = true;
 			block++;
@@ -277,6 +302,8 @@ visibility_pass(Vacuum *vacuum)
 		}
 		key = trailer->high_fence;
 	} while (key != TREE_KEY_MAX && block < nblocks);
+	table_flush_visible(vacuum->rel, &vacuum->table, batch);
+	pfree(batch);
 }
 
 /* ---- the whole ---- */

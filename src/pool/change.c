@@ -154,6 +154,22 @@ find_difference(const PagePair *pair, int at, int end)
 	return at;
 }
 
+/* All of the eight bytes from `at` on are known and differ. */
+static inline bool
+word_differs(const PagePair *pair, int at)
+{
+	const uint64 ones = UINT64CONST(0x0101010101010101);
+	uint64		a,
+				b;
+
+	if (at < pair->unknown_end && at + (int) sizeof(uint64) > pair->unknown_start)
+		return false;
+	memcpy(&a, pair->old_bytes + at, sizeof(a));
+	memcpy(&b, pair->new_bytes + at, sizeof(b));
+	a ^= b;
+	return ((a - ones) & ~a & (ones << 7)) == 0;	/* no byte of it is zero */
+}
+
 /* End of the difference that starts at `at`: what follows is equal for a while. */
 static int
 end_of_difference(const PagePair *pair, int at, int end)
@@ -161,8 +177,15 @@ end_of_difference(const PagePair *pair, int at, int end)
 	int			last = at;
 
 	for (at++; at < end && at - last <= DELTA_MERGE; at++)
-		if (differs_at(pair, at))
+	{
+		while (at + (int) sizeof(uint64) <= end && word_differs(pair, at))
+		{
+			at += sizeof(uint64);
+			last = at - 1;
+		}
+		if (at < end && differs_at(pair, at))
 			last = at;
+	}
 	return last + 1;
 }
 
