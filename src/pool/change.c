@@ -33,9 +33,6 @@ typedef struct ChangeRecordData
 /* Longer lists of differences are logged as whole pages. */
 #define DELTA_MAX		(BLCKSZ / 2)
 
-/* A run of equal bytes this long ends a difference (its header is 4 bytes). */
-#define DELTA_MERGE		8
-
 /* LSN and pd_checksum are no content. */
 #define CONTENT_START	offsetof(PageHeaderData, pd_flags)
 
@@ -118,11 +115,34 @@ typedef struct PagePair
 	int			unknown_end;
 } PagePair;
 
+#define WORD	((int) sizeof(uint64))
+
 static inline bool
 differs_at(const PagePair *pair, int at)
 {
 	return pair->old_bytes[at] != pair->new_bytes[at] ||
 		(at >= pair->unknown_start && at < pair->unknown_end);
+}
+
+/* Zero if the word at `at` is known and equal; else a one in each byte that differs, or more. */
+static inline uint64
+word_difference(const PagePair *pair, int at)
+{
+	uint64		a,
+				b;
+
+	if (unlikely(at < pair->unknown_end && at + WORD > pair->unknown_start))
+	{
+		uint64		difference = 0;
+
+		for (int i = 0; i < WORD; i++)
+			if (differs_at(pair, at + i))
+				((char *) &difference)[i] = 1;
+		return difference;
+	}
+	memcpy(&a, pair->old_bytes + at, WORD);
+	memcpy(&b, pair->new_bytes + at, WORD);
+	return a ^ b;
 }
 
 /* Equal parts are found by so many bytes at a time. */
@@ -132,61 +152,35 @@ differs_at(const PagePair *pair, int at)
 static int
 find_difference(const PagePair *pair, int at, int end)
 {
-	while (at + EQUAL_STRIDE <= end &&
-		   (at >= pair->unknown_end || at + EQUAL_STRIDE <= pair->unknown_start) &&
-		   memcmp(pair->old_bytes + at, pair->new_bytes + at, EQUAL_STRIDE) == 0)
-		at += EQUAL_STRIDE;
-	while (at + (int) sizeof(uint64) <= end)
+	for (int words = 0; at + WORD <= end; words++)
 	{
-		uint64		a,
-					b;
-
-		if (at < pair->unknown_end && at + (int) sizeof(uint64) > pair->unknown_start)
+		if (word_difference(pair, at) != 0)
 			break;
-		memcpy(&a, pair->old_bytes + at, sizeof(a));
-		memcpy(&b, pair->new_bytes + at, sizeof(b));
-		if (a != b)
-			break;
-		at += sizeof(uint64);
+		at += WORD;
+		while (words >= 4 && at + EQUAL_STRIDE <= end &&
+			   (at >= pair->unknown_end || at + EQUAL_STRIDE <= pair->unknown_start) &&
+			   memcmp(pair->old_bytes + at, pair->new_bytes + at, EQUAL_STRIDE) == 0)
+			at += EQUAL_STRIDE;
 	}
 	while (at < end && !differs_at(pair, at))
 		at++;
 	return at;
 }
 
-/* All of the eight bytes from `at` on are known and differ. */
-static inline bool
-word_differs(const PagePair *pair, int at)
-{
-	const uint64 ones = UINT64CONST(0x0101010101010101);
-	uint64		a,
-				b;
-
-	if (at < pair->unknown_end && at + (int) sizeof(uint64) > pair->unknown_start)
-		return false;
-	memcpy(&a, pair->old_bytes + at, sizeof(a));
-	memcpy(&b, pair->new_bytes + at, sizeof(b));
-	a ^= b;
-	return ((a - ones) & ~a & (ones << 7)) == 0;	/* no byte of it is zero */
-}
-
-/* End of the difference that starts at `at`: what follows is equal for a while. */
+/*
+ * End of the difference that starts at `at`.  An equal word ends it, wherever it lies: a header takes half as
+ * much as that word.
+ */
 static int
 end_of_difference(const PagePair *pair, int at, int end)
 {
-	int			last = at;
-
-	for (at++; at < end && at - last <= DELTA_MERGE; at++)
-	{
-		while (at + (int) sizeof(uint64) <= end && word_differs(pair, at))
-		{
-			at += sizeof(uint64);
-			last = at - 1;
-		}
-		if (at < end && differs_at(pair, at))
-			last = at;
-	}
-	return last + 1;
+	while (at + WORD <= end && word_difference(pair, at) != 0)
+		at += WORD;
+	if (at + WORD > end)
+		at = end;
+	while (!differs_at(pair, at - 1))
+		at--;
+	return at;
 }
 
 /* Appends the differences in [start, end) to a list of *size bytes; false: too long. */
@@ -208,8 +202,7 @@ append_differences(const PagePair *pair, int start, int end, char *list, int *si
 		memcpy(list + *size + sizeof(header), pair->new_bytes + at, header[1]);
 		*size += sizeof(header) + header[1];
 
-		/* word by word again only from an equal byte on */
-		at = stop < end ? find_difference(pair, stop, end) : end;
+		at = find_difference(pair, stop, end);
 	}
 	return true;
 }

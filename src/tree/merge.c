@@ -2,8 +2,8 @@
  * merge.c
  *	  Merging neighbours, moving cells between them, shrinking the tree.
  *
- * Two neighbours under one parent become one page, which keeps the left one's block;
- * the right one is freed.  Changes parent, left, right, file header in one
+ * Neighbours under one parent become one page, which keeps the leftmost one's block;
+ * the others are freed.  Changes parent, the pages from left to right, file header in one
  * PageChange, latched in that order.  An empty leaf goes into its left neighbour
  * where it has one: then no cell moves.  The first child of a parent is never the one that
  * goes, so a parent's low fence never changes and no inner page becomes empty.
@@ -140,28 +140,62 @@ join_row_fields(Page left, Page right)
 	to->newest_xid = newer_xid(to->newest_xid, from->newest_xid);
 }
 
-/* Slots pos and pos + 1 of the parent become one child. */
+/* In one change: parent, left page, file header, and these. */
+#define MERGE_MAX_RIGHT		8
+
+StaticAssertDecl(MERGE_MAX_RIGHT + 3 <= CHANGE_MAX_PAGES, "a merge is one change");
+
+/* The left page takes over cells, fence and link of the right one. */
+static void
+absorb(Page left, Page right)
+{
+	join_row_fields(left, right);
+	page_append_cells(left, right, 0, page_nslots(right));
+	page_trailer(left)->high_fence = page_trailer(right)->high_fence;
+	page_trailer(left)->right_block = page_trailer(right)->right_block;
+	page_trailer(left)->next_key = page_trailer(right)->next_key;
+}
+
+/* Latches slot pos of the parent if it may go into the left page, too. */
+static PoolFrame *
+latch_if_mergeable(const PoolFile *file, Page parent, int pos, Page left)
+{
+	PoolFrame  *frame;
+
+	if (pos >= page_nslots(parent))
+		return NULL;
+	frame = tree_latch_child(file, parent, pos);
+	if (may_merge(left, pool_page(frame)))
+		return frame;
+	pool_unlatch(frame);
+	return NULL;
+}
+
+/* Slots pos and pos + 1 of the parent become one child, and as many after them as there is room for. */
 static void
 merge_children(const PoolFile *file, PoolFrame *parent_frame, int pos, PoolFrame *left_frame,
 			   PoolFrame *right_frame)
 {
 	PageChange	change;
 	Page		parent,
-				left,
-				right;
+				left;
+	BlockNumber freed[MERGE_MAX_RIGHT];
+	int			n = 0;
 
 	change_begin(&change, file);
 	parent = change_page(&change, parent_frame, false);
 	left = change_page(&change, left_frame, false);
-	right = change_page(&change, right_frame, false);
+	do
+	{
+		absorb(left, change_page(&change, right_frame, false));
+		freed[n++] = pool_block(right_frame);
+	} while (n < MERGE_MAX_RIGHT &&
+			 (right_frame = latch_if_mergeable(file, parent, pos + n + 1, left)) != NULL);
+	page_delete_slots(parent, pos + 1, n);
 
-	join_row_fields(left, right);
-	page_append_cells(left, right, 0, page_nslots(right));
-	page_trailer(left)->high_fence = page_trailer(right)->high_fence;
-	page_trailer(left)->right_block = page_trailer(right)->right_block;
-	page_trailer(left)->next_key = page_trailer(right)->next_key;
-	page_delete_slots(parent, pos + 1, 1);
-	space_free(&change, page_trailer(right)->self_block);
+	/* the file header's latch comes after those of all leaves */
+	for (int i = 0; i < n; i++)
+		space_free(&change, freed[i]);
 	FAULT_POINT(merge_before_commit);
 	change_commit(&change, InvalidTransactionId);
 	FAULT_POINT(merge_after_commit);
