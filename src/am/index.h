@@ -11,6 +11,17 @@
 #include "nodes/execnodes.h"
 #include "utils/rel.h"
 
+/* A fence, kept beyond the copy of its leaf. */
+typedef struct Bound
+{
+	IndexItem	item;
+	union
+	{
+		char		bytes[INDEX_MAX_TUPLE + 2 * MAXIMUM_ALIGNOF + sizeof(IndexTupleData)];
+		double		align;
+	}			tuple;
+} Bound;
+
 /* index_handler.c */
 extern void index_tree(Relation index, IndexTree *tree);
 extern bool index_is_rowan(Relation rel);
@@ -44,8 +55,18 @@ extern int64 rowan_index_get_bitmap(IndexScanDesc scan, TIDBitmap *bitmap);
 extern void rowan_index_end_scan(IndexScanDesc scan);
 extern void rowan_index_mark(IndexScanDesc scan);
 extern void rowan_index_restore(IndexScanDesc scan);
-/* Where a scan begins; false: nothing can match.  before: from the last entry before the point, backward. */
-extern bool index_start_point(IndexScanDesc scan, ScanDirection direction, KeyPoint *point);
+
+/* What a scan has to look for. */
+typedef struct ScanRange
+{
+	KeyPoint	start;
+	KeyPoint	end;
+	bool		exact;			/* all that lies between matches: entries need no check */
+	bool		may_be_empty;	/* the end may come before the start */
+} ScanRange;
+
+/* False: nothing can match.  If not exact, only the end where the direction begins is known. */
+extern bool index_scan_range(IndexScanDesc scan, ScanDirection direction, ScanRange *range);
 
 /* index_vacuum.c */
 extern IndexBulkDeleteResult *rowan_index_bulk_delete(IndexVacuumInfo *info,

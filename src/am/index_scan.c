@@ -2,8 +2,8 @@
  * index_scan.c
  *	  Index scans.
  *
- * A leaf is copied, its matching entries are put aside, and the scan goes on from the fence of that leaf, found by its
- * key: splits and merges in between make no difference.  Between calls no latch is held.
+ * A leaf is copied (index_leaf.c), and when its entries have been returned the scan goes on from the fence of that leaf, found
+ * by its key: splits and merges in between make no difference.  Between calls no latch is held.
  *
  * Core's functions prepare conditions and arrays and check entries; they expect the first part of their own
  * scan state, BTScanOpaqueData, where ours begins.
@@ -13,7 +13,7 @@
 #include "access/nbtree.h"
 #include "access/relscan.h"
 #include "access/xlog.h"
-#include "am/index.h"
+#include "am/index_leaf.h"
 #include "miscadmin.h"
 #include "nodes/tidbitmap.h"
 #include "pgstat.h"
@@ -22,54 +22,16 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* A fence, kept beyond the copy of its leaf. */
-typedef struct Bound
-{
-	IndexItem	item;
-	union
-	{
-		char		bytes[INDEX_MAX_TUPLE + 2 * MAXIMUM_ALIGNOF + sizeof(IndexTupleData)];
-		double		align;
-	}			tuple;
-} Bound;
-
-typedef struct ScanEntry
-{
-	ItemPointerData tid;
-	uint16		slot;			/* on the leaf */
-	uint16		ntids;			/* of its cell */
-	int			tuple;			/* offset in tuples */
-} ScanEntry;
-
-/* What was read from one leaf: all matching entries between two bounds. */
-typedef struct Batch
-{
-	bool		valid;
-	Bound		low;
-	Bound		high;
-	BlockNumber right_block;	/* hint */
-	bool		more_left;
-	bool		more_right;
-	PoolFrame  *frame;			/* the leaf as it was: to mark dead entries */
-	uint64		version;
-	BlockNumber block;
-	ScanEntry  *entries;		/* in index order */
-	int			room;
-	int			n;
-	int			at;				/* the one returned last */
-	char	   *tuples;			/* index-only scans */
-	int			tuples_room;
-	int			tuples_size;
-} Batch;
-
 typedef struct LeafScan
 {
 	IndexTree	tree;
-	Batch		current;
-	Batch		mark;
-	int			mark_at;		/* the mark is in the current batch; or -1 */
+	ScanRange	range;
+	ScanLeaf	current;
+	ScanLeaf	mark;
+	LeafPlace	mark_at;
+	bool		mark_is_here;	/* mark_at is on the current leaf; else on mark, if that is valid */
 	bool		locked;			/* interlock with VACUUM held */
-	int		   *killed;			/* entries of the current batch */
+	KilledEntry *killed;		/* entries of the current leaf */
 	int			nkilled;
 	int			killed_room;
 } LeafScan;
@@ -120,51 +82,11 @@ unlock_tids(IndexScanDesc scan)
 
 /* ---- entries found dead ---- */
 
-static int
-compare_ints(const void *a, const void *b)
-{
-	return *(const int *) a - *(const int *) b;
-}
-
-/* A posting list is dead if all of it is. */
 static void
-mark_killed(Batch *batch, Page page, const int *killed, int n)
+kill_entries(LeafScan *state)
 {
-	for (int i = 0; i < n;)
-	{
-		const ScanEntry *entry = &batch->entries[killed[i]];
-		int			same = 0;
-
-		for (; i < n && batch->entries[killed[i]].slot == entry->slot; i++)
-			if (i == 0 || killed[i] != killed[i - 1])
-				same++;
-		if (same == entry->ntids)
-			cell_mark_dead(page, entry->slot);
-	}
-}
-
-/*
- * Marks the entries on their leaf, if that is unchanged: then they are the ones that were looked up.  The mark is
- * a hint, not logged, and does not make the page dirty (I6).
- */
-static void
-kill_entries(IndexScanDesc scan)
-{
-	LeafScan  *state = scan_state(scan);
-	Batch	   *batch = &state->current;
-	PoolFrame  *frame;
-
-	if (state->nkilled == 0)
-		return;
-	qsort(state->killed, state->nkilled, sizeof(int), compare_ints);
-	frame = batch->version == 0 || wal_check_enabled ? NULL :
-		pool_latch_try(&state->tree.file, batch->block);
-	if (frame != NULL)
-	{
-		if (frame == batch->frame && pg_atomic_read_u64(&frame->version) == batch->version)
-			mark_killed(batch, pool_page(frame), state->killed, state->nkilled);
-		pool_unlatch(frame);
-	}
+	if (state->nkilled > 0)
+		leaf_kill(&state->tree, &state->current, state->killed, state->nkilled);
 	state->nkilled = 0;
 }
 
@@ -174,300 +96,91 @@ note_killed(LeafScan *state)
 	if (state->nkilled == state->killed_room)
 	{
 		state->killed_room = Max(state->killed_room * 2, 64);
-		state->killed = state->killed == NULL ? palloc(sizeof(int) * state->killed_room) :
-			repalloc(state->killed, sizeof(int) * state->killed_room);
+		state->killed = state->killed == NULL ?
+			palloc(sizeof(KilledEntry) * state->killed_room) :
+			repalloc(state->killed, sizeof(KilledEntry) * state->killed_room);
 	}
-	state->killed[state->nkilled++] = state->current.at;
-}
-
-/* ---- reading a leaf ---- */
-
-static void
-set_bound(Bound *bound, const IndexItem *item)
-{
-	bound->item = *item;
-	bound->item.tuple = (IndexTuple) bound->tuple.bytes;
-	memcpy(bound->tuple.bytes, item->tuple, IndexTupleSize(item->tuple));
-}
-
-static void
-copy_bound(Bound *to, const Bound *from)
-{
-	set_bound(to, &from->item);
-}
-
-static void
-set_bound_from_fence(const PageView *view, int slot, Bound *bound)
-{
-	PGAlignedBlock buffer;
-	IndexItem	item;
-
-	view_item(view, slot, &item, buffer.data);
-	set_bound(bound, &item);
-}
-
-static int
-save_tuple(Batch *batch, IndexTuple tuple)
-{
-	int			size = MAXALIGN(IndexTupleSize(tuple));
-	int			at = batch->tuples_size;
-
-	/* "name" columns are read to their full width, beyond what is stored */
-	if (at + size + NAMEDATALEN > batch->tuples_room)
-	{
-		batch->tuples_room = Max(batch->tuples_room * 2, at + size + NAMEDATALEN + BLCKSZ);
-		batch->tuples = batch->tuples == NULL ? palloc(batch->tuples_room) :
-			repalloc(batch->tuples, batch->tuples_room);
-	}
-	memcpy(batch->tuples + at, tuple, IndexTupleSize(tuple));
-	batch->tuples_size += size;
-	return at;
-}
-
-/*
- * The bound that the scan comes from may lie inside a posting list: pages were merged and their equal keys
- * joined meanwhile.  Entries on the wrong side of it were returned before.
- */
-static inline bool
-is_behind(const KeyPoint *point, ItemPointer tid, bool backward)
-{
-	int			result;
-
-	if (point == NULL)
-		return false;
-	result = ItemPointerCompare(tid, unconstify(ItemPointerData *, &point->tid));
-	return backward ? result >= 0 : result < 0;
-}
-
-/* point: the bound, if it may lie among the item's TIDs. */
-static void
-add_entries(IndexScanDesc scan, Batch *batch, const IndexItem *item, int slot, bool backward,
-			const KeyPoint *point)
-{
-	int			tuple = scan->xs_want_itup ? save_tuple(batch, item->tuple) : 0;
-	ItemPointerData single;
-	ItemPointerData *tids = &single;
-
-	if (batch->n + item->ntids > batch->room)
-	{
-		batch->room = Max(batch->room * 2, batch->n + item->ntids + 128);
-		batch->entries = batch->entries == NULL ? palloc(sizeof(ScanEntry) * batch->room) :
-			repalloc(batch->entries, sizeof(ScanEntry) * batch->room);
-	}
-	if (item->ntids > 1)
-		tids = palloc(sizeof(ItemPointerData) * item->ntids);
-	(void) cell_tids(item, tids);
-	for (int i = 0; i < item->ntids; i++)
-	{
-		ItemPointer tid = &tids[backward ? item->ntids - 1 - i : i];
-		ScanEntry  *entry = &batch->entries[batch->n];
-
-		if (is_behind(point, tid, backward))
-			continue;
-		batch->n++;
-		entry->tid = *tid;
-		entry->slot = slot;
-		entry->ntids = item->ntids;
-		entry->tuple = tuple;
-	}
-	if (tids != &single)
-		pfree(tids);
-}
-
-static void
-reverse_entries(Batch *batch)
-{
-	for (int i = 0, j = batch->n - 1; i < j; i++, j--)
-	{
-		ScanEntry	entry = batch->entries[i];
-
-		batch->entries[i] = batch->entries[j];
-		batch->entries[j] = entry;
-	}
-}
-
-/*
- * Puts aside what matches, from slot `from` on in the direction.  inside: the point, if it lies among
- * the TIDs of that slot.
- */
-static void
-read_entries(IndexScanDesc scan, const PageView *view, int from, ScanDirection direction,
-			 const KeyPoint *inside)
-{
-	Batch	   *batch = &scan_state(scan)->current;
-	bool		backward = ScanDirectionIsBackward(direction);
-	int			nslots = page_nslots(view->page);
-	bool		go_on = true;
-	PGAlignedBlock buffer;
-
-	batch->n = 0;
-	batch->tuples_size = 0;
-	for (int slot = from; go_on && slot >= SLOT_FIRST && slot < nslots;
-		 slot += backward ? -1 : 1)
-	{
-		IndexItem	item;
-
-		view_item(view, slot, &item, buffer.data);
-		if (item.is_dead && scan->ignore_killed_tuples)
-			continue;
-		if (_bt_checkkeys(scan, item.tuple, view->keys->natts, direction, &go_on))
-			add_entries(scan, batch, &item, slot, backward, slot == from ? inside : NULL);
-	}
-	if (!go_on && backward)
-		batch->more_left = false;
-	else if (!go_on)
-		batch->more_right = false;
-	if (backward)
-		reverse_entries(batch);
-	batch->at = backward ? batch->n : -1;
-}
-
-static bool
-is_inside_list(const PageView *view, const KeyPoint *point, int slot)
-{
-	PGAlignedBlock buffer;
-	IndexItem	item;
-
-	if (point->tail != TAIL_TID || slot >= page_nslots(view->page))
-		return false;
-	view_item(view, slot, &item, buffer.data);
-	return item.ntids > 1 && key_compare(view->keys, point, &item) == 0;
-}
-
-/*
- * Reads the leaf that the point is on.  from: the bound where the scan comes from, or NULL at its start.
- */
-static void
-read_leaf(IndexScanDesc scan, const KeyPoint *point, ScanDirection direction, BlockNumber hint,
-		  const Bound *from)
-{
-	LeafScan  *state = scan_state(scan);
-	Batch	   *batch = &state->current;
-	bool		backward = ScanDirectionIsBackward(direction);
-	PGAlignedBlock leaf;
-	PageView	view;
-	bool		inside;
-	int			slot;
-
-	lock_tids(scan);
-	itree_copy_leaf(&state->tree, point, backward, hint, leaf.data, &batch->frame,
-					&batch->version);
-	view_page(&view, &state->tree, (Page) leaf.data, NULL);
-	slot = ipage_search(&view, point);
-	inside = is_inside_list(&view, point, slot);
-	batch->block = page_trailer(view.page)->self_block;
-	batch->right_block = page_trailer(view.page)->right_block;
-	if (backward)
-	{
-		if (from != NULL && from != &batch->high)
-			copy_bound(&batch->high, from);
-		else if (from == NULL)
-			set_bound_from_fence(&view, SLOT_HIGH_FENCE, &batch->high);
-		set_bound_from_fence(&view, SLOT_LOW_FENCE, &batch->low);
-		if (!inside)
-			slot--;
-	}
-	else
-	{
-		if (from != NULL && from != &batch->low)
-			copy_bound(&batch->low, from);
-		else if (from == NULL)
-			set_bound_from_fence(&view, SLOT_LOW_FENCE, &batch->low);
-		set_bound_from_fence(&view, SLOT_HIGH_FENCE, &batch->high);
-	}
-	batch->valid = true;
-	read_entries(scan, &view, slot, direction, inside ? point : NULL);
+	state->killed[state->nkilled].at = state->current.at;
+	state->killed[state->nkilled++].ntids = state->current.ntids;
 }
 
 /* ---- from leaf to leaf ---- */
 
-static bool
-is_lowest(const Bound *bound)
+static void
+read_leaf(IndexScanDesc scan, const KeyPoint *point, bool from_start, ScanDirection direction,
+		  BlockNumber hint)
 {
-	return bound->item.natts == 0 && !bound->item.is_infinite;
+	LeafScan   *state = scan_state(scan);
+
+	lock_tids(scan);
+	leaf_read(scan, &state->tree, &state->range, &state->current, point, from_start, direction,
+			  hint);
 }
 
 static void
-leave_batch(IndexScanDesc scan)
+get_fence(const ScanLeaf *leaf, int slot, Bound *bound)
 {
-	LeafScan  *state = scan_state(scan);
+	view_item(&leaf->view, slot, &bound->item, bound->tuple.bytes);
+}
+
+static void
+leave_leaf(IndexScanDesc scan)
+{
+	LeafScan   *state = scan_state(scan);
 
 	if (state->current.valid)
-		kill_entries(scan);
+		kill_entries(state);
 	state->current.valid = false;
 	unlock_tids(scan);
 }
 
-static void
-copy_batch(Batch *to, const Batch *from)
-{
-	ScanEntry  *entries = to->entries;
-	int			room = to->room;
-	char	   *tuples = to->tuples;
-
-	if (entries == NULL || room < from->n)
-	{
-		room = Max(from->room, 1);
-		entries = entries == NULL ? palloc(sizeof(ScanEntry) * room) :
-			repalloc(entries, sizeof(ScanEntry) * room);
-	}
-	if (from->tuples_room > 0)
-		tuples = tuples == NULL ? palloc(from->tuples_room) :
-			repalloc(tuples, from->tuples_room);
-	*to = *from;
-	to->entries = entries;
-	to->room = room;
-	to->tuples = tuples;
-	to->low.item.tuple = (IndexTuple) to->low.tuple.bytes;
-	to->high.item.tuple = (IndexTuple) to->high.tuple.bytes;
-	memcpy(to->entries, from->entries, sizeof(ScanEntry) * from->n);
-	if (from->tuples_size > 0)
-		memcpy(to->tuples, from->tuples, from->tuples_size);
-}
-
-/* A mark in the batch that is being left is kept. */
+/* A mark on the leaf that is being left is kept. */
 static void
 save_mark(LeafScan *state)
 {
-	if (state->mark_at < 0)
+	if (!state->mark_is_here)
 		return;
-	copy_batch(&state->mark, &state->current);
-	state->mark.at = state->mark_at;
-	state->mark_at = -1;
+	leaf_copy(&state->mark, &state->current);
+	state->mark_is_here = false;
+}
+
+/* Where the next leaf in the direction begins; false: there is none. */
+static bool
+next_bound(const ScanLeaf *leaf, bool backward, Bound *from)
+{
+	if (!(backward ? leaf->more_left : leaf->more_right))
+		return false;
+	get_fence(leaf, backward ? SLOT_LOW_FENCE : SLOT_HIGH_FENCE, from);
+	return backward ? from->item.natts > 0 : !from->item.is_infinite;
 }
 
 /* The next leaf in the direction that has something; false: there is none, the scan is at its end. */
 static bool
 step(IndexScanDesc scan, ScanDirection direction)
 {
-	LeafScan  *state = scan_state(scan);
-	Batch	   *batch = &state->current;
+	LeafScan   *state = scan_state(scan);
+	ScanLeaf   *leaf = &state->current;
 	bool		backward = ScanDirectionIsBackward(direction);
 
 	save_mark(state);
 	for (;;)
 	{
+		BlockNumber hint = InvalidBlockNumber;
 		Bound		from;
 		KeyPoint	point;
 
-		kill_entries(scan);
-		if (backward ? !batch->more_left || is_lowest(&batch->low) :
-			!batch->more_right || batch->high.item.is_infinite)
+		kill_entries(state);
+		if (!next_bound(leaf, backward, &from))
 		{
-			leave_batch(scan);
+			leave_leaf(scan);
 			return false;
 		}
-		copy_bound(&from, backward ? &batch->low : &batch->high);
+		if (!backward)
+			hint = page_trailer(leaf->view.page)->right_block;
 		key_point_from_item(state->tree.keys, &point, &from.item);
-		/* what comes next has more on the side that we come from */
-		if (backward)
-			batch->more_right = true;
-		else
-			batch->more_left = true;
 		unlock_tids(scan);
-		read_leaf(scan, &point, direction, backward ? InvalidBlockNumber : batch->right_block,
-				  &from);
-		if (batch->n > 0)
+		read_leaf(scan, &point, false, direction, hint);
+		if (leaf_next(scan, &state->range, leaf, direction))
 			return true;
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -476,72 +189,46 @@ step(IndexScanDesc scan, ScanDirection direction)
 /* ---- one entry after the other ---- */
 
 static bool
-first_batch(IndexScanDesc scan, ScanDirection direction)
+advance(IndexScanDesc scan, ScanDirection direction)
+{
+	LeafScan   *state = scan_state(scan);
+
+	return leaf_next(scan, &state->range, &state->current, direction) || step(scan, direction);
+}
+
+static bool
+first_leaf(IndexScanDesc scan, ScanDirection direction)
 {
 	BTScanOpaque so = scan->opaque;
-	LeafScan  *state = scan_state(scan);
-	Batch	   *batch = &state->current;
-	KeyPoint	point;
+	LeafScan   *state = scan_state(scan);
+	ScanRange  *range = &state->range;
 
 	pgstat_count_index_scan(scan->indexRelation);
 	_bt_preprocess_keys(scan);
 	if (!so->qual_ok || !tree_exists(&state->tree.file) ||
-		!index_start_point(scan, direction, &point))
+		!index_scan_range(scan, direction, range))
 		return false;
-	batch->more_left = ScanDirectionIsBackward(direction);
-	batch->more_right = !batch->more_left;
-	read_leaf(scan, &point, direction, InvalidBlockNumber, NULL);
-	return batch->n > 0 || step(scan, direction);
-}
-
-static bool
-advance(IndexScanDesc scan, ScanDirection direction)
-{
-	Batch	   *batch = &scan_state(scan)->current;
-	int			next = batch->at + (ScanDirectionIsBackward(direction) ? -1 : 1);
-
-	if (next >= 0 && next < batch->n)
-	{
-		batch->at = next;
-		return true;
-	}
-	if (!step(scan, direction))
-		return false;
-	batch->at = ScanDirectionIsBackward(direction) ? batch->n - 1 : 0;
-	return true;
+	read_leaf(scan, ScanDirectionIsBackward(direction) ? &range->end : &range->start, true,
+			  direction, InvalidBlockNumber);
+	return advance(scan, direction);
 }
 
 /* The first entry of a scan, or of the next array elements. */
 static bool
 begin(IndexScanDesc scan, ScanDirection direction)
 {
-	Batch	   *batch = &scan_state(scan)->current;
+	bool		found = first_leaf(scan, direction);
 
-	if (!first_batch(scan, direction))
-	{
-		leave_batch(scan);
-		return false;
-	}
-	batch->at = ScanDirectionIsBackward(direction) ? batch->n - 1 : 0;
-	return true;
-}
-
-static void
-return_entry(IndexScanDesc scan)
-{
-	Batch	   *batch = &scan_state(scan)->current;
-	const ScanEntry *entry = &batch->entries[batch->at];
-
-	scan->xs_heaptid = entry->tid;
-	if (scan->xs_want_itup)
-		scan->xs_itup = (IndexTuple) (batch->tuples + entry->tuple);
+	if (!found)
+		leave_leaf(scan);
+	return found;
 }
 
 bool
 rowan_index_get_tuple(IndexScanDesc scan, ScanDirection direction)
 {
 	BTScanOpaque so = scan->opaque;
-	LeafScan  *state = scan_state(scan);
+	LeafScan   *state = scan_state(scan);
 	bool		found;
 
 	scan->xs_recheck = false;
@@ -562,16 +249,45 @@ rowan_index_get_tuple(IndexScanDesc scan, ScanDirection direction)
 			found = advance(scan, direction);
 		}
 	} while (!found && so->numArrayKeys != 0 && _bt_advance_array_keys(scan, direction));
-	if (found)
-		return_entry(scan);
-	return found;
+	if (!found)
+		return false;
+	scan->xs_heaptid = *leaf_tid(&state->current);
+	if (scan->xs_want_itup)
+		scan->xs_itup = (IndexTuple) state->current.tuple;
+	return true;
+}
+
+/* TIDs that are given to a bitmap at once. */
+#define BITMAP_BATCH	64
+
+/* All entries of a scan, or of the current array elements. */
+static int64
+add_to_bitmap(IndexScanDesc scan, TIDBitmap *bitmap)
+{
+	ItemPointerData tids[BITMAP_BATCH];
+	int64		all = 0;
+	int			n = 0;
+
+	for (bool found = begin(scan, ForwardScanDirection); found;
+		 found = advance(scan, ForwardScanDirection))
+	{
+		tids[n++] = *leaf_tid(&scan_state(scan)->current);
+		if (n == BITMAP_BATCH)
+		{
+			tbm_add_tuples(bitmap, tids, n, false);
+			all += n;
+			n = 0;
+		}
+	}
+	if (n > 0)
+		tbm_add_tuples(bitmap, tids, n, false);
+	return all + n;
 }
 
 int64
 rowan_index_get_bitmap(IndexScanDesc scan, TIDBitmap *bitmap)
 {
 	BTScanOpaque so = scan->opaque;
-	Batch	   *batch = &scan_state(scan)->current;
 	int64		n = 0;
 
 	if (so->numArrayKeys < 0)
@@ -580,15 +296,7 @@ rowan_index_get_bitmap(IndexScanDesc scan, TIDBitmap *bitmap)
 		_bt_start_array_keys(scan, ForwardScanDirection);
 	do
 	{
-		bool		found = begin(scan, ForwardScanDirection);
-
-		while (found)
-		{
-			for (int i = 0; i < batch->n; i++)
-				tbm_add_tuples(bitmap, &batch->entries[i].tid, 1, false);
-			n += batch->n;
-			found = step(scan, ForwardScanDirection);
-		}
+		n += add_to_bitmap(scan, bitmap);
 	} while (so->numArrayKeys != 0 && _bt_advance_array_keys(scan, ForwardScanDirection));
 	return n;
 }
@@ -607,20 +315,23 @@ rowan_index_begin_scan(Relation index, int nkeys, int norderbys)
 	if (scan->numberOfKeys > 0)
 		so->keyData = palloc(scan->numberOfKeys * sizeof(ScanKeyData));
 	index_tree(index, &scan_state(scan)->tree);
-	scan_state(scan)->mark_at = -1;
 	scan->xs_itupdesc = RelationGetDescr(index);
 	return scan;
+}
+
+static void
+forget_mark(LeafScan *state)
+{
+	state->mark_is_here = state->mark.valid = false;
 }
 
 void
 rowan_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
 {
 	BTScanOpaque so = scan->opaque;
-	LeafScan  *state = scan_state(scan);
 
-	state->mark.valid = false;
-	state->mark_at = -1;
-	leave_batch(scan);
+	forget_mark(scan_state(scan));
+	leave_leaf(scan);
 	so->arrayKeyCount = 0;
 	if (keys && scan->numberOfKeys > 0)
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
@@ -632,19 +343,12 @@ void
 rowan_index_end_scan(IndexScanDesc scan)
 {
 	BTScanOpaque so = scan->opaque;
-	LeafScan  *state = scan_state(scan);
+	LeafScan   *state = scan_state(scan);
 
-	state->mark.valid = false;
-	leave_batch(scan);
-	for (Batch *batch = &state->current;; batch = &state->mark)
-	{
-		if (batch->entries != NULL)
-			pfree(batch->entries);
-		if (batch->tuples != NULL)
-			pfree(batch->tuples);
-		if (batch == &state->mark)
-			break;
-	}
+	forget_mark(state);
+	leave_leaf(scan);
+	leaf_free(&state->current);
+	leaf_free(&state->mark);
 	if (state->killed != NULL)
 		pfree(state->killed);
 	if (so->keyData != NULL)
@@ -658,10 +362,11 @@ void
 rowan_index_mark(IndexScanDesc scan)
 {
 	BTScanOpaque so = scan->opaque;
-	LeafScan  *state = scan_state(scan);
+	LeafScan   *state = scan_state(scan);
 
 	state->mark.valid = false;
-	state->mark_at = state->current.valid ? state->current.at : -1;
+	state->mark_is_here = state->current.valid;
+	state->mark_at = state->current.at;
 	if (so->numArrayKeys != 0)
 		_bt_mark_array_keys(scan);
 }
@@ -670,19 +375,23 @@ void
 rowan_index_restore(IndexScanDesc scan)
 {
 	BTScanOpaque so = scan->opaque;
-	LeafScan  *state = scan_state(scan);
+	LeafScan   *state = scan_state(scan);
 
 	if (so->numArrayKeys != 0)
-		_bt_restore_array_keys(scan);
-	if (state->mark_at >= 0)
 	{
-		state->current.at = state->mark_at;
-		return;
+		_bt_restore_array_keys(scan);
+		(void) index_scan_range(scan, ForwardScanDirection, &state->range);
 	}
-	if (state->current.valid)
-		kill_entries(scan);
-	if (state->mark.valid)
-		copy_batch(&state->current, &state->mark);
-	else
-		leave_batch(scan);
+	if (!state->mark_is_here)
+	{
+		if (!state->mark.valid)
+		{
+			leave_leaf(scan);
+			return;
+		}
+		if (state->current.valid)
+			kill_entries(state);
+		leaf_copy(&state->current, &state->mark);
+	}
+	leaf_go_to(scan, &state->current, state->mark_at);
 }

@@ -1,6 +1,6 @@
 /*
  * index_start.c
- *	  Where an index scan begins: from its conditions to a point in the order of keys.
+ *	  Where an index scan begins and ends: from its conditions to points in the order of keys.
  *
  * The rules are nbtree's (_bt_first): conditions on leading columns serve as long as each column before has
  * an equality, or the scan begins at its bound.  Conditions were prepared by core's
@@ -176,8 +176,9 @@ head_subtype(Relation index, ScanKey key)
 	return key->sk_subtype == index->rd_opcintype[0] ? InvalidOid : key->sk_subtype;
 }
 
-bool
-index_start_point(IndexScanDesc scan, ScanDirection direction, KeyPoint *point)
+/* Where a scan in that direction begins; false: nothing can match. */
+static bool
+start_point(IndexScanDesc scan, ScanDirection direction, KeyPoint *point)
 {
 	BTScanOpaque so = scan->opaque;
 	Relation	index = scan->indexRelation;
@@ -205,4 +206,71 @@ index_start_point(IndexScanDesc scan, ScanDirection direction, KeyPoint *point)
 		point->tail = TAIL_HIGH;
 	key_point_set_head(tree.keys, point, head_subtype(index, &point->keys[0]));
 	return true;
+}
+
+/* ---- the whole range ---- */
+
+/* The conditions on the column that starts at *next, which goes behind them: one bound for each side at most. */
+static bool
+is_single_range(BTScanOpaque so, AttrNumber column, int *next)
+{
+	int			lower = 0;
+	int			upper = 0;
+
+	for (; *next < so->numberOfKeys && so->keyData[*next].sk_attno == column; (*next)++)
+	{
+		switch (so->keyData[*next].sk_strategy)
+		{
+			case BTLessStrategyNumber:
+			case BTLessEqualStrategyNumber:
+				upper++;
+				break;
+			case BTGreaterEqualStrategyNumber:
+			case BTGreaterStrategyNumber:
+				lower++;
+				break;
+			default:
+				return false;
+		}
+	}
+	return lower <= 1 && upper <= 1;
+}
+
+/*
+ * Equality on leading columns and a range of the next one: then the two points say all that the
+ * conditions say.  A column may have several conditions if core could not tell which one is stronger.
+ */
+static bool
+is_exact(BTScanOpaque so)
+{
+	int			next = 0;
+
+	for (int i = 0; i < so->numberOfKeys; i++)
+		if (so->keyData[i].sk_flags & SK_ROW_HEADER)
+			return false;
+	for (AttrNumber column = 1; next < so->numberOfKeys; column++)
+	{
+		const ScanKeyData *key = &so->keyData[next];
+
+		if (key->sk_attno != column)
+			return false;
+		if (key->sk_strategy != BTEqualStrategyNumber)
+			return is_single_range(so, column, &next) && next == so->numberOfKeys;
+		next++;
+	}
+	return true;
+}
+
+bool
+index_scan_range(IndexScanDesc scan, ScanDirection direction, ScanRange *range)
+{
+	BTScanOpaque so = scan->opaque;
+	bool		backward = ScanDirectionIsBackward(direction);
+	int			n = so->numberOfKeys;
+
+	range->exact = is_exact(so);
+	range->may_be_empty = n >= 2 && so->keyData[n - 1].sk_attno == so->keyData[n - 2].sk_attno;
+	if ((range->exact || !backward) && !start_point(scan, ForwardScanDirection, &range->start))
+		return false;
+	return !(range->exact || backward) || start_point(scan, BackwardScanDirection, &range->end);
 }

@@ -136,27 +136,41 @@ get_posting(const char *from, const char *end, BlockNumber *block, OffsetNumber 
 	return from;
 }
 
+void
+posting_begin(const IndexItem *item, PostingReader *reader)
+{
+	reader->at = item->posting;
+	reader->end = item->posting + item->posting_size;
+	reader->block = 0;
+	reader->offset = 0;
+}
+
+/* The next n TIDs; false: bytes make no sense. */
+bool
+posting_read(PostingReader *reader, ItemPointerData *tids, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		reader->at = get_posting(reader->at, reader->end, &reader->block, &reader->offset);
+		if (reader->at == NULL)
+			return false;
+		ItemPointerSet(&tids[i], reader->block, reader->offset);
+	}
+	return true;
+}
+
 bool
 cell_tids(const IndexItem *item, ItemPointerData *tids)
 {
-	const char *from = item->posting;
-	const char *end = item->posting + item->posting_size;
-	BlockNumber block = 0;
-	OffsetNumber offset = 0;
+	PostingReader reader;
 
 	if (item->posting == NULL)
 	{
 		tids[0] = item->tid;
 		return true;
 	}
-	for (int i = 0; i < item->ntids; i++)
-	{
-		from = get_posting(from, end, &block, &offset);
-		if (from == NULL)
-			return false;
-		ItemPointerSet(&tids[i], block, offset);
-	}
-	return true;
+	posting_begin(item, &reader);
+	return posting_read(&reader, tids, item->ntids);
 }
 
 /* ---- decoding ---- */
@@ -212,23 +226,35 @@ read_posting(CellReader *reader, IndexItem *item)
 	return true;
 }
 
-static bool
-read_entry(CellReader *reader, const KeyDesc *keys, IndexItem *item)
+/* Reads 8 bytes from a place within a cell on: they may go on into the page's trailer. */
+static inline bool
+read_single(CellReader *reader, BlockNumber *block, OffsetNumber *offset)
 {
 	int			block_bytes = (reader->control & CELL_BLOCK_BYTES) + 1;
 	int			offset_bytes = reader->control & CELL_WIDE_OFFSET ? 2 : 1;
-	BlockNumber block = 0;
-	OffsetNumber offset = 0;
+	uint64		bytes;
+
+	if (reader->end - reader->at < block_bytes + offset_bytes)
+		return false;
+	memcpy(&bytes, reader->at, sizeof(bytes));
+	*block = bytes & (PG_UINT32_MAX >> (32 - 8 * block_bytes));
+	*offset = (bytes >> (8 * block_bytes)) & (offset_bytes == 2 ? 0xFFFF : 0xFF);
+	reader->at += block_bytes + offset_bytes;
+	return true;
+}
+
+static bool
+read_entry(CellReader *reader, const KeyDesc *keys, IndexItem *item)
+{
+	BlockNumber block;
+	OffsetNumber offset;
 
 	item->natts = keys->natts;
 	item->has_tid = true;
 	if (reader->size_flags & CELL_POSTING)
 		return read_posting(reader, item);
-	if (reader->end - reader->at < block_bytes + offset_bytes)
+	if (!read_single(reader, &block, &offset))
 		return false;
-	memcpy(&block, reader->at, block_bytes);
-	memcpy(&offset, reader->at + block_bytes, offset_bytes);
-	reader->at += block_bytes + offset_bytes;
 	ItemPointerSet(&item->tid, block, offset);
 	return true;
 }
@@ -302,6 +328,21 @@ cell_decode(const KeyDesc *keys, Page page, const CellPrefix *prefix, int pos, I
 		reader.prefix = (uint8) *reader.at++;
 	}
 	return read_payload(&reader, keys, prefix, item, buffer);
+}
+
+bool
+cell_single_tid(Page page, int pos, ItemPointer tid, bool *is_dead)
+{
+	CellReader	reader;
+	BlockNumber block;
+	OffsetNumber offset;
+
+	if (!open_cell(&reader, page, pos) || (reader.size_flags & CELL_POSTING) ||
+		(reader.control & CELL_SEPARATOR) || !read_single(&reader, &block, &offset))
+		return false;
+	*is_dead = (reader.size_flags & CELL_DEAD) != 0;
+	ItemPointerSet(tid, block, offset);
+	return true;
 }
 
 void

@@ -153,6 +153,20 @@ extern int	cell_encode(const CellPrefix *prefix, const CellSource *source, char 
 /* The TIDs of an item; tids has room for item->ntids.  False: bytes make no sense. */
 extern bool cell_tids(const IndexItem *item, ItemPointerData *tids);
 extern void cell_mark_dead(Page page, int pos);
+/* The TID of an entry that has only one; false: look with cell_decode. */
+extern bool cell_single_tid(Page page, int pos, ItemPointer tid, bool *is_dead);
+
+/* The TIDs of a posting list, little by little. */
+typedef struct PostingReader
+{
+	const char *at;
+	const char *end;
+	BlockNumber block;
+	OffsetNumber offset;
+} PostingReader;
+
+extern void posting_begin(const IndexItem *item, PostingReader *reader);
+extern bool posting_read(PostingReader *reader, ItemPointerData *tids, int n);
 
 /* ipage.c */
 typedef struct PageView
@@ -167,6 +181,9 @@ typedef struct PageView
 #define SEARCH_RETRY	(-1)	/* optimistic: the page changed */
 
 extern void view_page(PageView *view, const IndexTree *tree, Page page, PoolRead *read);
+/* The page's bytes were replaced. */
+extern void view_refresh(PageView *view);
+extern void view_is_corrupted(const PageView *view) pg_attribute_noreturn();
 /* Decodes a cell; false only in an optimistic view: it changed. */
 extern bool view_item(const PageView *view, int pos, IndexItem *item, char *buffer);
 /* First slot whose entry is at or behind the point; or nslots. */

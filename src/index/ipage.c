@@ -23,7 +23,20 @@ view_page(PageView *view, const IndexTree *tree, Page page, PoolRead *read)
 	view->file = &tree->file;
 	view->page = page;
 	view->read = read;
-	cell_prefix(page, &view->prefix);
+	view_refresh(view);
+}
+
+void
+view_refresh(PageView *view)
+{
+	cell_prefix(view->page, &view->prefix);
+}
+
+void
+view_is_corrupted(const PageView *view)
+{
+	tree_corrupted(view->file, page_trailer(view->page)->self_block,
+				   "a cell of an index page makes no sense");
 }
 
 /* Nothing is wrong with the bytes if the page was changing. */
@@ -38,8 +51,7 @@ view_item(const PageView *view, int pos, IndexItem *item, char *buffer)
 	{
 		if (view->read != NULL)
 			pool_read_end(view->read);
-		tree_corrupted(view->file, page_trailer(view->page)->self_block,
-					   "a cell of an index page makes no sense");
+		view_is_corrupted(view);
 	}
 	return true;
 }

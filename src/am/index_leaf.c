@@ -1,0 +1,346 @@
+/*
+ * index_leaf.c
+ *	  The leaf that an index scan stands on: a private copy, and a place in it.
+ *
+ * The scan's conditions are mostly a range between two points.  Then the two ends are looked for once on each leaf, and what
+ * lies between them is not checked; otherwise core's function checks each entry.  Entries
+ * are decoded one by one as they are asked for: many a scan ends before its leaf does.
+ *
+ * Takes a leaf's latch only to mark dead entries, and never waits for it.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "am/index_leaf.h"
+
+/* TIDs of a posting list that are read at once. */
+#define TIDS_AT_ONCE	32
+
+/* "name" columns are read to their full width, beyond what is stored. */
+#define TUPLE_ROOM		(INDEX_TUPLE_ROOM + NAMEDATALEN)
+
+static void
+prepare_memory(ScanLeaf *leaf)
+{
+	if (leaf->bytes != NULL)
+		return;
+	leaf->bytes = palloc(BLCKSZ);
+	leaf->tuple = palloc(TUPLE_ROOM);
+	leaf->tids_room = TIDS_AT_ONCE;
+	leaf->tids = palloc(sizeof(ItemPointerData) * leaf->tids_room);
+}
+
+void
+leaf_free(ScanLeaf *leaf)
+{
+	if (leaf->bytes == NULL)
+		return;
+	pfree(leaf->bytes);
+	pfree(leaf->tuple);
+	pfree(leaf->tids);
+	leaf->bytes = NULL;
+}
+
+void
+leaf_copy(ScanLeaf *to, const ScanLeaf *from)
+{
+	ScanLeaf	own;
+
+	prepare_memory(to);
+	own = *to;
+	*to = *from;
+	to->bytes = own.bytes;
+	to->tuple = own.tuple;
+	to->tids = own.tids;
+	to->tids_room = own.tids_room;
+	to->ntids = to->ntids_read = 0;
+	memcpy(to->bytes, from->bytes, BLCKSZ);
+	to->view.page = (Page) to->bytes;
+	view_refresh(&to->view);
+}
+
+/* ---- one entry ---- */
+
+/* Has TID number i in tids. */
+static void
+read_tids(ScanLeaf *leaf, int i)
+{
+	int			wanted = Min(leaf->ntids, i + TIDS_AT_ONCE);
+
+	if (i < leaf->ntids_read)
+		return;
+	if (wanted > leaf->tids_room)
+	{
+		leaf->tids_room = Max(leaf->tids_room * 2, wanted);
+		leaf->tids = repalloc(leaf->tids, sizeof(ItemPointerData) * leaf->tids_room);
+	}
+	if (!posting_read(&leaf->rest, leaf->tids + leaf->ntids_read, wanted - leaf->ntids_read))
+		view_is_corrupted(&leaf->view);
+	leaf->ntids_read = wanted;
+}
+
+/* sub: 0, or -1 for the last one. */
+static void
+take_item(ScanLeaf *leaf, const IndexItem *item, int sub)
+{
+	leaf->ntids = item->ntids;
+	leaf->at.sub = sub < 0 ? item->ntids - 1 : sub;
+	if (item->ntids == 1)
+	{
+		leaf->tids[0] = item->tid;
+		leaf->ntids_read = 1;
+		return;
+	}
+	posting_begin(item, &leaf->rest);
+	leaf->ntids_read = 0;
+	read_tids(leaf, leaf->at.sub);
+}
+
+/* Stands on the slot, if its entry matches.  *go_on: entries beyond it may. */
+static bool
+enter_slot(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, int slot,
+		   ScanDirection direction, bool *go_on)
+{
+	int			sub = ScanDirectionIsBackward(direction) ? -1 : 0;
+	IndexItem	item;
+	bool		dead;
+
+	*go_on = true;
+	leaf->at.slot = slot;
+	leaf->at.sub = leaf->ntids = 0;
+	if (range->exact && !scan->xs_want_itup &&
+		cell_single_tid(leaf->view.page, slot, leaf->tids, &dead))
+	{
+		if (dead && scan->ignore_killed_tuples)
+			return false;
+		leaf->ntids = leaf->ntids_read = 1;
+		return true;
+	}
+	view_item(&leaf->view, slot, &item, leaf->tuple);
+	if (item.is_dead && scan->ignore_killed_tuples)
+		return false;
+	if (!range->exact &&
+		!_bt_checkkeys(scan, item.tuple, leaf->view.keys->natts, direction, go_on))
+		return false;
+	take_item(leaf, &item, sub);
+	return true;
+}
+
+bool
+leaf_next(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, ScanDirection direction)
+{
+	int			step = ScanDirectionIsBackward(direction) ? -1 : 1;
+	int			sub = leaf->at.sub + step;
+
+	if (sub >= 0 && sub < leaf->ntids)
+	{
+		leaf->at.sub = sub;
+		read_tids(leaf, sub);
+		return true;
+	}
+	for (int slot = leaf->at.slot + step; slot >= leaf->first && slot < leaf->last; slot += step)
+	{
+		bool		go_on;
+
+		if (enter_slot(scan, range, leaf, slot, direction, &go_on))
+			return true;
+		if (go_on)
+			continue;
+		if (step < 0)
+			leaf->more_left = false;
+		else
+			leaf->more_right = false;
+		return false;
+	}
+	return false;
+}
+
+void
+leaf_go_to(IndexScanDesc scan, ScanLeaf *leaf, LeafPlace place)
+{
+	IndexItem	item;
+
+	view_item(&leaf->view, place.slot, &item, leaf->tuple);
+	leaf->at = place;
+	take_item(leaf, &item, place.sub);
+}
+
+/* ---- reading a leaf ---- */
+
+/* Is the end of the range on this leaf?  As ipage_search, if so. */
+static int
+search_end(const ScanLeaf *leaf, const ScanRange *range, bool *more)
+{
+	const KeyDesc *keys = leaf->view.keys;
+	PGAlignedBlock buffer;
+	IndexItem	fence;
+	int			result;
+
+	view_item(&leaf->view, SLOT_HIGH_FENCE, &fence, buffer.data);
+	result = key_compare(keys, &range->end, &fence);
+	*more = result > 0;
+	if (result >= 0)
+		return page_nslots(leaf->view.page);
+	if (range->may_be_empty)
+	{
+		view_item(&leaf->view, SLOT_LOW_FENCE, &fence, buffer.data);
+		if (key_compare(keys, &range->end, &fence) <= 0)
+			return SLOT_FIRST;
+	}
+	return ipage_search(&leaf->view, &range->end);
+}
+
+static int
+search_start(const ScanLeaf *leaf, const ScanRange *range, bool *more)
+{
+	const KeyDesc *keys = leaf->view.keys;
+	PGAlignedBlock buffer;
+	IndexItem	fence;
+	int			result;
+
+	view_item(&leaf->view, SLOT_LOW_FENCE, &fence, buffer.data);
+	result = key_compare(keys, &range->start, &fence);
+	*more = result < 0;
+	if (result <= 0)
+		return SLOT_FIRST;
+	if (range->may_be_empty)
+	{
+		view_item(&leaf->view, SLOT_HIGH_FENCE, &fence, buffer.data);
+		if (key_compare(keys, &range->start, &fence) >= 0)
+			return page_nslots(leaf->view.page);
+	}
+	return ipage_search(&leaf->view, &range->start);
+}
+
+/* The slots to look at.  at: where the scan comes to this leaf; from_start: it begins there. */
+static void
+set_limits(ScanLeaf *leaf, const ScanRange *range, int at, bool from_start, bool backward)
+{
+	leaf->first = SLOT_FIRST;
+	leaf->last = page_nslots(leaf->view.page);
+	leaf->more_left = leaf->more_right = true;
+	if (range->exact && !(from_start && !backward))
+		leaf->first = search_start(leaf, range, &leaf->more_left);
+	if (range->exact && !(from_start && backward))
+		leaf->last = search_end(leaf, range, &leaf->more_right);
+	if (from_start && backward)
+	{
+		leaf->last = at;
+		leaf->more_right = false;
+	}
+	else if (from_start)
+	{
+		leaf->first = at;
+		leaf->more_left = false;
+	}
+}
+
+/*
+ * The point may lie among the TIDs of the entry in the slot: pages were merged and their equal keys joined meanwhile, or a TID
+ * was added.  Then the scan goes on inside.
+ */
+static bool
+is_inside_list(const ScanLeaf *leaf, const KeyPoint *point, int slot)
+{
+	IndexItem	item;
+
+	if (point->tail != TAIL_TID || slot >= page_nslots(leaf->view.page))
+		return false;
+	view_item(&leaf->view, slot, &item, leaf->tuple);
+	return item.ntids > 1 && key_compare(leaf->view.keys, point, &item) == 0;
+}
+
+/* Stands between the TIDs of the list that are before the point and those that are not. */
+static void
+go_inside_list(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, const KeyPoint *point,
+			   int slot, ScanDirection direction)
+{
+	bool		backward = ScanDirectionIsBackward(direction);
+	bool		go_on;
+	int			i = 0;
+
+	if (!enter_slot(scan, range, leaf, slot, direction, &go_on))
+	{
+		if (!go_on && backward)
+			leaf->first = slot;
+		else if (!go_on)
+			leaf->last = slot;
+		return;
+	}
+	read_tids(leaf, leaf->ntids - 1);
+	while (i < leaf->ntids && ItemPointerCompare(&leaf->tids[i],
+												 unconstify(ItemPointerData *, &point->tid)) < 0)
+		i++;
+	leaf->at.sub = backward ? i : i - 1;
+}
+
+void
+leaf_read(IndexScanDesc scan, const IndexTree *tree, const ScanRange *range, ScanLeaf *leaf,
+		  const KeyPoint *point, bool from_start, ScanDirection direction, BlockNumber hint)
+{
+	bool		backward = ScanDirectionIsBackward(direction);
+	int			at;
+
+	prepare_memory(leaf);
+	itree_copy_leaf(tree, point, backward, hint, leaf->bytes, &leaf->frame, &leaf->version);
+	view_page(&leaf->view, tree, (Page) leaf->bytes, NULL);
+	leaf->block = page_trailer(leaf->view.page)->self_block;
+	leaf->valid = true;
+	at = ipage_search(&leaf->view, point);
+	set_limits(leaf, range, at, from_start, backward);
+	if (is_inside_list(leaf, point, at))
+	{
+		go_inside_list(scan, range, leaf, point, at, direction);
+		return;
+	}
+	leaf->at.slot = backward ? at : at - 1;
+	leaf->at.sub = leaf->ntids = 0;
+}
+
+/* ---- entries found dead ---- */
+
+static int
+compare_killed(const void *a, const void *b)
+{
+	const KilledEntry *x = a;
+	const KilledEntry *y = b;
+
+	return x->at.slot != y->at.slot ? x->at.slot - y->at.slot : x->at.sub - y->at.sub;
+}
+
+/* A posting list is dead if all of it is. */
+static void
+mark_killed(Page page, const KilledEntry *killed, int n)
+{
+	for (int i = 0; i < n;)
+	{
+		const KilledEntry *first = &killed[i];
+		int			same = 0;
+
+		for (; i < n && killed[i].at.slot == first->at.slot; i++)
+			if (same == 0 || killed[i].at.sub != killed[i - 1].at.sub)
+				same++;
+		if (same == first->ntids)
+			cell_mark_dead(page, first->at.slot);
+	}
+}
+
+/*
+ * If the leaf is unchanged, these entries are the ones that were looked up.  The mark is a hint, not logged, and
+ * does not make the page dirty (I6).
+ */
+void
+leaf_kill(const IndexTree *tree, const ScanLeaf *leaf, KilledEntry *killed, int n)
+{
+	PoolFrame  *frame;
+
+	if (leaf->version == 0 || wal_check_enabled)
+		return;
+	frame = pool_latch_try(&tree->file, leaf->block);
+	if (frame == NULL)
+		return;
+	qsort(killed, n, sizeof(KilledEntry), compare_killed);
+	if (frame == leaf->frame && pg_atomic_read_u64(&frame->version) == leaf->version)
+		mark_killed(pool_page(frame), killed, n);
+	pool_unlatch(frame);
+}
