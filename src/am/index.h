@@ -17,7 +17,7 @@ typedef struct Bound
 	IndexItem	item;
 	union
 	{
-		char		bytes[INDEX_MAX_TUPLE + 2 * MAXIMUM_ALIGNOF + sizeof(IndexTupleData)];
+		char		bytes[INDEX_TUPLE_LEAST];
 		double		align;
 	}			tuple;
 } Bound;

@@ -43,8 +43,8 @@ make_keys(Relation index)
 		keys->compare[i] = index_getprocinfo(index, i + 1, BTORDER_PROC);
 		keys->collation[i] = index->rd_indcollation[i];
 		keys->option[i] = index->rd_indoption[i];
+		keys->kinds[i] = key_head_kind(keys->compare[i]->fn_oid, keys->collation[i]);
 	}
-	keys->head_kind = key_head_kind(keys->compare[0]->fn_oid, keys->collation[0]);
 	return keys;
 }
 

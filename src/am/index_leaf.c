@@ -274,6 +274,31 @@ go_inside_list(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, const
 	leaf->at.sub = backward ? i : i - 1;
 }
 
+/* A scan whose entries are few, and on one leaf; else *hint is where it begins. */
+static bool
+read_few(const IndexTree *tree, const ScanRange *range, ScanLeaf *leaf, BlockNumber *hint)
+{
+	/* without a bound on both sides there would be many */
+	if (!range->exact || range->start.nkeys == 0 || range->end.nkeys == 0 ||
+		range->may_be_empty)
+		return false;
+	if (!itree_copy_few(tree, &range->start, &range->end, leaf->bytes, &leaf->frame,
+						&leaf->version, &leaf->first, &leaf->last, hint))
+		return false;
+	leaf->more_left = leaf->more_right = false;
+	leaf->at.slot = leaf->first - 1;
+	leaf->at.sub = leaf->ntids = 0;
+	return true;
+}
+
+static void
+note_page(const IndexTree *tree, ScanLeaf *leaf)
+{
+	view_page(&leaf->view, tree, (Page) leaf->bytes, NULL);
+	leaf->block = page_trailer(leaf->view.page)->self_block;
+	leaf->valid = true;
+}
+
 void
 leaf_read(IndexScanDesc scan, const IndexTree *tree, const ScanRange *range, ScanLeaf *leaf,
 		  const KeyPoint *point, bool from_start, ScanDirection direction, BlockNumber hint)
@@ -282,10 +307,13 @@ leaf_read(IndexScanDesc scan, const IndexTree *tree, const ScanRange *range, Sca
 	int			at;
 
 	prepare_memory(leaf);
+	if (from_start && !backward && read_few(tree, range, leaf, &hint))
+	{
+		note_page(tree, leaf);
+		return;
+	}
 	itree_copy_leaf(tree, point, backward, hint, leaf->bytes, &leaf->frame, &leaf->version);
-	view_page(&leaf->view, tree, (Page) leaf->bytes, NULL);
-	leaf->block = page_trailer(leaf->view.page)->self_block;
-	leaf->valid = true;
+	note_page(tree, leaf);
 	at = ipage_search(&leaf->view, point);
 	set_limits(leaf, range, at, from_start, backward);
 	if (is_inside_list(leaf, point, at))

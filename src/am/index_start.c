@@ -109,30 +109,49 @@ choose_keys(BTScanOpaque so, StartKeys *start, ScanDirection direction)
 
 /* ---- conditions to a point ---- */
 
-/* An ordinary condition: its operator becomes the comparison function. */
-static void
-put_key(Relation index, KeyPoint *point, int i, ScanKey key)
+/* Of members of row comparisons, too, which have their functions already. */
+static Oid
+argument_type(Relation index, int i, ScanKey key)
 {
-	bool		same_type = key->sk_subtype == index->rd_opcintype[i] ||
-		key->sk_subtype == InvalidOid;
+	return (key->sk_flags & SK_ISNULL) || key->sk_subtype == index->rd_opcintype[i] ?
+		InvalidOid : key->sk_subtype;
+}
 
-	if (same_type)
+/* The comparison function of two types, which is not kept with the index. */
+static void
+put_cross_type_key(Relation index, ScanKey to, int i, ScanKey key)
+{
+	RegProcedure compare = get_opfamily_proc(index->rd_opfamily[i], index->rd_opcintype[i],
+											 key->sk_subtype, BTORDER_PROC);
+
+	if (!RegProcedureIsValid(compare))
+		elog(ERROR, "missing support function %d(%u,%u) for attribute %d of index \"%s\"",
+			 BTORDER_PROC, index->rd_opcintype[i], key->sk_subtype,
+			 key->sk_attno, RelationGetRelationName(index));
+	ScanKeyEntryInitialize(to, key->sk_flags, key->sk_attno, InvalidStrategy,
+						   key->sk_subtype, key->sk_collation, compare, key->sk_argument);
+}
+
+/* An ordinary condition: its operator becomes the comparison function, where one is needed. */
+static void
+put_key(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey key)
+{
+	Oid			type = argument_type(index, i, key);
+
+	point->kinds[i] = key_argument_kind(keys, i, type);
+	if (OidIsValid(type) && point->kinds[i] == HEAD_NONE)
+		put_cross_type_key(index, &point->keys[i], i, key);
+	else
 		ScanKeyEntryInitializeWithInfo(&point->keys[i], key->sk_flags, key->sk_attno,
 									   InvalidStrategy, key->sk_subtype, key->sk_collation,
-									   index_getprocinfo(index, key->sk_attno, BTORDER_PROC),
-									   key->sk_argument);
-	else
-	{
-		RegProcedure compare = get_opfamily_proc(index->rd_opfamily[i], index->rd_opcintype[i],
-												 key->sk_subtype, BTORDER_PROC);
+									   keys->compare[i], key->sk_argument);
+}
 
-		if (!RegProcedureIsValid(compare))
-			elog(ERROR, "missing support function %d(%u,%u) for attribute %d of index \"%s\"",
-				 BTORDER_PROC, index->rd_opcintype[i], key->sk_subtype,
-				 key->sk_attno, RelationGetRelationName(index));
-		ScanKeyEntryInitialize(&point->keys[i], key->sk_flags, key->sk_attno, InvalidStrategy,
-							   key->sk_subtype, key->sk_collation, compare, key->sk_argument);
-	}
+static void
+put_member(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey member)
+{
+	point->keys[i] = *member;
+	point->kinds[i] = key_argument_kind(keys, i, argument_type(index, i, member));
 }
 
 /*
@@ -140,7 +159,7 @@ put_key(Relation index, KeyPoint *point, int i, ScanKey key)
  * next columns in the same direction.  If not all of them do, what is used is no strict bound any more.
  */
 static bool
-put_row_comparison(StartKeys *start, KeyPoint *point, int i)
+put_row_comparison(Relation index, const KeyDesc *keys, StartKeys *start, KeyPoint *point, int i)
 {
 	ScanKey		header = start->keys[i];
 	ScanKey		member = (ScanKey) DatumGetPointer(header->sk_argument);
@@ -148,7 +167,7 @@ put_row_comparison(StartKeys *start, KeyPoint *point, int i)
 
 	if (member->sk_flags & SK_ISNULL)
 		return false;
-	point->keys[i] = *member;
+	put_member(index, keys, point, i, member);
 	if (i < start->n - 1)
 		return true;
 	while (!used_all)
@@ -157,7 +176,7 @@ put_row_comparison(StartKeys *start, KeyPoint *point, int i)
 		if (member->sk_attno != start->n + 1 || member->sk_strategy != header->sk_strategy ||
 			(member->sk_flags & SK_ISNULL))
 			break;
-		point->keys[start->n++] = *member;
+		put_member(index, keys, point, start->n++, member);
 		used_all = (member->sk_flags & SK_ROW_END) != 0;
 	}
 	if (!used_all && start->strategy == BTLessStrategyNumber)
@@ -165,15 +184,6 @@ put_row_comparison(StartKeys *start, KeyPoint *point, int i)
 	if (!used_all && start->strategy == BTGreaterStrategyNumber)
 		start->strategy = BTGreaterEqualStrategyNumber;
 	return true;
-}
-
-static Oid
-head_subtype(Relation index, ScanKey key)
-{
-	/* members of row comparisons have their functions already, maybe of another type */
-	if (key->sk_flags & SK_ISNULL)
-		return InvalidOid;
-	return key->sk_subtype == index->rd_opcintype[0] ? InvalidOid : key->sk_subtype;
 }
 
 /* Where a scan in that direction begins; false: nothing can match. */
@@ -193,8 +203,8 @@ start_point(IndexScanDesc scan, ScanDirection direction, KeyPoint *point)
 	for (int i = 0; i < chosen; i++)
 	{
 		if (!(start.keys[i]->sk_flags & SK_ROW_HEADER))
-			put_key(index, point, i, start.keys[i]);
-		else if (!put_row_comparison(&start, point, i))
+			put_key(index, tree.keys, point, i, start.keys[i]);
+		else if (!put_row_comparison(index, tree.keys, &start, point, i))
 			return false;
 	}
 	key_point_init(tree.keys, point, start.n, backward ? TAIL_HIGH : TAIL_LOW);
@@ -204,7 +214,6 @@ start_point(IndexScanDesc scan, ScanDirection direction, KeyPoint *point)
 		point->tail = TAIL_LOW;
 	else if (start.strategy == BTGreaterStrategyNumber)
 		point->tail = TAIL_HIGH;
-	key_point_set_head(tree.keys, point, head_subtype(index, &point->keys[0]));
 	return true;
 }
 

@@ -259,6 +259,22 @@ read_entry(CellReader *reader, const KeyDesc *keys, IndexItem *item)
 	return true;
 }
 
+/*
+ * Copies n bytes, mostly few.  More than n may be read and written: what is read lies on a page below its trailer, which is at least
+ * that long; what is written is a tuple's buffer, with room to spare.
+ */
+static inline void
+copy_bytes(char *to, const char *from, int n)
+{
+	StaticAssertStmt(INDEX_TUPLE_SPARE >= 64 && sizeof(PageTrailerData) >= 64, "room to spare");
+	if (n <= 16)
+		memcpy(to, from, 16);
+	else if (n <= 64)
+		memcpy(to, from, 64);
+	else
+		memcpy(to, from, n);
+}
+
 /* The payload behind an IndexTuple's header in buffer; the tuple ends in zeroes. */
 static bool
 read_payload(const CellReader *reader, const KeyDesc *keys, const CellPrefix *prefix,
@@ -275,11 +291,11 @@ read_payload(const CellReader *reader, const KeyDesc *keys, const CellPrefix *pr
 		if (prefix == NULL || prefix->size < reader->prefix + 1)
 			return false;
 		*to = *reader->at;
-		memcpy(to + 1, prefix->bytes + 1, reader->prefix);
-		memcpy(to + 1 + reader->prefix, reader->at + 1, suffix - 1);
+		copy_bytes(to + 1, prefix->bytes + 1, reader->prefix);
+		copy_bytes(to + 1 + reader->prefix, reader->at + 1, suffix - 1);
 	}
 	else
-		memcpy(to, reader->at, suffix);
+		copy_bytes(to, reader->at, suffix);
 	memset(to + size, 0, MAXIMUM_ALIGNOF);
 	item->tuple = (IndexTuple) buffer;
 	item->tuple->t_tid = item->tid;

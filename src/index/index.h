@@ -37,7 +37,10 @@
 
 /* ---- keys ---- */
 
-/* How the first column maps to a number that orders as it does. */
+/*
+ * Types whose order is known here.  A column maps to a number that orders as it does, or nearly (heads); some are compared
+ * without a call of their comparison function.
+ */
 typedef enum HeadKind
 {
 	HEAD_NONE,
@@ -60,7 +63,7 @@ typedef struct KeyDesc
 	int			nkeyatts;
 	bool		var_width;
 	bool		equal_image;	/* equal keys have equal bytes: posting lists may be made */
-	HeadKind	head_kind;
+	HeadKind	kinds[INDEX_MAX_KEYS];	/* of key columns; the first one's is that of the heads */
 	FmgrInfo   *compare[INDEX_MAX_KEYS];
 	Oid			collation[INDEX_MAX_KEYS];
 	int16		option[INDEX_MAX_KEYS]; /* INDOPTION_* */
@@ -78,8 +81,7 @@ typedef struct KeyPoint
 	int			nkeys;
 	KeyTail		tail;
 	ItemPointerData tid;
-	bool		has_head;		/* the first column has a head that can be computed */
-	HeadKind	head_kind;		/* of the argument: integers compare across types */
+	HeadKind	kinds[INDEX_MAX_KEYS];	/* of the arguments: integers compare across types */
 	ScanKeyData keys[INDEX_MAX_KEYS];	/* sk_func: three-way comparison */
 } KeyPoint;
 
@@ -102,7 +104,10 @@ typedef struct IndexItem
 	int			posting_size;
 } IndexItem;
 
-#define INDEX_TUPLE_ROOM	BLCKSZ	/* buffer for a decoded tuple, MAXALIGNed */
+/* Buffer for a decoded tuple, MAXALIGNed; decoding writes somewhat beyond its end. */
+#define INDEX_TUPLE_SPARE	64
+#define INDEX_TUPLE_ROOM	BLCKSZ
+#define INDEX_TUPLE_LEAST	(INDEX_MAX_TUPLE + 2 * MAXIMUM_ALIGNOF + sizeof(IndexTupleData) + INDEX_TUPLE_SPARE)
 
 typedef struct IndexTree
 {
@@ -115,10 +120,14 @@ extern void key_point_init(const KeyDesc *keys, KeyPoint *point, int nkeys, KeyT
 extern void key_point_from_tuple(const KeyDesc *keys, KeyPoint *point, IndexTuple tuple,
 								 int natts, KeyTail tail, const ItemPointerData *tid);
 extern void key_point_from_item(const KeyDesc *keys, KeyPoint *point, const IndexItem *item);
-extern void key_point_set_head(const KeyDesc *keys, KeyPoint *point, Oid subtype);
+/* subtype: the argument's type, if it is not the column's own. */
+extern HeadKind key_argument_kind(const KeyDesc *keys, int i, Oid subtype);
 extern HeadKind key_head_kind(Oid compare, Oid collation);
 /* As memcmp(point, item): an item with several TIDs is equal to each point within. */
 extern int	key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item);
+/* The same, but an item with several TIDs counts as its first one.  *maybe_inside, if not NULL: the point lies among them or behind. */
+extern int	key_compare_first(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item,
+							  bool *maybe_inside);
 extern int	key_compare_tuples(const KeyDesc *keys, IndexTuple a, IndexTuple b, int natts,
 							   int *first_difference);
 extern bool key_equal_images(const KeyDesc *keys, IndexTuple a, IndexTuple b);
@@ -188,6 +197,8 @@ extern void view_is_corrupted(const PageView *view) pg_attribute_noreturn();
 extern bool view_item(const PageView *view, int pos, IndexItem *item, char *buffer);
 /* First slot whose entry is at or behind the point; or nslots. */
 extern int	ipage_search(const PageView *view, const KeyPoint *point);
+/* The slot's head alone says that its entry is behind the point.  The page covers the point. */
+extern bool ipage_head_is_beyond(const PageView *view, const KeyPoint *point, int pos);
 /* Slot of the child that covers the point; with before: that covers what is just before it. */
 extern int	ipage_search_child(const PageView *view, const KeyPoint *point, bool before);
 /* The page covers the point (with before: what is just before it).  Stable views only. */
@@ -225,6 +236,9 @@ extern void itree_read_leaf(const IndexTree *tree, const KeyPoint *point, bool b
 /* A consistent private copy; frame and version: to find out later whether it still is so. */
 extern void itree_copy_leaf(const IndexTree *tree, const KeyPoint *point, bool before,
 							BlockNumber hint, char *dest, PoolFrame **frame, uint64 *version);
+extern bool itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end,
+						   char *dest, PoolFrame **frame, uint64 *version, int *first, int *last,
+						   BlockNumber *hint);
 extern PoolFrame *itree_latch_page(const IndexTree *tree, const KeyPoint *point, int level,
 								   LWLockMode mode);
 extern PoolFrame *itree_latch_child(const IndexTree *tree, Page parent, int pos);

@@ -77,10 +77,10 @@ ipage_head(const KeyDesc *keys, Page page, IndexTuple tuple, int natts)
 	bool		is_null;
 	Datum		value;
 
-	if (keys->head_kind == HEAD_NONE || tuple == NULL || natts == 0)
+	if (keys->kinds[0] == HEAD_NONE || tuple == NULL || natts == 0)
 		return 0;
 	value = index_getattr(tuple, 1, keys->desc, &is_null);
-	return scale_head(page, key_head(keys, keys->head_kind, value, is_null,
+	return scale_head(page, key_head(keys, keys->kinds[0], value, is_null,
 									 index_head_skip(page_trailer(page))));
 }
 
@@ -97,7 +97,7 @@ choose_heads(const KeyDesc *keys, Page page, const CellSource *low, const CellSo
 	uint64		from,
 				to;
 
-	if (first == NULL || last == NULL || keys->head_kind == HEAD_NONE)
+	if (first == NULL || last == NULL || keys->kinds[0] == HEAD_NONE)
 		return;
 	if (low->natts > 0 && high->natts > 0 && !high->is_infinite)
 	{
@@ -108,8 +108,8 @@ choose_heads(const KeyDesc *keys, Page page, const CellSource *low, const CellSo
 	}
 	first_value = index_getattr(first, 1, keys->desc, &first_null);
 	last_value = index_getattr(last, 1, keys->desc, &last_null);
-	from = key_head(keys, keys->head_kind, first_value, first_null, index_head_skip(trailer));
-	to = key_head(keys, keys->head_kind, last_value, last_null, index_head_skip(trailer));
+	from = key_head(keys, keys->kinds[0], first_value, first_null, index_head_skip(trailer));
+	to = key_head(keys, keys->kinds[0], last_value, last_null, index_head_skip(trailer));
 	if (to <= from)
 		return;
 
@@ -146,25 +146,55 @@ search_heads(Page page, int low, int high, uint16 head, bool beyond)
 	return low;
 }
 
+static inline bool
+has_head(const KeyPoint *point)
+{
+	return point->nkeys > 0 && point->kinds[0] != HEAD_NONE;
+}
+
+static inline uint16
+head_of_point(const PageView *view, const KeyPoint *point)
+{
+	return scale_head(view->page,
+					  key_head(view->keys, point->kinds[0], point->keys[0].sk_argument,
+							   (point->keys[0].sk_flags & SK_ISNULL) != 0,
+							   index_head_skip(page_trailer(view->page))));
+}
+
 /* Narrows [*low, *high) to the slots that only comparisons can tell from the point. */
 static void
 narrow_by_heads(const PageView *view, const KeyPoint *point, int *low, int *high)
 {
-	uint64		head;
-	uint16		scaled;
+	uint16		head;
 
-	if (!point->has_head)
+	if (!has_head(point))
 		return;
-	head = key_head(view->keys, point->head_kind, point->keys[0].sk_argument,
-					(point->keys[0].sk_flags & SK_ISNULL) != 0,
-					index_head_skip(page_trailer(view->page)));
-	scaled = scale_head(view->page, head);
-	*low = search_heads(view->page, *low, *high, scaled, false);
-	*high = search_heads(view->page, *low, *high, scaled, true);
+	head = head_of_point(view, point);
+	*low = search_heads(view->page, *low, *high, head, false);
+	*high = search_heads(view->page, *low, *high, head, true);
+}
+
+bool
+ipage_head_is_beyond(const PageView *view, const KeyPoint *point, int pos)
+{
+	return has_head(point) && slot_head(view->page, pos) > head_of_point(view, point);
+}
+
+/* The point lies among the TIDs of the slot's list; -1: optimistic, the page changed. */
+static int
+is_inside(const PageView *view, const KeyPoint *point, int pos)
+{
+	PGAlignedBlock buffer;
+	IndexItem	item;
+
+	if (!view_item(view, pos, &item, buffer.data))
+		return -1;
+	return key_compare(view->keys, point, &item) == 0;
 }
 
 /*
- * First slot from `from` on whose item is at or behind the point (beyond: behind it).
+ * First slot from `from` on whose item is at or behind the point (beyond: behind it).  Of posting lists only the first TIDs
+ * are compared, but of the one just before that slot.
  */
 static int
 search(const PageView *view, const KeyPoint *point, int from, bool beyond)
@@ -172,23 +202,37 @@ search(const PageView *view, const KeyPoint *point, int from, bool beyond)
 	PGAlignedBlock buffer;
 	int			low = from;
 	int			high = Max(page_nslots(view->page), from);
+	int			list = -1;		/* slot of a list that the point may be inside of */
 
 	narrow_by_heads(view, point, &low, &high);
 	while (low < high)
 	{
 		int			mid = low + (high - low) / 2;
 		IndexItem	item;
+		bool		maybe_inside;
 		int			result;
 
 		if (!view_item(view, mid, &item, buffer.data))
 			return SEARCH_RETRY;
-		result = key_compare(view->keys, point, &item);
+		result = key_compare_first(view->keys, point, &item, &maybe_inside);
 		if (result > 0 || (beyond && result == 0))
 			low = mid + 1;
 		else
 			high = mid;
+		if (maybe_inside)
+			list = mid;
 	}
-	return low;
+	if (list < 0 || list != low - 1 || beyond)
+		return low;
+	switch (is_inside(view, point, list))
+	{
+		case 0:
+			return low;
+		case 1:
+			return list;
+		default:
+			return SEARCH_RETRY;
+	}
 }
 
 int

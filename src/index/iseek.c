@@ -213,6 +213,122 @@ itree_copy_leaf(const IndexTree *tree, const KeyPoint *point, bool before, Block
 	}
 }
 
+/* ---- a few entries of a leaf ---- */
+
+/* As many, and as large together, are copied by themselves. */
+#define FEW_ENTRIES		8
+#define FEW_BYTES		2048
+
+typedef enum Few
+{
+	FEW_RETRY,
+	FEW_FOUND,
+	FEW_NOT						/* more than a few, or they go on beyond the leaf */
+} Few;
+
+/* Optimistic.  The leaf's own entries prove that it covers the point, unless there is none on one side of it. */
+static Few
+fences_hold(const PageView *view, const KeyPoint *start, const KeyPoint *end)
+{
+	PGAlignedBlock buffer;
+	IndexItem	fence;
+
+	if (!view_item(view, SLOT_LOW_FENCE, &fence, buffer.data) ||
+		key_compare(view->keys, start, &fence) < 0 ||
+		!view_item(view, SLOT_HIGH_FENCE, &fence, buffer.data))
+		return FEW_RETRY;
+	if (fence.is_infinite)
+		return FEW_FOUND;
+	if (key_compare(view->keys, start, &fence) >= 0)
+		return FEW_RETRY;
+	return key_compare(view->keys, end, &fence) <= 0 ? FEW_FOUND : FEW_NOT;
+}
+
+/* The slots of the entries from start to end. */
+static Few
+find_few(const PageView *view, const KeyPoint *start, const KeyPoint *end, int *first, int *last)
+{
+	int			nslots = page_nslots(view->page);
+
+	*first = ipage_search(view, start);
+	if (*first == SEARCH_RETRY)
+		return FEW_RETRY;
+	for (*last = *first; *last < nslots; (*last)++)
+	{
+		PGAlignedBlock buffer;
+		IndexItem	item;
+
+		if (*last - *first == FEW_ENTRIES)
+			return FEW_NOT;
+		if (ipage_head_is_beyond(view, end, *last))
+			break;
+		if (!view_item(view, *last, &item, buffer.data))
+			return FEW_RETRY;
+		if (key_compare_first(view->keys, end, &item, NULL) <= 0)
+			break;
+	}
+	if (*first > SLOT_FIRST && *last < nslots && index_head_skip(page_trailer(view->page)) == 0)
+		return FEW_FOUND;
+	return fences_hold(view, start, end);
+}
+
+static int
+copy_cell(Page dest, Page page, int pos)
+{
+	uint16		size;
+	const char *cell = page_cell(page, pos, &size);
+	Size		offset;
+
+	if (cell == NULL)
+		return FEW_BYTES + 1;
+	offset = cell - (const char *) page;
+	page_slots(dest)[pos].offset = offset;
+	memcpy((char *) dest + offset, cell, size);
+	return size;
+}
+
+/* Copies header, trailer, low fence and these entries to where they are on the page. */
+static Few
+copy_part(Page dest, Page page, int first, int last)
+{
+	int			bytes = 0;
+
+	memcpy(dest, page, ROWAN_PAGE_BODY);
+	memcpy(page_trailer(dest), page_trailer(page), sizeof(PageTrailerData));
+	copy_cell(dest, page, SLOT_LOW_FENCE);
+	for (int pos = first; pos < last && bytes <= FEW_BYTES; pos++)
+		bytes += copy_cell(dest, page, pos);
+	return bytes <= FEW_BYTES ? FEW_FOUND : FEW_NOT;
+}
+
+/*
+ * For a scan from start to end: if all its entries are on one leaf, and are few, a copy of the leaf that has no more than
+ * them, in [first, last), and the low fence.  False: look otherwise; *hint is where.
+ */
+bool
+itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end, char *dest,
+			   PoolFrame **frame, uint64 *version, int *first, int *last, BlockNumber *hint)
+{
+	for (int attempt = 0;; attempt++)
+	{
+		PoolRead	read;
+		PageView	view;
+		Few			result;
+
+		itree_read_leaf(tree, start, false, attempt, &read);
+		view_page(&view, tree, read.page, &read);
+		result = find_few(&view, start, end, first, last);
+		if (result == FEW_FOUND)
+			result = copy_part((Page) dest, read.page, *first, *last);
+		*frame = read.frame;
+		*version = read.latched ? 0 : read.version;
+		*hint = page_trailer(read.page)->self_block;
+		if (pool_read_end(&read) && result != FEW_RETRY)
+			return result == FEW_FOUND;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 /* ---- latching ---- */
 
 PoolFrame *

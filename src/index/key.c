@@ -30,8 +30,6 @@ key_point_init(const KeyDesc *keys, KeyPoint *point, int nkeys, KeyTail tail)
 {
 	point->nkeys = nkeys;
 	point->tail = tail;
-	point->has_head = false;
-	point->head_kind = HEAD_NONE;
 	ItemPointerSetInvalid(&point->tid);
 }
 
@@ -58,15 +56,12 @@ is_integer_kind(HeadKind kind)
 	return kind == HEAD_INT2 || kind == HEAD_INT4 || kind == HEAD_INT8;
 }
 
-/* subtype: of the first key's argument, if not the column's own type. */
-void
-key_point_set_head(const KeyDesc *keys, KeyPoint *point, Oid subtype)
+HeadKind
+key_argument_kind(const KeyDesc *keys, int i, Oid subtype)
 {
-	point->head_kind = keys->head_kind;
-	if (OidIsValid(subtype))
-		point->head_kind = is_integer_kind(keys->head_kind) ?
-			head_kind_of_subtype(subtype) : HEAD_NONE;
-	point->has_head = point->nkeys > 0 && point->head_kind != HEAD_NONE;
+	if (!OidIsValid(subtype))
+		return keys->kinds[i];
+	return is_integer_kind(keys->kinds[i]) ? head_kind_of_subtype(subtype) : HEAD_NONE;
 }
 
 void
@@ -86,8 +81,8 @@ key_point_from_tuple(const KeyDesc *keys, KeyPoint *point, IndexTuple tuple, int
 									   (keys->option[i] << SK_BT_INDOPTION_SHIFT),
 									   i + 1, InvalidStrategy, InvalidOid,
 									   keys->collation[i], keys->compare[i], value);
+		point->kinds[i] = keys->kinds[i];
 	}
-	key_point_set_head(keys, point, InvalidOid);
 }
 
 /* The point that a separator or fence is.  Its tuple must outlive the point. */
@@ -110,11 +105,67 @@ sign(int32 value)
 	return value < 0 ? -1 : value > 0;
 }
 
-/* One column; the comparison function takes the tuple's value first. */
-static inline int
-compare_column(const ScanKeyData *key, Datum value, bool is_null)
+static inline int64
+integer_value(HeadKind kind, Datum value)
 {
-	int32		result;
+	return kind == HEAD_INT8 ? DatumGetInt64(value) :
+		kind == HEAD_INT4 ? DatumGetInt32(value) : DatumGetInt16(value);
+}
+
+static inline bool
+is_plain_varlena(Datum value)
+{
+	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
+
+	return !VARATT_IS_EXTENDED(bytes) || VARATT_IS_SHORT(bytes);
+}
+
+static inline int
+compare_bytes(Datum a, Datum b)
+{
+	struct varlena *x = (struct varlena *) DatumGetPointer(a);
+	struct varlena *y = (struct varlena *) DatumGetPointer(b);
+	int			x_size = VARSIZE_ANY_EXHDR(x);
+	int			y_size = VARSIZE_ANY_EXHDR(y);
+	int			result = memcmp(VARDATA_ANY(x), VARDATA_ANY(y), Min(x_size, y_size));
+
+	return result != 0 ? result : x_size - y_size;
+}
+
+/* The value against the argument, by the comparison function or as that would do it. */
+static inline int
+compare_values(const ScanKeyData *key, HeadKind column, HeadKind argument, Datum value)
+{
+	switch (argument)
+	{
+		case HEAD_INT2:
+		case HEAD_INT4:
+		case HEAD_INT8:
+			{
+				int64		a = integer_value(column, value);
+				int64		b = integer_value(argument, key->sk_argument);
+
+				return a < b ? -1 : a > b;
+			}
+		case HEAD_UUID:
+			return memcmp(DatumGetUUIDP(value), DatumGetUUIDP(key->sk_argument), UUID_LEN);
+		case HEAD_BYTES:
+			if (is_plain_varlena(value) && is_plain_varlena(key->sk_argument))
+				return compare_bytes(value, key->sk_argument);
+			break;
+		default:
+			break;
+	}
+	return DatumGetInt32(FunctionCall2Coll(unconstify(FmgrInfo *, &key->sk_func),
+										   key->sk_collation, value, key->sk_argument));
+}
+
+/* One column. */
+static inline int
+compare_column(const ScanKeyData *key, HeadKind column, HeadKind argument, Datum value,
+			   bool is_null)
+{
+	int			result;
 
 	if (key->sk_flags & SK_ISNULL)
 	{
@@ -124,61 +175,40 @@ compare_column(const ScanKeyData *key, Datum value, bool is_null)
 	}
 	if (is_null)
 		return key->sk_flags & SK_BT_NULLS_FIRST ? 1 : -1;
-	switch (key->sk_func.fn_oid)
-	{
-		case F_BTINT4CMP:
-			result = DatumGetInt32(value) < DatumGetInt32(key->sk_argument) ? -1 :
-				DatumGetInt32(value) > DatumGetInt32(key->sk_argument);
-			break;
-		case F_BTINT8CMP:
-			result = DatumGetInt64(value) < DatumGetInt64(key->sk_argument) ? -1 :
-				DatumGetInt64(value) > DatumGetInt64(key->sk_argument);
-			break;
-		default:
-			result = DatumGetInt32(FunctionCall2Coll(unconstify(FmgrInfo *, &key->sk_func),
-													 key->sk_collation, value,
-													 key->sk_argument));
-			break;
-	}
-	return key->sk_flags & SK_BT_DESC ? sign(result) : -sign(result);
+	result = sign(compare_values(key, column, argument, value));
+	return key->sk_flags & SK_BT_DESC ? result : -result;
 }
 
+/* With the last TID of a posting list. */
 static int
-compare_tids(const KeyPoint *point, const IndexItem *item)
+compare_last_tid(const KeyPoint *point, const IndexItem *item)
 {
-	int			result;
+	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * item->ntids);
 	ItemPointerData last = item->tid;
 
-	if (!item->has_tid)
-		return 1;
-	result = ItemPointerCompare(unconstify(ItemPointerData *, &point->tid),
-								unconstify(ItemPointerData *, &item->tid));
-	if (result <= 0 || item->ntids <= 1)
-		return result;
-	if (item->ntids > 1)
-	{
-		ItemPointerData *tids = palloc(sizeof(ItemPointerData) * item->ntids);
-
-		if (cell_tids(item, tids))
-			last = tids[item->ntids - 1];
-		pfree(tids);
-	}
-	return ItemPointerCompare(unconstify(ItemPointerData *, &point->tid), &last) > 0 ? 1 : 0;
+	if (cell_tids(item, tids))
+		last = tids[item->ntids - 1];
+	pfree(tids);
+	return ItemPointerCompare(unconstify(ItemPointerData *, &point->tid), &last);
 }
 
 int
-key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item)
+key_compare_first(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item,
+				  bool *maybe_inside)
 {
 	int			common = Min(point->nkeys, item->natts);
+	int			result;
 
+	if (maybe_inside != NULL)
+		*maybe_inside = false;
 	if (item->is_infinite)
 		return point->nkeys == 0 && point->tail == TAIL_HIGH ? 0 : -1;
 	for (int i = 0; i < common; i++)
 	{
 		bool		is_null;
 		Datum		value = index_getattr(item->tuple, i + 1, keys->desc, &is_null);
-		int			result = compare_column(&point->keys[i], value, is_null);
 
+		result = compare_column(&point->keys[i], keys->kinds[i], point->kinds[i], value, is_null);
 		if (result != 0)
 			return result;
 	}
@@ -189,11 +219,28 @@ key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item)
 		case TAIL_HIGH:
 			return 1;
 		case TAIL_TID:
-			return compare_tids(point, item);
+			if (!item->has_tid)
+				return 1;
+			result = ItemPointerCompare(unconstify(ItemPointerData *, &point->tid),
+										unconstify(ItemPointerData *, &item->tid));
+			if (maybe_inside != NULL)
+				*maybe_inside = result > 0 && item->ntids > 1;
+			return result;
 		case TAIL_LOW:
 		default:
 			return Min(item->natts, keys->nkeyatts) > point->nkeys || item->has_tid ? -1 : 0;
 	}
+}
+
+int
+key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item)
+{
+	bool		maybe_inside;
+	int			result = key_compare_first(keys, point, item, &maybe_inside);
+
+	if (maybe_inside && compare_last_tid(point, item) <= 0)
+		return 0;
+	return result;
 }
 
 /* Columns 1 ... natts; first_difference: number of the column, or natts + 1. */
@@ -201,22 +248,21 @@ int
 key_compare_tuples(const KeyDesc *keys, IndexTuple a, IndexTuple b, int natts,
 				   int *first_difference)
 {
-	KeyPoint	point;
-
 	for (int i = 0; i < natts; i++)
 	{
+		ScanKeyData key;
 		bool		a_null,
 					b_null;
 		Datum		a_value = index_getattr(a, i + 1, keys->desc, &a_null);
 		Datum		b_value = index_getattr(b, i + 1, keys->desc, &b_null);
 		int			result;
 
-		ScanKeyEntryInitializeWithInfo(&point.keys[0],
+		ScanKeyEntryInitializeWithInfo(&key,
 									   (a_null ? SK_ISNULL : 0) |
 									   (keys->option[i] << SK_BT_INDOPTION_SHIFT),
 									   i + 1, InvalidStrategy, InvalidOid,
 									   keys->collation[i], keys->compare[i], a_value);
-		result = compare_column(&point.keys[0], b_value, b_null);
+		result = compare_column(&key, keys->kinds[i], keys->kinds[i], b_value, b_null);
 		if (result != 0)
 		{
 			*first_difference = i + 1;
@@ -387,7 +433,7 @@ key_common_bytes(const KeyDesc *keys, Datum a, Datum b)
 	int			common = 0;
 	int			limit;
 
-	if (keys->head_kind != HEAD_BYTES ||
+	if (keys->kinds[0] != HEAD_BYTES ||
 		(VARATT_IS_EXTENDED(x) && !VARATT_IS_SHORT(x)) ||
 		(VARATT_IS_EXTENDED(y) && !VARATT_IS_SHORT(y)))
 		return 0;
