@@ -80,7 +80,7 @@ read_tids(ScanLeaf *leaf, int i)
 }
 
 /* sub: 0, or -1 for the last one. */
-static void
+static inline void
 take_item(ScanLeaf *leaf, const IndexItem *item, int sub)
 {
 	leaf->ntids = item->ntids;
@@ -97,7 +97,7 @@ take_item(ScanLeaf *leaf, const IndexItem *item, int sub)
 }
 
 /* Stands on the slot, if its entry matches.  *go_on: entries beyond it may. */
-static bool
+static inline bool
 enter_slot(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, int slot,
 		   ScanDirection direction, bool *go_on)
 {
@@ -116,7 +116,9 @@ enter_slot(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, int slot,
 		leaf->ntids = leaf->ntids_read = 1;
 		return true;
 	}
-	view_item(&leaf->view, slot, &item, leaf->tuple);
+	if (!cell_decode(leaf->view.keys, leaf->view.page, &leaf->view.prefix, slot, &item,
+					 leaf->tuple))
+		view_is_corrupted(&leaf->view);
 	if (item.is_dead && scan->ignore_killed_tuples)
 		return false;
 	if (!range->exact &&

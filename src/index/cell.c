@@ -184,7 +184,7 @@ typedef struct CellReader
 	int			prefix;
 } CellReader;
 
-static bool
+static inline bool
 read_separator(CellReader *reader, IndexItem *item)
 {
 	if (reader->end - reader->at < SEPARATOR_HEADER - 3)
@@ -206,7 +206,7 @@ read_separator(CellReader *reader, IndexItem *item)
 	return true;
 }
 
-static bool
+static pg_noinline bool
 read_posting(CellReader *reader, IndexItem *item)
 {
 	BlockNumber block = 0;
@@ -227,7 +227,7 @@ read_posting(CellReader *reader, IndexItem *item)
 }
 
 /* Reads 8 bytes from a place within a cell on: they may go on into the page's trailer. */
-static inline bool
+static pg_attribute_always_inline bool
 read_single(CellReader *reader, BlockNumber *block, OffsetNumber *offset)
 {
 	int			block_bytes = (reader->control & CELL_BLOCK_BYTES) + 1;
@@ -243,7 +243,7 @@ read_single(CellReader *reader, BlockNumber *block, OffsetNumber *offset)
 	return true;
 }
 
-static bool
+static pg_attribute_always_inline bool
 read_entry(CellReader *reader, const KeyDesc *keys, IndexItem *item)
 {
 	BlockNumber block;
@@ -276,7 +276,7 @@ copy_bytes(char *to, const char *from, int n)
 }
 
 /* The payload behind an IndexTuple's header in buffer; the tuple ends in zeroes. */
-static bool
+static pg_attribute_always_inline bool
 read_payload(const CellReader *reader, const KeyDesc *keys, const CellPrefix *prefix,
 			 IndexItem *item, char *buffer)
 {
@@ -305,7 +305,7 @@ read_payload(const CellReader *reader, const KeyDesc *keys, const CellPrefix *pr
 	return true;
 }
 
-static bool
+static pg_attribute_always_inline bool
 open_cell(CellReader *reader, Page page, int pos)
 {
 	uint16		size;

@@ -192,6 +192,16 @@ is_inside(const PageView *view, const KeyPoint *point, int pos)
 	return key_compare(view->keys, point, &item) == 0;
 }
 
+/* The cells that may be compared next lie anywhere on the page: let them come meanwhile. */
+static inline void
+prefetch_cell(Page page, int low, int high)
+{
+	uint16		offset = ((volatile SlotData *) page_slots(page))[low + (high - low) / 2].offset;
+
+	if (low < high && offset < BLCKSZ)
+		__builtin_prefetch((char *) page + offset);
+}
+
 /*
  * First slot from `from` on whose item is at or behind the point (beyond: behind it).  Of posting lists only the first TIDs
  * are compared, but of the one just before that slot.
@@ -212,6 +222,8 @@ search(const PageView *view, const KeyPoint *point, int from, bool beyond)
 		bool		maybe_inside;
 		int			result;
 
+		prefetch_cell(view->page, low, mid);
+		prefetch_cell(view->page, mid + 1, high);
 		if (!view_item(view, mid, &item, buffer.data))
 			return SEARCH_RETRY;
 		result = key_compare_first(view->keys, point, &item, &maybe_inside);
