@@ -15,7 +15,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def read_journal(path):
-    """Entries (type, id, file key, offset, length, old content)."""
+    """Entries (type, id, file key, offset, length, old content).  None if the server was killed before its first write."""
+    if not os.path.exists(path):
+        return []
     data = open(path, 'rb').read()
     out, at = [], 0
     while at + ENTRY.size <= len(data):

@@ -87,6 +87,7 @@ def crashes(options, how, cycles):
     say('%s: %d cycles, %d commits, %d crashes in recovery, rows of the ledger %d %s' % (
         how, cycles, load.commits, replays, sum(len(s.model) for s in load.sessions), total or ''))
     check(load.commits > cycles, 'hardly a transaction was committed')
+    check(how != 'powerloss' or total['undone'] > 0, 'power was lost, and no write with it')
     server.stop()
     server.check_log()
     server.destroy()
