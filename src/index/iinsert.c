@@ -82,6 +82,24 @@ belongs_to_list(const PageView *view, const KeyPoint *point, int pos, IndexItem 
 	return item->ntids > 1 && key_compare(view->keys, point, item) == 0;
 }
 
+/* The leaf, which covers the entry's point, has room for it: itree_insert_latched would succeed. */
+bool
+itree_leaf_takes(const PageView *view, const KeyPoint *point, const CellSource *entry)
+{
+	PGAlignedBlock buffer,
+				trial;
+	IndexItem	list;
+	int			pos = ipage_search(view, point);
+
+	if (!belongs_to_list(view, point, pos, &list, buffer.data))
+		return page_fits_insert(view->page, cell_encode(&view->prefix, entry, NULL), false);
+
+	/* a list that becomes two takes more room than a cell for the entry would */
+	memcpy(trial.data, view->page, BLCKSZ);
+	return add_to_posting(view->keys, (Page) trial.data, pos, &list,
+						  unconstify(ItemPointerData *, entry->tids));
+}
+
 /* ---- ENTRY: a cell added to a leaf ---- */
 
 /* Behind it the cell, whose first two bytes say its size. */

@@ -263,6 +263,7 @@ extern void itree_wal_init(void);
 /* Adds an entry to a latched leaf that covers it; releases it.  False: no room. */
 extern bool itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *point,
 								 IndexTuple tuple);
+extern bool itree_leaf_takes(const PageView *view, const KeyPoint *point, const CellSource *entry);
 /* Joins equal keys of a latched leaf into posting lists; true if that made room: then it is released. */
 extern bool itree_deduplicate(const IndexTree *tree, PoolFrame *frame);
 

@@ -404,10 +404,8 @@ split_root(const IndexTree *tree, PoolFrame *root_frame, SplitPlan *plan)
 static bool
 is_fulfilled(const PageView *view, const SplitWish *wish)
 {
-	int			bytes = wish->entry != NULL ?
-		cell_encode(&view->prefix, wish->entry, NULL) : wish->room;
-
-	return page_fits_insert(view->page, bytes, false);
+	return wish->entry != NULL ? itree_leaf_takes(view, wish->point, wish->entry) :
+		page_fits_insert(view->page, wish->room, false);
 }
 
 /* False: start again; *room: bytes that the parent must have first, or 0. */
