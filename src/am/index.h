@@ -9,6 +9,7 @@
 #include "access/genam.h"
 #include "index/index.h"
 #include "nodes/execnodes.h"
+#include "storage/lock.h"
 #include "utils/rel.h"
 
 /* A fence, kept beyond the copy of its leaf. */
@@ -31,10 +32,12 @@ extern bool index_may_deduplicate(Relation index);
 /*
  * The interlock between scans that trust a TID without looking at the row (index-only scans), or without an MVCC
  * snapshot, and VACUUM: they hold it shared as long as they hold TIDs copied from a leaf;
- * VACUUM, having removed dead TIDs from all leaves, waits until it was free once.
+ * VACUUM, having removed dead TIDs from all leaves, waits until all who held it have been seen without.  Nobody takes
+ * it in another mode, so nobody ever waits for it.
  */
-extern void index_lock_tids(Relation index, LOCKMODE mode);
-extern void index_unlock_tids(Relation index, LOCKMODE mode);
+extern void index_tids_tag(Relation index, LOCKTAG *tag);
+extern void index_lock_tids(Relation index);
+extern void index_unlock_tids(Relation index);
 
 /* index_build.c */
 extern IndexBuildResult *rowan_index_build(Relation heap, Relation index, IndexInfo *info);

@@ -83,29 +83,30 @@ index_may_deduplicate(Relation index)
 /* ---- interlock ---- */
 
 /* Not a page lock: core allows no other lock to be taken with one held. */
-static ItemPointerData
-tids_lock_tag(void)
+void
+index_tids_tag(Relation index, LOCKTAG *tag)
 {
-	ItemPointerData tag;
+	LockRelId	id = index->rd_lockInfo.lockRelId;
 
-	ItemPointerSet(&tag, ROWAN_HEADER_BLOCK, FirstOffsetNumber);
-	return tag;
+	SET_LOCKTAG_TUPLE(*tag, id.dbId, id.relId, ROWAN_HEADER_BLOCK, FirstOffsetNumber);
 }
 
 void
-index_lock_tids(Relation index, LOCKMODE mode)
+index_lock_tids(Relation index)
 {
-	ItemPointerData tag = tids_lock_tag();
+	LOCKTAG		tag;
 
-	LockTuple(index, &tag, mode);
+	index_tids_tag(index, &tag);
+	(void) LockAcquire(&tag, ShareLock, false, false);
 }
 
 void
-index_unlock_tids(Relation index, LOCKMODE mode)
+index_unlock_tids(Relation index)
 {
-	ItemPointerData tag = tids_lock_tag();
+	LOCKTAG		tag;
 
-	UnlockTuple(index, &tag, mode);
+	index_tids_tag(index, &tag);
+	LockRelease(&tag, ShareLock, false);
 }
 
 /* ---- planner ---- */

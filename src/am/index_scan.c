@@ -62,7 +62,7 @@ lock_tids(IndexScanDesc scan)
 
 	if (!state->locked && needs_lock(scan))
 	{
-		index_lock_tids(scan->indexRelation, ShareLock);
+		index_lock_tids(scan->indexRelation);
 		state->locked = true;
 	}
 }
@@ -75,7 +75,7 @@ unlock_tids(IndexScanDesc scan)
 
 	if (state->locked && !state->mark.valid)
 	{
-		index_unlock_tids(scan->indexRelation, ShareLock);
+		index_unlock_tids(scan->indexRelation);
 		state->locked = false;
 	}
 }

@@ -15,12 +15,19 @@
 
 #include "am/index.h"
 #include "base/fault.h"
+#include "catalog/pg_type_d.h"
 #include "commands/progress.h"
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "storage/indexfsm.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/sinvaladt.h"
 #include "tree/tree.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 typedef struct Cleaning
 {
@@ -166,12 +173,109 @@ clean_all(Cleaning *cleaning)
 	MemoryContextDelete(context);
 }
 
+/* ---- waiting for scans ---- */
+
+#define WAIT_MIN_MS		1
+#define WAIT_MAX_MS		100
+#define MAX_DEPTH		16		/* of processes that wait for each other */
+
+/* Does that process wait for this one, by way of others perhaps? */
+static bool
+waits_for_us(int pid, int depth)
+{
+	int			us = MyProc->lockGroupLeader != NULL ? MyProc->lockGroupLeader->pid : MyProcPid;
+	Datum		array = DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(pid));
+	Datum	   *blockers;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), INT4OID, sizeof(int32), true, TYPALIGN_INT,
+					  &blockers, NULL, &n);
+	for (int i = 0; i < n; i++)
+	{
+		int			blocker = DatumGetInt32(blockers[i]);
+
+		if (blocker == us || (depth < MAX_DEPTH && waits_for_us(blocker, depth + 1)))
+			return true;
+	}
+	return false;
+}
+
+/* No lock queue knows that we wait, so nobody else notices. */
+static void
+check_deadlock(Relation index, const VirtualTransactionId *holders, int nholders)
+{
+	for (int i = 0; i < nholders; i++)
+	{
+		PGPROC	   *holder = BackendIdGetProc(holders[i].backendId);
+		int			pid = holder != NULL ? holder->pid : 0;
+
+		if (pid != 0 && waits_for_us(pid, 0))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+					 errmsg("deadlock detected"),
+					 errdetail("Process %d has an index-only scan of index \"%s\" open, and waits for process %d, which waits for that scan.",
+							   pid, RelationGetRelationName(index), MyProcPid)));
+	}
+}
+
+/* Leaves only those of `holders` that hold the lock now. */
+static int
+keep_holding(VirtualTransactionId *holders, int nholders, const LOCKTAG *tag)
+{
+	VirtualTransactionId *now;
+	int			nnow;
+	int			kept = 0;
+
+	now = GetLockConflicts(tag, ExclusiveLock, &nnow);
+	for (int i = 0; i < nholders; i++)
+	{
+		for (int j = 0; j < nnow; j++)
+		{
+			if (VirtualTransactionIdEquals(holders[i], now[j]))
+			{
+				holders[kept++] = holders[i];
+				break;
+			}
+		}
+	}
+	pfree(now);
+	return kept;
+}
+
+/*
+ * Waits until each scan that holds TIDs now was seen without them once.  Not in the lock's queue: all scans that come later would
+ * wait behind us, for as long as a cursor stands idle on a leaf.
+ */
 static void
 wait_for_scans(Relation index)
 {
-	index_lock_tids(index, ExclusiveLock);
-	index_unlock_tids(index, ExclusiveLock);
+	LOCKTAG		tag;
+	VirtualTransactionId *holders;
+	int			nholders;
+	int			delay_ms = WAIT_MIN_MS;
+	int			waited_ms = 0;
+
+	index_tids_tag(index, &tag);
+	holders = GetLockConflicts(&tag, ExclusiveLock, &nholders);
+	while (nholders > 0)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, delay_ms,
+						 PG_WAIT_BUFFER_PIN);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		waited_ms += delay_ms;
+		delay_ms = Min(delay_ms * 2, WAIT_MAX_MS);
+		nholders = keep_holding(holders, nholders, &tag);
+		if (waited_ms >= DeadlockTimeout)
+		{
+			check_deadlock(index, holders, nholders);
+			waited_ms = 0;
+		}
+	}
+	pfree(holders);
 }
+
+/* ---- the callbacks ---- */
 
 IndexBulkDeleteResult *
 rowan_index_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,

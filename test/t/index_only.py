@@ -9,6 +9,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 import cluster
 import harness
+import pq
 from harness import AM, ENGINE, check, say
 
 METHOD = 'rowan_btree' if ENGINE else 'btree'
@@ -22,6 +23,14 @@ def fill(c, am):
     c.exec('DROP TABLE IF EXISTS t; CREATE TABLE t (k int, v int) USING %s; CREATE INDEX t_k ON t USING %s (k); '
            'INSERT INTO t SELECT i, i FROM generate_series(1, 1000) i' % (am, METHOD))
     c.exec('VACUUM t')
+
+
+def others_go_on(c):
+    """Index-only scans that begin while VACUUM waits."""
+    ask_only_the_index(c)
+    c.exec("SET statement_timeout = '30s'")
+    check(c.rows('SELECT count(*) FROM t WHERE k > 900') == [('100',)], 'wrong answer beside VACUUM')
+    c.exec('RESET statement_timeout')
 
 
 def vacuum_waits(server, am):
@@ -46,12 +55,47 @@ def vacuum_waits(server, am):
     thread = threading.Thread(target=vacuum, daemon=True)
     thread.start()
     check(not done.wait(1.5), 'VACUUM did not wait for the scan')
+    others_go_on(b)
     got += [int(r[0]) for r in a.rows('FETCH ALL FROM c')]
     a.exec('COMMIT')
     thread.join(30)
     check(done.is_set(), 'VACUUM does not end')
     check(got == [1, 2, 3, 4] + list(range(101, 1001)), 'wrong rows: %s' % got[:20])
     say('%s: VACUUM waits for a scan that holds TIDs' % am)
+    a.close()
+    b.close()
+
+
+def deadlock(server, am):
+    """VACUUM waits for a cursor, and its session for VACUUM: that is noticed."""
+    a, b = server.connect(), server.connect()
+    fill(b, am)
+    ask_only_the_index(a)
+    b.exec('DELETE FROM t WHERE k BETWEEN 5 AND 100')
+    a.exec('BEGIN; DECLARE c CURSOR FOR SELECT k FROM t WHERE k > 0 ORDER BY k')
+    a.exec('FETCH 3 FROM c')
+    said = []
+
+    def vacuum():
+        try:
+            with server.connect() as v:
+                v.exec('VACUUM (INDEX_CLEANUP on) t')
+        except pq.Error as e:
+            said.append(e.sqlstate)
+
+    thread = threading.Thread(target=vacuum, daemon=True)
+    thread.start()
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'VACUUM (INDEX%' AND wait_event = 'BufferPin'"
+    for _ in range(6000):
+        if server.one(waits) == '1':
+            break
+        time.sleep(0.01)
+    a.exec("SET statement_timeout = '60s'")
+    a.exec('LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE')
+    a.exec('COMMIT')
+    thread.join(60)
+    check(said == ['40P01'], 'VACUUM said %s' % said)
+    say('%s: a deadlock of VACUUM and a cursor is noticed' % am)
     a.close()
     b.close()
 
@@ -99,6 +143,8 @@ def test(options):
     server = cluster.make('index-only', conf={'rowan.buffers': '8MB'} if ENGINE else {})
     for am in sorted({'heap', AM}):
         vacuum_waits(server, am)
+        if ENGINE:              # btree notices nothing
+            deadlock(server, am)
         storm(server, am)
     server.stop()
     server.check_log()
