@@ -68,7 +68,7 @@ RETURNS bytea
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_get_page';
 COMMENT ON FUNCTION rowan.get_page(regclass, bigint)
-IS 'a page of a Rowan table as it would be written to disk now';
+IS 'a page of a Rowan table or index as it would be written to disk now';
 
 CREATE FUNCTION rowan.page_header(rel regclass, block bigint,
 	OUT lsn pg_lsn,
@@ -99,7 +99,7 @@ RETURNS record
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_page_header';
 COMMENT ON FUNCTION rowan.page_header(regclass, bigint)
-IS 'header and trailer of a page of a Rowan table';
+IS 'header and trailer of a page of a Rowan table or index';
 
 CREATE FUNCTION rowan.page_header(page bytea,
 	OUT lsn pg_lsn,
@@ -162,7 +162,7 @@ RETURNS SETOF record
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_page_items';
 COMMENT ON FUNCTION rowan.page_items(regclass, bigint)
-IS 'rows, children or older versions on a page of a Rowan table';
+IS 'rows, children or older versions on a page of a Rowan table; cells on a page of an index (keys: index_items)';
 
 CREATE FUNCTION rowan.page_items(page bytea,
 	OUT slot integer,
@@ -194,7 +194,26 @@ RETURNS SETOF record
 LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'rowan_page_items_bytes';
 COMMENT ON FUNCTION rowan.page_items(bytea)
-IS 'rows, children or older versions on a Rowan page given as bytes';
+IS 'rows, children, older versions or cells of an index on a Rowan page given as bytes';
+
+CREATE FUNCTION rowan.index_items(index regclass, block bigint,
+	OUT slot integer,
+	OUT kind text,
+	OUT size integer,
+	OUT head integer,
+	OUT prefix integer,
+	OUT natts integer,
+	OUT key text,
+	OUT tid tid,
+	OUT tids tid[],
+	OUT child bigint,
+	OUT dead boolean,
+	OUT problem text)
+RETURNS SETOF record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_index_items';
+COMMENT ON FUNCTION rowan.index_items(regclass, bigint)
+IS 'fences, and children or entries with their keys, on a page of a rowan_btree index';
 
 --
 -- Files
@@ -214,7 +233,7 @@ RETURNS record
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_file_header';
 COMMENT ON FUNCTION rowan.file_header(regclass)
-IS 'the file header of a Rowan table; NULL if nothing was ever inserted';
+IS 'the file header of a Rowan table or index; NULL if nothing was ever inserted';
 
 CREATE FUNCTION rowan.tree_stats(rel regclass,
 	OUT height integer,
@@ -230,7 +249,7 @@ RETURNS record
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_tree_stats';
 COMMENT ON FUNCTION rowan.tree_stats(regclass)
-IS 'height, pages and space of the tree of a Rowan table; reads all of it';
+IS 'height, pages, rows or index entries, and space of the tree of a Rowan table or index; reads its leaves';
 
 CREATE FUNCTION rowan.version_store_stats(rel regclass,
 	OUT pages bigint,
@@ -273,14 +292,14 @@ RETURNS void
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_flush';
 COMMENT ON FUNCTION rowan.flush(regclass)
-IS 'writes the changed pages of a Rowan table from the pool to its file';
+IS 'writes the changed pages of a Rowan table or index from the pool to its file';
 
 CREATE FUNCTION rowan.prewarm(rel regclass)
 RETURNS bigint
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_prewarm';
 COMMENT ON FUNCTION rowan.prewarm(regclass)
-IS 'loads a Rowan table into the pool; returns the number of pages';
+IS 'loads a Rowan table or index into the pool; returns the number of pages';
 
 --
 -- Privileges.  Functions that show rows' bytes, whatever the table's
@@ -292,6 +311,7 @@ GRANT USAGE ON SCHEMA rowan TO PUBLIC;
 REVOKE ALL ON FUNCTION rowan.get_page(regclass, bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.page_items(regclass, bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.page_items(bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.index_items(regclass, bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.flush(regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowan.adopt_operator_classes() FROM PUBLIC;
 

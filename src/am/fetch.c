@@ -1,7 +1,6 @@
 /*
  * fetch.c
- *	  Single rows by TID: for index scans, triggers, constraints, TID scans, and for index
- *	  AMs that want to know which entries are dead.
+ *	  Single rows by TID: for index scans, triggers, constraints, TID scans.
  *
  * An index entry's TID names a row; the version that was found is said by the tag in the TID that
  * goes into the slot.  No latch is held between calls.
@@ -243,47 +242,4 @@ rowan_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 			return;
 		ItemPointerSet(tid, newest.forward_block, newest.forward_offset);
 	}
-}
-
-/* ---- for index AMs ---- */
-
-/*
- * Which of the entries point to rows that nobody can see any more.  The
- * horizon is that of the deletions; rows already reduced to stubs, or removed, had their conflict
- * resolved when that was logged.
- */
-TransactionId
-rowan_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
-{
-	TransactionId horizon = InvalidTransactionId;
-	RowHint		hint = {0};
-	RowTable	table;
-	char	   *cell;
-	int			ndead = 0;
-
-	table_row_table(rel, &table);
-	cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
-	for (int i = 0; i < delstate->ndeltids; i++)
-	{
-		TM_IndexDelete *entry = &delstate->deltids[i];
-		TM_IndexStatus *status = delstate->status + entry->id;
-		RowVersion	version;
-		TransactionId removed = InvalidTransactionId;
-		bool		dead;
-
-		dead = !row_read(&table, row_id_from_tid(&entry->tid), &hint, cell, &version) ||
-			row_is_dead_to_all(&table, &version.meta, &removed);
-		if (status->knowndeletable)
-			Assert(dead || !delstate->bottomup);
-		else if (dead)
-			status->knowndeletable = true;
-		ndead += status->knowndeletable ? 1 : 0;
-		if (status->knowndeletable && TransactionIdIsNormal(removed) &&
-			(!TransactionIdIsValid(horizon) || TransactionIdFollows(removed, horizon)))
-			horizon = removed;
-	}
-	pfree(cell);
-	if (ndead == 0)
-		delstate->ndeltids = 0; /* bottom-up: nothing found, as nbtree wants to be told */
-	return horizon;
 }

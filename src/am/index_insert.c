@@ -15,6 +15,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "am/index.h"
+#include "am/index_delete.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/snapmgr.h"
@@ -27,6 +28,7 @@ typedef struct Insertion
 	IndexTree	tree;
 	IndexTuple	tuple;
 	IndexUniqueCheck check;
+	bool		unchanged;		/* an update that changed no column of this index */
 	KeyPoint	key;			/* before all entries with that key */
 	KeyPoint	entry;			/* with the TID */
 } Insertion;
@@ -36,6 +38,7 @@ typedef struct UniqueResult
 	bool		is_unique;
 	bool		found_itself;	/* UNIQUE_CHECK_EXISTING */
 	bool		conflict;		/* for good */
+	bool		met_dead;		/* equal keys of rows that are gone, or going */
 	TransactionId wait_for;
 	uint32		token;
 } UniqueResult;
@@ -59,21 +62,25 @@ report_duplicate(const Insertion *insertion)
 			 errtableconstraint(insertion->heap, RelationGetRelationName(insertion->index))));
 }
 
-/* Looks at one row with the same key; true: no need to look at more. */
+/* Looks at one row with the same key; true: no need to look at more.  *dead: nobody needs the entry. */
 static bool
-check_row(const Insertion *insertion, ItemPointerData tid, UniqueResult *result)
+check_row(const Insertion *insertion, ItemPointerData tid, UniqueResult *result, bool *dead)
 {
 	SnapshotData dirty;
 
 	InitDirtySnapshot(dirty);
+	*dead = false;
 	if (insertion->check == UNIQUE_CHECK_EXISTING &&
 		ItemPointerEquals(&tid, &insertion->tuple->t_tid))
 	{
 		result->found_itself = true;
 		return false;
 	}
-	if (!table_index_fetch_tuple_check(insertion->heap, &tid, &dirty, NULL))
+	if (!table_index_fetch_tuple_check(insertion->heap, &tid, &dirty, dead))
+	{
+		result->met_dead = true;
 		return false;
+	}
 	if (insertion->check == UNIQUE_CHECK_PARTIAL)
 	{
 		result->is_unique = false;
@@ -93,9 +100,29 @@ check_row(const Insertion *insertion, ItemPointerData tid, UniqueResult *result)
 	return true;
 }
 
-/* Entries of one leaf from pos on; true: no need to look at more leaves. */
+/* The rows of one entry with the same key. */
 static bool
-check_leaf(const Insertion *insertion, Page page, int pos, UniqueResult *result)
+check_item(const Insertion *insertion, const IndexItem *item, UniqueResult *result, bool *all_dead)
+{
+	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * item->ntids);
+	bool		done = false;
+
+	*all_dead = true;
+	(void) cell_tids(item, tids);
+	for (int i = 0; i < item->ntids && !done; i++)
+	{
+		bool		dead;
+
+		done = check_row(insertion, tids[i], result, &dead);
+		*all_dead &= dead;
+	}
+	pfree(tids);
+	return done;
+}
+
+/* Entries of one leaf from pos on; true: no need to look at more leaves.  may_mark: latched exclusively. */
+static bool
+check_leaf(const Insertion *insertion, Page page, int pos, bool may_mark, UniqueResult *result)
 {
 	PGAlignedBlock buffer;
 	KeyPoint	beyond = insertion->key;
@@ -106,21 +133,18 @@ check_leaf(const Insertion *insertion, Page page, int pos, UniqueResult *result)
 	view_page(&view, &insertion->tree, page, NULL);
 	for (; pos < page_nslots(page); pos++)
 	{
-		ItemPointerData *tids;
-		bool		done = false;
+		bool		dead;
 
 		view_item(&view, pos, &item, buffer.data);
 		if (key_compare(insertion->tree.keys, &beyond, &item) < 0)
 			return true;
 		if (item.is_dead)
 			continue;
-		tids = palloc(sizeof(ItemPointerData) * item.ntids);
-		(void) cell_tids(&item, tids);
-		for (int i = 0; i < item.ntids && !done; i++)
-			done = check_row(insertion, tids[i], result);
-		pfree(tids);
-		if (done)
+		if (check_item(insertion, &item, result, &dead))
 			return true;
+		/* a hint, as those of scans (kill_entries in index_scan.c) */
+		if (dead && may_mark)
+			cell_mark_dead(page, pos);
 	}
 	view_item(&view, SLOT_HIGH_FENCE, &item, buffer.data);
 	return item.is_infinite || key_compare(insertion->tree.keys, &beyond, &item) < 0;
@@ -138,7 +162,7 @@ check_unique(const Insertion *insertion, PoolFrame *frame, UniqueResult *result)
 	result->is_unique = true;
 	view_page(&view, &insertion->tree, pool_page(frame), NULL);
 	pos = ipage_search(&view, &insertion->key);
-	while (!check_leaf(insertion, pool_page(at), pos, result))
+	while (!check_leaf(insertion, pool_page(at), pos, at == frame && !wal_check_enabled, result))
 	{
 		PoolFrame  *right = itree_latch_right(&insertion->tree, at, LW_SHARED);
 
@@ -216,12 +240,15 @@ move_right(const Insertion *insertion, PoolFrame *frame)
 	}
 }
 
-/* The leaf was full: pack it, or split it. */
+/* The leaf was full: remove dead entries, pack it, or split it. */
 static void
-make_room(const Insertion *insertion)
+make_room(const Insertion *insertion, bool versions)
 {
 	CellSource	source = {.tuple = insertion->tuple,.tids = &insertion->tuple->t_tid,.ntids = 1};
 
+	if (index_delete_dead(&insertion->tree, insertion->index, insertion->heap, &insertion->entry,
+						  &source, versions))
+		return;
 	if (insertion->tree.keys->equal_image && index_may_deduplicate(insertion->index))
 	{
 		PoolFrame  *frame = itree_latch_page(&insertion->tree, &insertion->entry, 0, LW_EXCLUSIVE);
@@ -271,7 +298,7 @@ insert_entry(Insertion *insertion)
 			frame = move_right(insertion, frame);
 		if (itree_insert_latched(&insertion->tree, frame, &insertion->entry, insertion->tuple))
 			return result.is_unique;
-		make_room(insertion);
+		make_room(insertion, insertion->unchanged || result.met_dead);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
@@ -287,6 +314,7 @@ rowan_index_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 	insertion.index = index;
 	insertion.heap = heap;
 	insertion.check = check_unique;
+	insertion.unchanged = unchanged;
 	index_tree(index, &insertion.tree);
 	keys = insertion.tree.keys;
 	insertion.tuple = index_form_tuple(RelationGetDescr(index), values, isnull);

@@ -42,8 +42,9 @@ typedef struct Cleaning
 
 /* Removes dead TIDs from tids; returns how many are left. */
 static int
-keep_living(Cleaning *cleaning, ItemPointerData *tids, int ntids)
+keep_living(void *arg, int slot, ItemPointerData *tids, int ntids)
 {
+	Cleaning   *cleaning = arg;
 	int			n = 0;
 
 	for (int i = 0; i < ntids; i++)
@@ -71,7 +72,7 @@ has_dead(Cleaning *cleaning, Page page, int64 *living)
 		tids = palloc(sizeof(ItemPointerData) * item.ntids);
 		(void) cell_tids(&item, tids);
 		all += item.ntids;
-		*living += keep_living(cleaning, tids, item.ntids);
+		*living += keep_living(cleaning, pos, tids, item.ntids);
 		pfree(tids);
 	}
 	return *living < all;
@@ -81,34 +82,13 @@ has_dead(Cleaning *cleaning, Page page, int64 *living)
 static int64
 clean_latched(Cleaning *cleaning, PoolFrame *frame, bool *underfull)
 {
-	PGAlignedBlock buffer;
 	PageChange	change;
-	PageView	view;
 	Page		page;
-	int64		removed = 0;
+	int64		removed;
 
 	change_begin(&change, &cleaning->tree.file);
 	page = change_page(&change, frame, false);
-	view_page(&view, &cleaning->tree, pool_page(frame), NULL);
-	for (int pos = page_nslots(page) - 1; pos >= SLOT_FIRST; pos--)
-	{
-		ItemPointerData *tids;
-		IndexItem	item;
-		CellSource	source;
-
-		/* slots before pos are where they were */
-		view_item(&view, pos, &item, buffer.data);
-		tids = palloc(sizeof(ItemPointerData) * item.ntids);
-		item_source(&item, &source, tids);
-		source.ntids = keep_living(cleaning, tids, item.ntids);
-		removed += item.ntids - source.ntids;
-		if (source.ntids == 0)
-			ipage_delete(page, pos, 1);
-		else if (source.ntids < item.ntids &&
-				 !ipage_replace(cleaning->tree.keys, page, pos, &source))
-			elog(ERROR, "shortened posting list does not fit");
-		pfree(tids);
-	}
+	removed = ipage_remove_tids(&cleaning->tree, frame, page, keep_living, cleaning);
 	*underfull = page_packed_bytes(page) < (int) UNDERFULL_BYTES;
 	FAULT_POINT(index_vacuum);
 	change_commit(&change, InvalidTransactionId);

@@ -61,6 +61,7 @@
 	X(index_insert_redo) \
 	X(index_insert_change) \
 	X(index_deduplicate) \
+	X(index_delete) \
 	X(index_vacuum) \
 	X(row_insert) \
 	X(row_insert_applied) \

@@ -212,6 +212,8 @@ extern bool ipage_insert(const KeyDesc *keys, Page page, int pos, const CellSour
 extern bool ipage_replace(const KeyDesc *keys, Page page, int pos, const CellSource *source);
 extern void ipage_delete(Page page, int pos, int count);
 extern void item_source(const IndexItem *item, CellSource *source, ItemPointerData *tids);
+/* Dead marks do not reach the file: who deleted the row may have committed without having flushed that. */
+extern void ipage_forget_marks(Page copy);
 extern const char *ipage_check(const IndexTree *tree, Page page);
 
 static inline bool
@@ -257,6 +259,13 @@ extern void itree_choose_separator(const KeyDesc *keys, IndexTuple last_left,
 
 /* imerge.c */
 extern bool itree_merge_leaf(const IndexTree *tree, const KeyPoint *point);
+
+/* idelete.c */
+/* Leaves in tids those that stay; returns how many. */
+typedef int (*IndexKeepTids) (void *arg, int slot, ItemPointerData *tids, int ntids);
+/* Removes TIDs from the copy of a latched leaf; returns how many. */
+extern int	ipage_remove_tids(const IndexTree *tree, PoolFrame *frame, Page copy,
+							  IndexKeepTids keep, void *arg);
 
 /* iinsert.c */
 extern void itree_wal_init(void);

@@ -1,6 +1,6 @@
 /*
  * inspect.c
- *	  SQL functions that look into pages, trees and the pool.
+ *	  SQL functions that look into pages, trees and the pool (keys of indexes: inspect_index.c).
  *
  * Pages are looked at as private copies, or as bytes that a user brings along, and
  * those may be anything: nothing here believes an offset, a length or a flag.
@@ -13,11 +13,13 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "am/index.h"
 #include "am/table.h"
 #include "base/checksum.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "maint/inspect.h"
 #include "miscadmin.h"
 #include "row/codec.h"
 #include "tree/page.h"
@@ -46,24 +48,37 @@ PG_FUNCTION_INFO_V1(rowan_prewarm);
 
 /* ---- opening ---- */
 
-/*
- * Opens a table for looking at its file.
- */
 static Relation
-open_table(Oid relid, PoolFile *file)
+open_for_looking(Oid relid, bool tables_only, PoolFile *file)
 {
 	Relation	rel = relation_open(relid, AccessShareLock);
+	bool		is_table = rowan_relation_is_rowan(rel) &&
+		RELKIND_HAS_STORAGE(rel->rd_rel->relkind);
 
-	if (!rowan_relation_is_rowan(rel) || !RELKIND_HAS_STORAGE(rel->rd_rel->relkind))
+	if (!is_table && (tables_only || !index_is_rowan(rel)))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a Rowan table", RelationGetRelationName(rel))));
+				 tables_only ?
+				 errmsg("\"%s\" is not a Rowan table", RelationGetRelationName(rel)) :
+				 errmsg("\"%s\" is not a Rowan table or index", RelationGetRelationName(rel))));
 	if (RELATION_IS_OTHER_TEMP(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot access temporary tables of other sessions")));
 	table_pool_file(rel, file);
 	return rel;
+}
+
+static Relation
+open_table(Oid relid, PoolFile *file)
+{
+	return open_for_looking(relid, true, file);
+}
+
+Relation
+inspect_open(Oid relid, PoolFile *file)
+{
+	return open_for_looking(relid, false, file);
 }
 
 static BlockNumber
@@ -80,14 +95,11 @@ check_block(Relation rel, const PoolFile *file, int64 block)
 	return (BlockNumber) block;
 }
 
-/*
- * A copy of the page as it would be written now, sums included.
- */
-static Page
-copy_page(Oid relid, int64 block)
+Page
+inspect_copy_page(Oid relid, int64 block)
 {
 	PoolFile	file;
-	Relation	rel = open_table(relid, &file);
+	Relation	rel = inspect_open(relid, &file);
 	BlockNumber checked = check_block(rel, &file, block);
 	Page		page = palloc(BLCKSZ);
 
@@ -98,9 +110,8 @@ copy_page(Oid relid, int64 block)
 	return page;
 }
 
-/* The user's bytes, MAXALIGNed. */
-static Page
-page_from_bytes(bytea *bytes)
+Page
+inspect_page_from_bytes(bytea *bytes)
 {
 	Page		page;
 
@@ -117,45 +128,6 @@ page_from_bytes(bytea *bytes)
 
 /* ---- making SQL values of what is on a page ---- */
 
-/* One result row under construction: all NULL at first. */
-typedef struct ResultRow
-{
-	Datum		values[32];
-	bool		isnull[32];
-} ResultRow;
-
-static void
-clear_row(ResultRow *row)
-{
-	memset(row->values, 0, sizeof(row->values));
-	memset(row->isnull, true, sizeof(row->isnull));
-}
-
-static inline void
-set_datum(ResultRow *row, int column, Datum value)
-{
-	row->values[column] = value;
-	row->isnull[column] = false;
-}
-
-static inline void
-set_int(ResultRow *row, int column, int32 value)
-{
-	set_datum(row, column, Int32GetDatum(value));
-}
-
-static inline void
-set_text(ResultRow *row, int column, const char *value)
-{
-	set_datum(row, column, CStringGetTextDatum(value));
-}
-
-static inline void
-set_bigint(ResultRow *row, int column, uint64 value)
-{
-	set_datum(row, column, Int64GetDatum((int64) value));
-}
-
 /* A key; those beyond what SQL can show, like that of the right edge, stay NULL. */
 static inline void
 set_key(ResultRow *row, int column, TreeKey key)
@@ -165,21 +137,14 @@ set_key(ResultRow *row, int column, TreeKey key)
 }
 
 static inline void
-set_block(ResultRow *row, int column, BlockNumber block)
-{
-	if (BlockNumberIsValid(block))
-		set_bigint(row, column, block);
-}
-
-static inline void
 set_xid(ResultRow *row, int column, TransactionId xid)
 {
 	if (TransactionIdIsValid(xid))
 		set_datum(row, column, TransactionIdGetDatum(xid));
 }
 
-static void
-set_bytes(ResultRow *row, int column, const char *p, Size size)
+void
+inspect_set_bytes(ResultRow *row, int column, const char *p, Size size)
 {
 	bytea	   *bytes = palloc(VARHDRSZ + size);
 
@@ -188,20 +153,14 @@ set_bytes(ResultRow *row, int column, const char *p, Size size)
 	set_datum(row, column, PointerGetDatum(bytes));
 }
 
-static void
-set_tid(ResultRow *row, int column, BlockNumber block, OffsetNumber offset)
+void
+inspect_set_tid(ResultRow *row, int column, BlockNumber block, OffsetNumber offset)
 {
 	ItemPointer tid = palloc(sizeof(ItemPointerData));
 
 	ItemPointerSet(tid, block, offset);
 	set_datum(row, column, PointerGetDatum(tid));
 }
-
-typedef struct FlagName
-{
-	uint16		flag;
-	const char *name;
-} FlagName;
 
 static const FlagName row_flag_names[] = {
 	{ROW_XID, "xid"},
@@ -225,9 +184,8 @@ static const FlagName page_flag_names[] = {
 	{PAGE_STUBS, "stubs"}
 };
 
-/* Names of the flags; bits that nobody knows are shown as a number. */
-static void
-set_flags(ResultRow *row, int column, uint16 flags, const FlagName *names, int nnames)
+void
+inspect_set_flags(ResultRow *row, int column, uint16 flags, const FlagName *names, int nnames)
 {
 	Datum		elements[17];
 	int			n = 0;
@@ -248,7 +206,7 @@ set_flags(ResultRow *row, int column, uint16 flags, const FlagName *names, int n
 static void
 set_row_flags(ResultRow *row, int column, uint16 flags)
 {
-	set_flags(row, column, flags, row_flag_names, lengthof(row_flag_names));
+	inspect_set_flags(row, column, flags, row_flag_names, lengthof(row_flag_names));
 }
 
 /* The null bitmap as pg_attribute's order of 1 (not null) and 0. */
@@ -302,8 +260,8 @@ row_result(FunctionCallInfo fcinfo, ResultRow *row)
 	return HeapTupleGetDatum(heap_form_tuple(desc, row->values, row->isnull));
 }
 
-static void
-put_row(FunctionCallInfo fcinfo, ResultRow *row)
+void
+inspect_put_row(FunctionCallInfo fcinfo, ResultRow *row)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 
@@ -316,7 +274,7 @@ put_row(FunctionCallInfo fcinfo, ResultRow *row)
 Datum
 rowan_get_page(PG_FUNCTION_ARGS)
 {
-	Page		page = copy_page(PG_GETARG_OID(0), PG_GETARG_INT64(1));
+	Page		page = inspect_copy_page(PG_GETARG_OID(0), PG_GETARG_INT64(1));
 	bytea	   *result = palloc(VARHDRSZ + BLCKSZ);
 
 	SET_VARSIZE(result, VARHDRSZ + BLCKSZ);
@@ -358,7 +316,7 @@ has_slots(Page page)
 {
 	uint8		type = page_trailer(page)->type;
 
-	return type == ROWAN_PAGE_LEAF || type == ROWAN_PAGE_INNER;
+	return type == ROWAN_PAGE_LEAF || type == ROWAN_PAGE_INNER || ipage_is_index(page);
 }
 
 static const char *
@@ -404,7 +362,7 @@ page_header_result(FunctionCallInfo fcinfo, Page page)
 		set_int(&row, HEADER_SLOTS, page_nslots(page));
 	set_int(&row, HEADER_DEAD_BYTES, trailer->dead_bytes);
 	set_int(&row, HEADER_PAGE_NATTS, trailer->page_natts);
-	set_flags(&row, HEADER_FLAGS, trailer->flags, page_flag_names, lengthof(page_flag_names));
+	inspect_set_flags(&row, HEADER_FLAGS, trailer->flags, page_flag_names, lengthof(page_flag_names));
 	set_int(&row, HEADER_MAGIC, trailer->magic);
 	set_int(&row, HEADER_FORMAT_VERSION, trailer->format_version);
 	set_bigint(&row, HEADER_CRC, trailer->crc);
@@ -416,50 +374,20 @@ page_header_result(FunctionCallInfo fcinfo, Page page)
 Datum
 rowan_page_header(PG_FUNCTION_ARGS)
 {
-	return page_header_result(fcinfo, copy_page(PG_GETARG_OID(0), PG_GETARG_INT64(1)));
+	return page_header_result(fcinfo, inspect_copy_page(PG_GETARG_OID(0), PG_GETARG_INT64(1)));
 }
 
 Datum
 rowan_page_header_bytes(PG_FUNCTION_ARGS)
 {
-	return page_header_result(fcinfo, page_from_bytes(PG_GETARG_BYTEA_PP(0)));
+	return page_header_result(fcinfo, inspect_page_from_bytes(PG_GETARG_BYTEA_PP(0)));
 }
-
-/* Columns of rowan.page_items. */
-enum
-{
-	ITEM_SLOT,
-	ITEM_OFFSET,
-	ITEM_SIZE,
-	ITEM_KEY,
-	ITEM_TID,
-	ITEM_TAG,
-	ITEM_FLAGS,
-	ITEM_XMIN,
-	ITEM_CID,
-	ITEM_OLDER_BLOCK,
-	ITEM_OLDER_OFFSET,
-	ITEM_LOCK_XID,
-	ITEM_LOCK_BITS,
-	ITEM_FORWARD,
-	ITEM_TOKEN,
-	ITEM_NATTS,
-	ITEM_NULLS,
-	ITEM_DATA,
-	ITEM_CHILD,
-	ITEM_KIND,
-	ITEM_SUPERSEDER,
-	ITEM_NEWER_TAG,
-	ITEM_PREFIX,
-	ITEM_SUFFIX,
-	ITEM_PROBLEM
-};
 
 static void
 set_row_tid(ResultRow *row, int column, RowId id, uint8 tag)
 {
 	if (id < ROW_ID_LIMIT)
-		set_tid(row, column, (BlockNumber) (id >> 8), ((uint16) tag << 9) | ((id & 0xFF) + 1));
+		inspect_set_tid(row, column, (BlockNumber) (id >> 8), ((uint16) tag << 9) | ((id & 0xFF) + 1));
 }
 
 static void
@@ -484,7 +412,7 @@ set_row_meta(ResultRow *row, const RowMeta *meta)
 	if (meta->flags & ROW_SPECULATIVE)
 		set_bigint(row, ITEM_TOKEN, meta->forward_block);
 	else
-		set_tid(row, ITEM_FORWARD, meta->forward_block, meta->forward_offset);
+		inspect_set_tid(row, ITEM_FORWARD, meta->forward_block, meta->forward_offset);
 }
 
 static void
@@ -505,13 +433,13 @@ set_leaf_item(ResultRow *row, Page page, int pos, const char *cell, uint16 size)
 	{
 		set_int(row, ITEM_TAG, row_header_tag(&header));
 		set_text(row, ITEM_PROBLEM, "the row's header makes no sense");
-		set_bytes(row, ITEM_DATA, cell, size);
+		inspect_set_bytes(row, ITEM_DATA, cell, size);
 		return;
 	}
 	set_row_meta(row, &meta);
 	set_int(row, ITEM_NATTS, data.natts);
 	set_null_bits(row, ITEM_NULLS, &data);
-	set_bytes(row, ITEM_DATA, data.data, data.size);
+	inspect_set_bytes(row, ITEM_DATA, data.data, data.size);
 }
 
 static void
@@ -553,7 +481,7 @@ put_slotted_items(FunctionCallInfo fcinfo, Page page)
 			else
 				set_inner_item(&row, cell, size);
 		}
-		put_row(fcinfo, &row);
+		inspect_put_row(fcinfo, &row);
 	}
 }
 
@@ -598,7 +526,7 @@ set_version_item(ResultRow *row, const VersionRecordData *record)
 		set_int(row, ITEM_PREFIX, record->prefix);
 		set_int(row, ITEM_SUFFIX, record->suffix);
 	}
-	set_bytes(row, ITEM_DATA, (const char *) record + sizeof(VersionRecordData),
+	inspect_set_bytes(row, ITEM_DATA, (const char *) record + sizeof(VersionRecordData),
 			  record->size - sizeof(VersionRecordData));
 }
 
@@ -634,12 +562,12 @@ put_version_items(FunctionCallInfo fcinfo, Page page)
 		if (record == NULL)
 		{
 			set_text(&row, ITEM_PROBLEM, "the version record makes no sense");
-			put_row(fcinfo, &row);
+			inspect_put_row(fcinfo, &row);
 			return;
 		}
 		set_int(&row, ITEM_SIZE, record->size);
 		set_version_item(&row, record);
-		put_row(fcinfo, &row);
+		inspect_put_row(fcinfo, &row);
 		offset += MAXALIGN(record->size);
 	}
 }
@@ -654,7 +582,9 @@ put_page_items(FunctionCallInfo fcinfo, Page page)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("not a Rowan page")));
-	if (has_slots(page))
+	if (ipage_is_index(page))
+		inspect_put_index_cells(fcinfo, page);
+	else if (has_slots(page))
 		put_slotted_items(fcinfo, page);
 	else if (page_trailer(page)->type == ROWAN_PAGE_VERSION)
 		put_version_items(fcinfo, page);
@@ -664,13 +594,13 @@ put_page_items(FunctionCallInfo fcinfo, Page page)
 Datum
 rowan_page_items(PG_FUNCTION_ARGS)
 {
-	return put_page_items(fcinfo, copy_page(PG_GETARG_OID(0), PG_GETARG_INT64(1)));
+	return put_page_items(fcinfo, inspect_copy_page(PG_GETARG_OID(0), PG_GETARG_INT64(1)));
 }
 
 Datum
 rowan_page_items_bytes(PG_FUNCTION_ARGS)
 {
-	return put_page_items(fcinfo, page_from_bytes(PG_GETARG_BYTEA_PP(0)));
+	return put_page_items(fcinfo, inspect_page_from_bytes(PG_GETARG_BYTEA_PP(0)));
 }
 
 /* ---- files ---- */
@@ -697,7 +627,7 @@ Datum
 rowan_file_header(PG_FUNCTION_ARGS)
 {
 	PoolFile	file;
-	Relation	rel = open_table(PG_GETARG_OID(0), &file);
+	Relation	rel = inspect_open(PG_GETARG_OID(0), &file);
 	bool		exists = tree_exists(&file);
 	FileHeaderData header;
 	ResultRow	row;
@@ -728,13 +658,14 @@ Datum
 rowan_tree_stats(PG_FUNCTION_ARGS)
 {
 	PoolFile	file;
-	Relation	rel = open_table(PG_GETARG_OID(0), &file);
+	Relation	rel = inspect_open(PG_GETARG_OID(0), &file);
 	TreeStat	stat;
 	ResultRow	row;
 	int			column = 0;
 
-	memset(&stat, 0, sizeof(stat));
-	if (tree_exists(&file))
+	if (index_is_rowan(rel))
+		inspect_index_stat(rel, &stat);
+	else
 		tree_get_stat(&file, &stat);
 	relation_close(rel, AccessShareLock);
 
@@ -865,7 +796,7 @@ Datum
 rowan_flush(PG_FUNCTION_ARGS)
 {
 	PoolFile	file;
-	Relation	rel = open_table(PG_GETARG_OID(0), &file);
+	Relation	rel = inspect_open(PG_GETARG_OID(0), &file);
 
 	pool_flush_file(&file);
 	relation_close(rel, AccessShareLock);
@@ -907,8 +838,9 @@ Datum
 rowan_prewarm(PG_FUNCTION_ARGS)
 {
 	PoolFile	file;
-	Relation	rel = open_table(PG_GETARG_OID(0), &file);
-	AclResult	acl = pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_SELECT);
+	Relation	rel = inspect_open(PG_GETARG_OID(0), &file);
+	Oid			table = index_is_rowan(rel) ? rel->rd_index->indrelid : RelationGetRelid(rel);
+	AclResult	acl = pg_class_aclcheck(table, GetUserId(), ACL_SELECT);
 	int64		loaded;
 
 	if (acl != ACLCHECK_OK)

@@ -21,6 +21,8 @@
 #include "base/compat.h"
 #include "base/fault.h"
 
+void		(*pool_page_for_disk) (Page copy);
+
 /* ---- reading ---- */
 
 static void
@@ -303,7 +305,11 @@ io_write(PoolFrame *frame)
 	if (has_wal(frame))
 		XLogFlush(PageGetLSN(page));
 	if (!PageIsNew(page))
+	{
+		if (pool_page_for_disk != NULL)
+			pool_page_for_disk(page);
 		page_set_checksums(page, frame->tag.block);
+	}
 	FAULT_POINT(pool_write);
 	if (!write_if_exists(&frame->tag, page, frame->temporary))
 	{

@@ -223,6 +223,9 @@ extern void pool_change_end(PoolFrame *frame);
  */
 extern const char *(*pool_page_validator) (Page page, BlockNumber block);
 
+/* Takes from a page's copy what is not to reach the file, or NULL. */
+extern void (*pool_page_for_disk) (Page copy);
+
 /*
  * Refuses (ERROR with hint) where nothing may be changed: recovery, single-user
  * mode, walsender, worker not armed after a timeout.  Once per backend it is
