@@ -11,8 +11,10 @@ from harness import AM, ENGINE, check, say
 
 READERS = ["get_raw_page('t', 1)", "get_raw_page('t', 'main', 1)", "pg_prewarm('t')", "pg_prewarm('t', 'prefetch')",
            "pg_check_frozen('t')", "pg_check_visible('t')", "pg_visibility('t', 1)", "pg_visibility('t')"]
+INDEX_READERS = ["get_raw_page('t_ix', 1)", "get_raw_page('public.t_ix', 'main', 1)", "pg_prewarm('t_ix')", "pg_prewarm('t_ix', 'read', 'main')"]
 
 WORK = """
+SELECT count(*) FROM t WHERE s > 'a'; CREATE INDEX t_ix2 ON t USING rowan_btree (v, s); REINDEX INDEX CONCURRENTLY t_ix
 CREATE INDEX t_brin ON t USING brin (id); CREATE INDEX t_gin ON t USING gin (to_tsvector('simple', s));
 CREATE INDEX CONCURRENTLY t_hash ON t USING hash (s)
 REINDEX TABLE CONCURRENTLY t
@@ -39,7 +41,7 @@ SELECT count(*) FROM pg_visibility_map('t')
 
 def cached_pages(server):
     return server.sql("SELECT c.relname, count(*) FROM pg_buffercache b JOIN pg_class c ON b.relfilenode = pg_relation_filenode(c.oid) "
-                      "JOIN pg_am a ON a.oid = c.relam WHERE a.amname = '%s' AND b.relforknumber = 0 GROUP BY 1" % AM)
+                      "JOIN pg_am a ON a.oid = c.relam WHERE a.amname IN ('%s', 'rowan_btree') AND b.relforknumber = 0 GROUP BY 1" % AM)
 
 
 def temporary_tables(server):
@@ -63,12 +65,16 @@ def test(options):
                "CREATE TABLE t (id int PRIMARY KEY, v int, s text) USING %s; CREATE TABLE h (id int); INSERT INTO h VALUES (1); "
                "INSERT INTO t SELECT i, i, md5(i::text) FROM generate_series(1, 20000) i; UPDATE t SET v = v + 1; "
                "CREATE UNLOGGED TABLE u USING %s AS SELECT id FROM t; CREATE INDEX u_brin ON u USING brin (id); "
-               "CREATE MATERIALIZED VIEW m USING %s AS SELECT * FROM t" % (AM, AM, AM))
+               "CREATE INDEX t_ix ON t USING rowan_btree (s); CREATE MATERIALIZED VIEW m USING %s AS SELECT * FROM t" % (AM, AM, AM))
     with server.connect() as c:
         for call in READERS:
             r = c.try_('SELECT ' + call)
             check(r.error and r.error.sqlstate == '0A000' and 'rowan.' in r.error.hint, '%s: %s %s' % (call, r.rows, r.error))
             check(c.try_('SELECT ' + call.replace("'t'", "'h'").replace('1)', '0)')).error is None, '%s on heap' % call)
+        for call in INDEX_READERS:
+            r = c.try_('SELECT ' + call)
+            check(r.error and r.error.sqlstate == '0A000' and 'rowan.' in r.error.hint, '%s: %s %s' % (call, r.rows, r.error))
+            check(c.try_('SELECT ' + call.replace("t_ix", "t_pkey")).error is None, '%s on btree' % call)
         # a function that calls one of them and catches the error
         c.exec("CREATE FUNCTION f() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN PERFORM %s; RETURN 0; "
                "EXCEPTION WHEN feature_not_supported THEN RETURN (SELECT count(*) FROM t); END $$" % READERS[0])
