@@ -142,7 +142,7 @@ check_leaf(const Insertion *insertion, Page page, int pos, bool may_mark, Unique
 			continue;
 		if (check_item(insertion, &item, result, &dead))
 			return true;
-		/* a hint, as those of scans (kill_entries in index_scan.c) */
+		/* a hint, as those of scans (leaf_kill) */
 		if (dead && may_mark)
 			cell_mark_dead(page, pos);
 	}

@@ -82,6 +82,16 @@ key_at_end(const PageView *view, bool last, char *buffer)
 }
 
 /*
+ * Nothing, or a single child: such pages are merged whenever that fits.  With fences of a third of a page
+ * no two inner pages would ever have room to spare, and an empty tree would keep its height.
+ */
+static bool
+is_bare(Page page)
+{
+	return page_nslots(page) <= SLOT_FIRST + (ipage_is_leaf(page) ? 0 : 1);
+}
+
+/*
  * Builds the page that both would become; false: too large.  Heads are chosen anew: the range is wider.
  */
 static bool
@@ -95,10 +105,9 @@ build_merged(const IndexTree *tree, Page left_page, Page right_page, Page dest)
 				right;
 	IndexTuple	first,
 				last;
-	bool		one_is_empty = page_nslots(left_page) <= SLOT_FIRST ||
-		page_nslots(right_page) <= SLOT_FIRST;
+	bool		one_is_bare = is_bare(left_page) || is_bare(right_page);
 
-	if (!one_is_empty && page_packed_bytes(left_page) + page_packed_bytes(right_page) >
+	if (!one_is_bare && page_packed_bytes(left_page) + page_packed_bytes(right_page) >
 		(int) (MERGE_MAX_BYTES + ROWAN_PAGE_ROOM / 8))
 		return false;
 	view_page(&left, tree, left_page, NULL);
@@ -118,7 +127,7 @@ build_merged(const IndexTree *tree, Page left_page, Page right_page, Page dest)
 	page_trailer(dest)->right_block = page_trailer(right_page)->right_block;
 	if (!append_items(&left, false, dest) || !append_items(&right, true, dest))
 		return false;
-	return one_is_empty || page_packed_bytes(dest) <= (int) MERGE_MAX_BYTES;
+	return one_is_bare || page_packed_bytes(dest) <= (int) MERGE_MAX_BYTES;
 }
 
 /* Children pos and pos + 1; the parent's latch is given away. */

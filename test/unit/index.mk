@@ -1,0 +1,9 @@
+# The index's test: cells, pages and the tree of an index.
+INDEX_SOURCES = $(filter-out %/ibulk.c,$(wildcard $(TOP)/src/index/*.c))
+
+TESTS += test_index
+
+$(BUILD)/test_index: test_index.c index_stub.c index_stub.h pool_stub.c server_stub.c $(INDEX_SOURCES) \
+		$(wildcard $(TOP)/src/tree/*.c) $(wildcard *.h $(TOP)/src/*/*.h)
+	@mkdir -p $(BUILD)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -pthread -o $@ $(filter %.c,$^)
