@@ -26,11 +26,25 @@ PG_FUNCTION_INFO_V1(rowan_btree_handler);
 
 /* ---- keys ---- */
 
-static KeyDesc *
-make_keys(Relation index)
+/*
+ * Scans and insertions hold the description of keys while others change the catalogs.  An invalidation, which may come
+ * whenever a comparison function looks something up, frees rd_amcache even of an open index, but leaves the memory context that
+ * describes its columns.  So the description lives there, and is found again by a callback that does nothing else.
+ */
+typedef struct KeptKeys
 {
-	KeyDesc    *keys = MemoryContextAllocZero(index->rd_indexcxt, sizeof(KeyDesc));
+	MemoryContextCallback callback;
+	KeyDesc		keys;
+} KeptKeys;
 
+static void
+keys_are_kept(void *arg)
+{
+}
+
+static void
+fill_keys(Relation index, KeyDesc *keys)
+{
 	keys->desc = RelationGetDescr(index);
 	keys->natts = IndexRelationGetNumberOfAttributes(index);
 	keys->nkeyatts = IndexRelationGetNumberOfKeyAttributes(index);
@@ -45,16 +59,38 @@ make_keys(Relation index)
 		keys->option[i] = index->rd_indoption[i];
 		keys->kinds[i] = key_head_kind(keys->compare[i]->fn_oid, keys->collation[i]);
 	}
-	return keys;
 }
 
-/* For as long as the relation is open. */
+/* As they were described before, or described now. */
+static const KeyDesc *
+kept_keys(Relation index)
+{
+	KeptKeys   *kept;
+
+	for (MemoryContextCallback *callback = index->rd_indexcxt->reset_cbs; callback != NULL;
+		 callback = callback->next)
+		if (callback->func == keys_are_kept)
+			return &((KeptKeys *) callback->arg)->keys;
+	kept = MemoryContextAllocZero(index->rd_indexcxt, sizeof(KeptKeys));
+	fill_keys(index, &kept->keys);
+	kept->callback.func = keys_are_kept;
+	kept->callback.arg = kept;
+	MemoryContextRegisterResetCallback(index->rd_indexcxt, &kept->callback);
+	return &kept->keys;
+}
+
+/* The keys stay as long as the index is open; rd_amcache only says where they are. */
 void
 index_tree(Relation index, IndexTree *tree)
 {
 	if (index->rd_amcache == NULL)
-		index->rd_amcache = make_keys(index);
-	tree->keys = index->rd_amcache;
+	{
+		const KeyDesc *keys = kept_keys(index);
+
+		index->rd_amcache = MemoryContextAlloc(index->rd_indexcxt, sizeof(KeyDesc *));
+		*(const KeyDesc **) index->rd_amcache = keys;
+	}
+	tree->keys = *(const KeyDesc **) index->rd_amcache;
 	table_pool_file(index, &tree->file);
 }
 

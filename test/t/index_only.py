@@ -139,6 +139,27 @@ def storm(server, am):
     server.verify_indexes('t')
 
 
+def invalidated(server, am):
+    """What a session knows of an index is forgotten while its cursor stands in it."""
+    with server.connect() as a, server.connect() as b:
+        a.exec('DROP TABLE IF EXISTS s; CREATE TABLE s (t text) USING %s; CREATE INDEX s_t ON s USING %s (t)' % (am, METHOD))
+        a.exec("INSERT INTO s SELECT 'x' || i FROM generate_series(1, 5000) i; SET enable_sort = off")
+        ask_only_the_index(a)
+        a.exec('BEGIN; DECLARE c CURSOR FOR SELECT t FROM s ORDER BY t')
+        n = len(a.rows('FETCH 100 FROM c'))
+        for i in range(5):
+            b.exec("INSERT INTO s SELECT 'y' || i FROM generate_series(1, 1000) i")
+            b.exec('ANALYZE s')
+            b.exec('CREATE TABLE other_%s_%d (i int)' % (am, i))
+            a.exec('SELECT count(*) FROM other_%s_%d' % (am, i))
+            a.exec('SAVEPOINT p; ROLLBACK TO p; RELEASE p')
+            n += len(a.rows('FETCH 300 FROM c'))
+            a.exec('COMMIT; BEGIN; DECLARE c CURSOR FOR SELECT t FROM s ORDER BY t; MOVE %d FROM c' % n) if i == 2 else None
+        n += len(a.rows('FETCH ALL FROM c'))
+        check(n == 5000 + 3000, '%d rows by a cursor whose index was invalidated' % n)
+        a.exec('COMMIT')
+
+
 def test(options):
     server = cluster.make('index-only', conf={'rowan.buffers': '8MB'} if ENGINE else {})
     for am in sorted({'heap', AM}):
@@ -146,6 +167,7 @@ def test(options):
         if ENGINE:              # btree notices nothing
             deadlock(server, am)
         storm(server, am)
+        invalidated(server, am)
     server.stop()
     server.check_log()
 
