@@ -351,7 +351,8 @@ class Run:
             s = self.rnd.choice([x for x in self.sessions if not x.waiting])
             self.step(s, bool(waiting))
             for w in waiting:
-                w.settle()
+                if w.waiting:
+                    w.settle()
             if self.statements % 997 == 0:
                 self.alone()
         self.end_all()
@@ -409,6 +410,9 @@ class Run:
 
     def committed(self):
         self.commits += 1
+        for s in self.sessions:         # a single statement that waited for this end may commit between two questions
+            if s.waiting:
+                s.settle()
         if self.rnd.random() < 0.25:
             self.compare(self.rnd.choice(PATHS))
 
