@@ -150,12 +150,26 @@ compare_blocks(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Table blocks of marked entries, and of the new one; false: nothing is marked. */
+/* Bytes only: most full leaves have no marks. */
 static bool
+has_marks(Page page)
+{
+	for (int pos = SLOT_FIRST; pos < page_nslots(page); pos++)
+	{
+		uint16		size;
+		const char *cell = page_cell(page, pos, &size);
+
+		if (cell != NULL && (cell[1] & (char) (CELL_DEAD >> 8)) != 0)
+			return true;
+	}
+	return false;
+}
+
+/* Table blocks of marked entries, and of the new one. */
+static void
 collect_blocks(Candidates *all, const CellSource *entry)
 {
 	PGAlignedBlock buffer;
-	bool		any = false;
 
 	all->blocks = palloc(sizeof(BlockNumber) * (all->room + 1));
 	all->blocks[all->nblocks++] = ItemPointerGetBlockNumberNoCheck(entry->tids);
@@ -167,7 +181,6 @@ collect_blocks(Candidates *all, const CellSource *entry)
 		view_item(&all->view, pos, &item, buffer.data);
 		if (!item.is_dead)
 			continue;
-		any = true;
 		tids = tids_of(&item);
 		for (int i = 0; i < item.ntids; i++)
 			all->blocks[all->nblocks++] = ItemPointerGetBlockNumberNoCheck(&tids[i]);
@@ -175,7 +188,6 @@ collect_blocks(Candidates *all, const CellSource *entry)
 	}
 	qsort(all->blocks, all->nblocks, sizeof(BlockNumber), compare_blocks);
 	all->nblocks = qunique(all->blocks, all->nblocks, sizeof(BlockNumber), compare_blocks);
-	return any;
 }
 
 static void
@@ -207,16 +219,19 @@ delete_marked(const IndexTree *tree, Relation index, Relation heap, const KeyPoi
 			  const CellSource *entry, bool *marked)
 {
 	PoolFrame  *frame = itree_latch_page(tree, point, 0, LW_EXCLUSIVE);
-	Candidates *all = begin_candidates(tree, index, frame);
-	int			needed = cell_encode(&all->view.prefix, entry, NULL) + (int) sizeof(SlotData);
+	Candidates *all;
+	int			needed;
 	int			free_bytes;
 
-	*marked = collect_blocks(all, entry);
+	*marked = has_marks(pool_page(frame));
 	if (!*marked)
 	{
 		pool_unlatch(frame);
 		return false;
 	}
+	all = begin_candidates(tree, index, frame);
+	needed = cell_encode(&all->view.prefix, entry, NULL) + (int) sizeof(SlotData);
+	collect_blocks(all, entry);
 	propose_in_blocks(all);
 	return remove_dead(tree, heap, frame, all, &free_bytes) && free_bytes >= needed;
 }
