@@ -37,6 +37,10 @@ CREATE UNIQUE INDEX progress_heap_s ON progress_heap USING {ix} ((s + 0), txn);
 CREATE TABLE churn (x int, t text) USING {am};
 CREATE TABLE tide (batch int, size int, v int, t text) USING {am};
 CREATE INDEX tide_batch ON tide USING {ix} (batch);
+CREATE TABLE ticks (id int, n int) USING {am};
+CREATE UNIQUE INDEX ticks_id ON ticks USING {ix} (id);
+CREATE INDEX ticks_n ON ticks USING {ix} (n);
+INSERT INTO ticks SELECT i, 0 FROM generate_series(1, 200) i;
 INSERT INTO accounts SELECT i, 0, repeat('pad ', 35) FROM generate_series(1, {accounts}) i;
 """
 
@@ -253,6 +257,12 @@ def tide(c, rnd):
     c.exec('VACUUM (INDEX_CLEANUP on) tide')
 
 
+def ticks(c, rnd):
+    """Versions of the same rows fill the leaves of indexes, which then get rid of dead entries; all rows have one value."""
+    for _ in range(4):
+        c.exec('UPDATE ticks SET n = n + 1')
+
+
 def vacuums(c, rnd):
     r = c.try_('VACUUM ' + rnd.choice(['items', 'accounts', 'churn']))
     if r.error and r.error.sqlstate not in ('0A000',):
@@ -276,7 +286,7 @@ class Load:
         self.cycles += 1
         self.sessions = [s.again(self.seed * 1000003 + self.cycles * 101 + s.number) for s in self.sessions]
         self.helpers = [Helper(self, snapshots, (0.0, 0.2)), Helper(self, churn, (0.05, 0.3)), Helper(self, tide, (0.0, 0.4)),
-                        Helper(self, vacuums, (0.2, 1.0))]
+                        Helper(self, vacuums, (0.2, 1.0)), Helper(self, ticks, (0.0, 0.3))]
         if checkpoint_pause_s:
             self.helpers.append(Helper(self, checkpoints, checkpoint_pause_s))
         for t in self.sessions + self.helpers:
@@ -316,6 +326,10 @@ class Load:
             check(rows in [[('0', '0', '0')], [('200', '1', '200')]], 'churn: %s' % rows)
             rows = c.rows('SELECT batch, size, count(*), min(v), max(v) FROM tide GROUP BY 1, 2 HAVING count(*) <> size OR min(v) <> max(v)')
             check(not rows, 'tide: half batches %s' % rows)
+            for way in ('on', 'off'):
+                c.exec('SET enable_seqscan = ' + way)
+                rows = c.rows('SELECT count(*), max(n) - min(n) FROM ticks WHERE n >= 0 AND id > 0')
+                check(rows == [('200', '0')], 'ticks: %s' % rows)
             rows = c.rows('SELECT count(*) FROM items WHERE s >= %d' % len(self.sessions))
             check(rows == [('0',)], 'items of nobody: %s' % rows)
         if engine_verify:
