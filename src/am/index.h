@@ -71,6 +71,21 @@ typedef struct ScanRange
 /* False: nothing can match.  If not exact, only the end where the direction begins is known. */
 extern bool index_scan_range(IndexScanDesc scan, ScanDirection direction, ScanRange *range);
 
+/* index_parallel.c */
+typedef enum ParallelTurn
+{
+	TURN_FIRST,					/* nobody has begun: from where the conditions say */
+	TURN_NEXT,					/* from the bound */
+	TURN_NONE					/* all leaves are taken */
+} ParallelTurn;
+
+extern Size rowan_index_parallel_size(void);
+extern void rowan_index_parallel_init(void *target);
+/* Our turn to read a leaf, the one behind the bound; others wait until index_parallel_release, or _bt_parallel_done. */
+extern ParallelTurn index_parallel_seize(IndexScanDesc scan, Bound *from, BlockNumber *hint);
+/* next: the fence that the next leaf in the direction begins at; NULL: there is none, or nothing on it can match. */
+extern void index_parallel_release(IndexScanDesc scan, const Bound *next, BlockNumber hint);
+
 /* index_vacuum.c */
 extern IndexBulkDeleteResult *rowan_index_bulk_delete(IndexVacuumInfo *info,
 													  IndexBulkDeleteResult *stats,

@@ -205,7 +205,7 @@ rowan_btree_handler(PG_FUNCTION_ARGS)
 	routine->amsearchnulls = true;
 	routine->amclusterable = true;
 	routine->ampredlocks = false;	/* core then locks the whole index for SERIALIZABLE */
-	routine->amcanparallel = false;
+	routine->amcanparallel = true;
 	routine->amcaninclude = true;
 	routine->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL |
 		VACUUM_OPTION_PARALLEL_COND_CLEANUP;
@@ -229,6 +229,9 @@ rowan_btree_handler(PG_FUNCTION_ARGS)
 	routine->amendscan = rowan_index_end_scan;
 	routine->ammarkpos = rowan_index_mark;
 	routine->amrestrpos = rowan_index_restore;
+	routine->amestimateparallelscan = rowan_index_parallel_size;
+	routine->aminitparallelscan = rowan_index_parallel_init;
+	routine->amparallelrescan = btparallelrescan;
 
 	PG_RETURN_POINTER(routine);
 }

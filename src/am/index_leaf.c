@@ -309,7 +309,8 @@ leaf_read(IndexScanDesc scan, const IndexTree *tree, const ScanRange *range, Sca
 	int			at;
 
 	prepare_memory(leaf);
-	if (from_start && !backward && read_few(tree, range, leaf, &hint))
+	if (from_start && !backward && scan->parallel_scan == NULL &&
+		read_few(tree, range, leaf, &hint))
 	{
 		note_page(tree, leaf);
 		return;

@@ -107,20 +107,62 @@ note_killed(LeafScan *state)
 /* ---- from leaf to leaf ---- */
 
 static void
+get_fence(const ScanLeaf *leaf, int slot, Bound *bound)
+{
+	view_item(&leaf->view, slot, &bound->item, bound->tuple.bytes);
+}
+
+/* Where the next leaf in the direction begins; false: there is none. */
+static bool
+next_bound(const ScanLeaf *leaf, bool backward, Bound *from)
+{
+	if (!(backward ? leaf->more_left : leaf->more_right))
+		return false;
+	get_fence(leaf, backward ? SLOT_LOW_FENCE : SLOT_HIGH_FENCE, from);
+	return backward ? from->item.natts > 0 : !from->item.is_infinite;
+}
+
+static BlockNumber
+next_hint(const ScanLeaf *leaf, bool backward)
+{
+	return backward ? InvalidBlockNumber : page_trailer(leaf->view.page)->right_block;
+}
+
+/* In a parallel scan it is our turn; with the leaf in our hands it is somebody else's. */
+static void
 read_leaf(IndexScanDesc scan, const KeyPoint *point, bool from_start, ScanDirection direction,
 		  BlockNumber hint)
 {
 	LeafScan   *state = scan_state(scan);
+	ScanLeaf   *leaf = &state->current;
+	bool		backward = ScanDirectionIsBackward(direction);
 
 	lock_tids(scan);
-	leaf_read(scan, &state->tree, &state->range, &state->current, point, from_start, direction,
-			  hint);
+	leaf_read(scan, &state->tree, &state->range, leaf, point, from_start, direction, hint);
+	if (scan->parallel_scan != NULL)
+	{
+		Bound		next;
+
+		index_parallel_release(scan, next_bound(leaf, backward, &next) ? &next : NULL,
+							   next_hint(leaf, backward));
+	}
 }
 
-static void
-get_fence(const ScanLeaf *leaf, int slot, Bound *bound)
+/*
+ * As next_bound, in a parallel scan: from where the other processes have come to.  It ends for all of them when one has
+ * seen that nothing more can match.
+ */
+static bool
+next_shared_bound(IndexScanDesc scan, bool backward, Bound *from, BlockNumber *hint)
 {
-	view_item(&leaf->view, slot, &bound->item, bound->tuple.bytes);
+	ScanLeaf   *leaf = &scan_state(scan)->current;
+
+	if (index_parallel_seize(scan, from, hint) != TURN_NEXT)
+		return false;
+	if (backward ? leaf->more_left : leaf->more_right)
+		return true;
+	_bt_parallel_done(scan);
+	return false;
 }
 
 static void
@@ -144,16 +186,6 @@ save_mark(LeafScan *state)
 	state->mark_is_here = false;
 }
 
-/* Where the next leaf in the direction begins; false: there is none. */
-static bool
-next_bound(const ScanLeaf *leaf, bool backward, Bound *from)
-{
-	if (!(backward ? leaf->more_left : leaf->more_right))
-		return false;
-	get_fence(leaf, backward ? SLOT_LOW_FENCE : SLOT_HIGH_FENCE, from);
-	return backward ? from->item.natts > 0 : !from->item.is_infinite;
-}
-
 /* The next leaf in the direction that has something; false: there is none, the scan is at its end. */
 static bool
 step(IndexScanDesc scan, ScanDirection direction)
@@ -165,18 +197,17 @@ step(IndexScanDesc scan, ScanDirection direction)
 	save_mark(state);
 	for (;;)
 	{
-		BlockNumber hint = InvalidBlockNumber;
+		BlockNumber hint = next_hint(leaf, backward);
 		Bound		from;
 		KeyPoint	point;
 
 		kill_entries(state);
-		if (!next_bound(leaf, backward, &from))
+		if (!(scan->parallel_scan != NULL ? next_shared_bound(scan, backward, &from, &hint) :
+			  next_bound(leaf, backward, &from)))
 		{
 			leave_leaf(scan);
 			return false;
 		}
-		if (!backward)
-			hint = page_trailer(leaf->view.page)->right_block;
 		key_point_from_item(state->tree.keys, &point, &from.item);
 		unlock_tids(scan);
 		read_leaf(scan, &point, false, direction, hint);
@@ -202,14 +233,32 @@ first_leaf(IndexScanDesc scan, ScanDirection direction)
 	BTScanOpaque so = scan->opaque;
 	LeafScan   *state = scan_state(scan);
 	ScanRange  *range = &state->range;
+	ParallelTurn turn = TURN_FIRST;
+	Bound		from;
+	BlockNumber hint = InvalidBlockNumber;
 
 	pgstat_count_index_scan(scan->indexRelation);
 	_bt_preprocess_keys(scan);
 	if (!so->qual_ok || !tree_exists(&state->tree.file) ||
 		!index_scan_range(scan, direction, range))
+	{
+		_bt_parallel_done(scan);	/* if there are other processes */
 		return false;
-	read_leaf(scan, ScanDirectionIsBackward(direction) ? &range->end : &range->start, true,
-			  direction, InvalidBlockNumber);
+	}
+	if (scan->parallel_scan != NULL)
+		turn = index_parallel_seize(scan, &from, &hint);
+	if (turn == TURN_NONE)
+		return false;
+	if (turn == TURN_NEXT)
+	{
+		KeyPoint	point;
+
+		key_point_from_item(state->tree.keys, &point, &from.item);
+		read_leaf(scan, &point, false, direction, hint);
+	}
+	else
+		read_leaf(scan, ScanDirectionIsBackward(direction) ? &range->end : &range->start, true,
+				  direction, hint);
 	return advance(scan, direction);
 }
 
