@@ -17,6 +17,7 @@
 #include "fmgr.h"
 #include "nodes/pathnodes.h"
 #include "storage/lmgr.h"
+#include "storage/predicate.h"
 #include "tree/tree.h"
 #include "utils/fmgroids.h"
 #include "utils/index_selfuncs.h"
@@ -79,6 +80,13 @@ kept_keys(Relation index)
 	return &kept->keys;
 }
 
+/* SERIALIZABLE: who has read the one leaf has read what the other one covers. */
+static void
+copy_predicate_locks(void *owner, BlockNumber from, BlockNumber to)
+{
+	PredicateLockPageSplit(owner, from, to);
+}
+
 /* The keys stay as long as the index is open; rd_amcache only says where they are. */
 void
 index_tree(Relation index, IndexTree *tree)
@@ -91,6 +99,8 @@ index_tree(Relation index, IndexTree *tree)
 		*(const KeyDesc **) index->rd_amcache = keys;
 	}
 	tree->keys = *(const KeyDesc **) index->rd_amcache;
+	tree->leaf_moves = copy_predicate_locks;
+	tree->owner = index;
 	table_pool_file(index, &tree->file);
 }
 
@@ -204,7 +214,7 @@ rowan_btree_handler(PG_FUNCTION_ARGS)
 	routine->amsearcharray = true;
 	routine->amsearchnulls = true;
 	routine->amclusterable = true;
-	routine->ampredlocks = false;	/* core then locks the whole index for SERIALIZABLE */
+	routine->ampredlocks = true;
 	routine->amcanparallel = true;
 	routine->amcaninclude = true;
 	routine->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL |

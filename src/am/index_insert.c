@@ -18,6 +18,7 @@
 #include "am/index_delete.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/predicate.h"
 #include "utils/snapmgr.h"
 
 /* An insertion in progress. */
@@ -198,6 +199,13 @@ report_not_found(const Insertion *insertion)
 			 errtableconstraint(insertion->heap, RelationGetRelationName(insertion->index))));
 }
 
+/* Serializable transactions that have read the leaf, which stays latched: see copy_leaf (index_leaf.c). */
+static void
+check_conflicts_in(const Insertion *insertion, const PoolFrame *frame)
+{
+	CheckForSerializableConflictIn(insertion->index, NULL, pool_block(frame));
+}
+
 /* The key's first leaf, latched exclusively, with uniqueness found out. */
 static PoolFrame *
 latch_unique(const Insertion *insertion, UniqueResult *result)
@@ -209,6 +217,9 @@ latch_unique(const Insertion *insertion, UniqueResult *result)
 		check_unique(insertion, frame, result);
 		if (!TransactionIdIsValid(result->wait_for) && !result->conflict)
 			return frame;
+		/* an error, too, tells what was read: a serialization failure comes first */
+		if (result->conflict)
+			check_conflicts_in(insertion, frame);
 		pool_unlatch(frame);
 		if (result->conflict)
 			report_duplicate(insertion);
@@ -295,7 +306,12 @@ insert_entry(Insertion *insertion)
 			return result.is_unique;
 		}
 		if (check)
+		{
+			/* who looked for the key has locked its first leaf */
+			check_conflicts_in(insertion, frame);
 			frame = move_right(insertion, frame);
+		}
+		check_conflicts_in(insertion, frame);
 		if (itree_insert_latched(&insertion->tree, frame, &insertion->entry, insertion->tuple))
 			return result.is_unique;
 		make_room(insertion, insertion->unchanged || result.met_dead);

@@ -6,12 +6,15 @@
  * lies between them is not checked; otherwise core's function checks each entry.  Entries
  * are decoded one by one as they are asked for: many a scan ends before its leaf does.
  *
- * Takes a leaf's latch only to mark dead entries, and never waits for it.
+ * Takes a leaf's latch only under SERIALIZABLE, and to mark dead entries, which never waits for it.
  */
 #include "postgres.h"
 
 #include "access/nbtree.h"
+#include "access/xact.h"
 #include "am/index_leaf.h"
+#include "storage/predicate.h"
+#include "utils/snapmgr.h"
 
 /* TIDs of a posting list that are read at once. */
 #define TIDS_AT_ONCE	32
@@ -301,6 +304,36 @@ note_page(const IndexTree *tree, ScanLeaf *leaf)
 	leaf->valid = true;
 }
 
+bool
+leaf_is_remembered(IndexScanDesc scan)
+{
+	return IsolationIsSerializable() && scan->xs_snapshot != NULL &&
+		IsMVCCSnapshot(scan->xs_snapshot);
+}
+
+static void
+lock_predicate(void *arg, BlockNumber block)
+{
+	IndexScanDesc scan = arg;
+
+	PredicateLockPage(scan->indexRelation, block, scan->xs_snapshot);
+}
+
+/*
+ * With predicate locks the leaf is latched: an insertion asks for them with the leaf latched exclusively, so it finds ours, or we
+ * find what it has inserted.
+ */
+static void
+copy_leaf(IndexScanDesc scan, const IndexTree *tree, ScanLeaf *leaf, const KeyPoint *point,
+		  bool backward, BlockNumber hint)
+{
+	if (unlikely(leaf_is_remembered(scan)))
+		itree_copy_leaf_latched(tree, point, backward, lock_predicate, scan, leaf->bytes,
+								&leaf->frame, &leaf->version);
+	else
+		itree_copy_leaf(tree, point, backward, hint, leaf->bytes, &leaf->frame, &leaf->version);
+}
+
 void
 leaf_read(IndexScanDesc scan, const IndexTree *tree, const ScanRange *range, ScanLeaf *leaf,
 		  const KeyPoint *point, bool from_start, ScanDirection direction, BlockNumber hint)
@@ -309,13 +342,13 @@ leaf_read(IndexScanDesc scan, const IndexTree *tree, const ScanRange *range, Sca
 	int			at;
 
 	prepare_memory(leaf);
-	if (from_start && !backward && scan->parallel_scan == NULL &&
+	if (from_start && !backward && scan->parallel_scan == NULL && !leaf_is_remembered(scan) &&
 		read_few(tree, range, leaf, &hint))
 	{
 		note_page(tree, leaf);
 		return;
 	}
-	itree_copy_leaf(tree, point, backward, hint, leaf->bytes, &leaf->frame, &leaf->version);
+	copy_leaf(scan, tree, leaf, point, backward, hint);
 	note_page(tree, leaf);
 	at = ipage_search(&leaf->view, point);
 	set_limits(leaf, range, at, from_start, backward);

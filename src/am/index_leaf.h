@@ -55,6 +55,9 @@ extern void leaf_read(IndexScanDesc scan, const IndexTree *tree, const ScanRange
 					  ScanLeaf *leaf, const KeyPoint *point, bool from_start,
 					  ScanDirection direction, BlockNumber hint);
 
+/* SERIALIZABLE: reading a leaf takes a predicate lock on it. */
+extern bool leaf_is_remembered(IndexScanDesc scan);
+
 /* To the next matching entry in the direction; false: none is left on this leaf. */
 extern bool leaf_next(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf,
 					  ScanDirection direction);

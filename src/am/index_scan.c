@@ -18,6 +18,7 @@
 #include "nodes/tidbitmap.h"
 #include "pgstat.h"
 #include "storage/lmgr.h"
+#include "storage/predicate.h"
 #include "tree/tree.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -227,6 +228,20 @@ advance(IndexScanDesc scan, ScanDirection direction)
 	return leaf_next(scan, &state->range, &state->current, direction) || step(scan, direction);
 }
 
+/* There is not even a page to be locked: the whole index, then. */
+static bool
+is_empty(IndexScanDesc scan)
+{
+	const PoolFile *file = &scan_state(scan)->tree.file;
+
+	if (tree_exists(file))
+		return false;
+	if (leaf_is_remembered(scan))
+		PredicateLockRelation(scan->indexRelation, scan->xs_snapshot);
+	/* who has made a page before we had the lock may not have seen it */
+	return !tree_exists(file);
+}
+
 static bool
 first_leaf(IndexScanDesc scan, ScanDirection direction)
 {
@@ -239,7 +254,7 @@ first_leaf(IndexScanDesc scan, ScanDirection direction)
 
 	pgstat_count_index_scan(scan->indexRelation);
 	_bt_preprocess_keys(scan);
-	if (!so->qual_ok || !tree_exists(&state->tree.file) ||
+	if (!so->qual_ok || is_empty(scan) ||
 		!index_scan_range(scan, direction, range))
 	{
 		_bt_parallel_done(scan);	/* if there are other processes */

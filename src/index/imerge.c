@@ -153,6 +153,8 @@ merge_pair(const IndexTree *tree, PoolFrame *parent_frame, int pos)
 	page = change_page(&change, left, false);
 	page_copy_content(page, (Page) merged.data);
 	page = change_page(&change, right, false);
+	if (ipage_is_leaf(page))
+		itree_leaf_moves(tree, pool_block(right), pool_block(left));
 	ipage_delete(parent, pos + 1, 1);
 	space_free(&change, page_trailer(page)->self_block);
 	FAULT_POINT(merge_before_commit);
@@ -221,6 +223,8 @@ collapse_root(const IndexTree *tree)
 	root = change_page(&change, root_frame, false);
 	child = change_page(&change, child_frame, false);
 	page_copy_content(root, child);
+	if (ipage_is_leaf(child))
+		itree_leaf_moves(tree, pool_block(child_frame), ROWAN_ROOT_BLOCK);
 	space_free(&change, page_trailer(child)->self_block);
 	FAULT_POINT(root_collapse_before_commit);
 	change_commit(&change, InvalidTransactionId);

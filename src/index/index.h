@@ -113,7 +113,21 @@ typedef struct IndexTree
 {
 	PoolFile	file;
 	const KeyDesc *keys;
+
+	/*
+	 * Called when a split or merge is going to make block `to` cover what leaf `from` does, both latched, before anybody
+	 * can see it: for those who remember leaves that they have read (predicate locks).  May be NULL.
+	 */
+	void		(*leaf_moves) (void *owner, BlockNumber from, BlockNumber to);
+	void	   *owner;
 } IndexTree;
+
+static inline void
+itree_leaf_moves(const IndexTree *tree, BlockNumber from, BlockNumber to)
+{
+	if (tree->leaf_moves != NULL)
+		tree->leaf_moves(tree->owner, from, to);
+}
 
 /* key.c */
 extern void key_point_init(const KeyDesc *keys, KeyPoint *point, int nkeys, KeyTail tail);
@@ -241,6 +255,11 @@ extern void itree_copy_leaf(const IndexTree *tree, const KeyPoint *point, bool b
 extern bool itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end,
 						   char *dest, PoolFrame **frame, uint64 *version, int *first, int *last,
 						   BlockNumber *hint);
+/* The same with the leaf latched shared, and note called for its block before it is let go. */
+typedef void (*LeafNote) (void *arg, BlockNumber block);
+extern void itree_copy_leaf_latched(const IndexTree *tree, const KeyPoint *point, bool before,
+									LeafNote note, void *arg, char *dest, PoolFrame **frame,
+									uint64 *version);
 extern PoolFrame *itree_latch_page(const IndexTree *tree, const KeyPoint *point, int level,
 								   LWLockMode mode);
 extern PoolFrame *itree_latch_child(const IndexTree *tree, Page parent, int pos);

@@ -213,6 +213,31 @@ itree_copy_leaf(const IndexTree *tree, const KeyPoint *point, bool before, Block
 	}
 }
 
+void
+itree_copy_leaf_latched(const IndexTree *tree, const KeyPoint *point, bool before, LeafNote note,
+						void *arg, char *dest, PoolFrame **frame, uint64 *version)
+{
+	for (int attempt = 0;; attempt++)
+	{
+		PoolRead	read;
+		BlockNumber block;
+		bool		is_target;
+
+		descend_persistently(tree, point, before, 0, attempt, &read, &block);
+		pool_read_end(&read);
+		*frame = pool_latch(&tree->file, block, LW_SHARED);
+		*version = pg_atomic_read_u64(&(*frame)->version);
+		memcpy(dest, pool_page(*frame), BLCKSZ);
+		is_target = is_page_of_level((Page) dest, 0) && copy_covers(tree, point, before, dest);
+		if (is_target)
+			note(arg, block);
+		pool_unlatch(*frame);
+		if (is_target)
+			return;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 /* ---- a few entries of a leaf ---- */
 
 /* As many, and as large together, are copied by themselves. */

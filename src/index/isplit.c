@@ -362,6 +362,8 @@ split_child(const IndexTree *tree, PoolFrame *parent_frame, int parent_pos, Pool
 		elog(ERROR, "no room for a separator in block %u of relation %s",
 			 page_trailer(parent)->self_block,
 			 compat_path(tree->file.node, tree->file.backend));
+	if (ipage_is_leaf(left))
+		itree_leaf_moves(tree, page_trailer(left)->self_block, right_block);
 	FAULT_POINT(split_before_commit);
 	change_commit(&change, InvalidTransactionId);
 	FAULT_POINT(split_after_commit);
@@ -395,6 +397,11 @@ split_root(const IndexTree *tree, PoolFrame *root_frame, SplitPlan *plan)
 	if (!ipage_insert(tree->keys, root, SLOT_FIRST, &low) ||
 		!ipage_insert(tree->keys, root, SLOT_FIRST + 1, &link))
 		elog(ERROR, "no room in a new root");
+	if (level == 0)
+	{
+		itree_leaf_moves(tree, ROWAN_ROOT_BLOCK, left_block);
+		itree_leaf_moves(tree, ROWAN_ROOT_BLOCK, right_block);
+	}
 	change_commit(&change, InvalidTransactionId);
 	FAULT_POINT(root_split_after_commit);
 }

@@ -233,5 +233,5 @@ if __name__ == '__main__':
     parser.add_argument('--rows', type=int)
     parser.add_argument('--parts', default=','.join(PARTS))
     argv = parser.parse_args()
-    parser.set_defaults(seeds=5 if argv.long else 1, seconds=60 if argv.long else 8, rows=20000 if argv.long else 6000)
+    parser.set_defaults(seeds=5 if argv.long else 1, seconds=60 if argv.long else 5, rows=20000 if argv.long else 5000)
     harness.main(test, parser)
