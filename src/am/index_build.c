@@ -1,6 +1,7 @@
 /*
  * index_build.c
- *	  CREATE INDEX: rows are sorted by core's tuplesort and loaded page by page.
+ *	  CREATE INDEX: rows are sorted by core's tuplesort and loaded page by page.  Several processes may scan and sort
+ *	  (index_build_parallel.c); one loads.
  *
  * tuplesort's sort of index tuples, which also finds duplicates, serves btree only: it asks for the access method
  * of the index.  It is given a copy of the relation's descriptor that says btree, and looks
@@ -10,7 +11,7 @@
 
 #include "access/nbtree.h"
 #include "access/tableam.h"
-#include "am/index.h"
+#include "am/index_build.h"
 #include "am/table.h"
 #include "catalog/index.h"
 #include "catalog/pg_am_d.h"
@@ -23,20 +24,6 @@
 #include "tree/tree.h"
 #include "utils/memutils.h"
 #include "utils/tuplesort.h"
-
-typedef struct BuildState
-{
-	Relation	index;
-	Relation	heap;
-	IndexTree	tree;
-	RelationData masked;		/* the index, said to be a btree */
-	FormData_pg_class masked_class;
-	Tuplesortstate *live;
-	Tuplesortstate *dead;		/* unique indexes: rows that take no part in uniqueness */
-	bool		any_dead;
-	double		rows;			/* seen in the table */
-	double		entries;
-} BuildState;
 
 void
 index_check_size(Relation heap, Relation index, IndexTuple tuple)
@@ -59,11 +46,47 @@ index_check_size(Relation heap, Relation index, IndexTuple tuple)
 
 /* ---- sorting ---- */
 
-static Tuplesortstate *
-begin_sort(BuildState *state, bool unique, bool nulls_not_distinct, int memory_kb)
+static void
+mask_as_btree(BuildState *state)
 {
-	return tuplesort_begin_index_btree(state->heap, &state->masked, unique, nulls_not_distinct,
-									   memory_kb, NULL, TUPLESORT_NONE);
+	state->masked = *state->index;
+	state->masked_class = *state->index->rd_rel;
+	state->masked_class.relam = BTREE_AM_OID;
+	state->masked.rd_rel = &state->masked_class;
+}
+
+BuildState *
+build_state_create(Relation heap, Relation index, bool unique, bool nulls_not_distinct)
+{
+	BuildState *state = palloc0(sizeof(BuildState));
+
+	state->heap = heap;
+	state->index = index;
+	state->unique = unique;
+	state->nulls_not_distinct = nulls_not_distinct;
+	index_tree(index, &state->tree);
+	mask_as_btree(state);
+	return state;
+}
+
+void
+build_begin_sorts(BuildState *state, int live_kb, SortCoordinate live, int dead_kb,
+				  SortCoordinate dead)
+{
+	state->live = tuplesort_begin_index_btree(state->heap, &state->masked, state->unique,
+											  state->nulls_not_distinct, live_kb, live,
+											  TUPLESORT_NONE);
+	if (state->unique)
+		state->dead = tuplesort_begin_index_btree(state->heap, &state->masked, false, false,
+												  dead_kb, dead, TUPLESORT_NONE);
+}
+
+void
+build_end_sorts(BuildState *state)
+{
+	tuplesort_end(state->live);
+	if (state->dead != NULL)
+		tuplesort_end(state->dead);
 }
 
 static void
@@ -79,6 +102,13 @@ add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive
 	}
 	tuplesort_putindextuplevalues(sort, &state->masked, tid, values, isnull);
 	state->entries++;
+}
+
+void
+build_scan_table(BuildState *state, IndexInfo *info, bool progress, TableScanDesc scan)
+{
+	state->rows = table_index_build_scan(state->heap, state->index, info, true, progress,
+										 add_row, state, scan);
 }
 
 /* ---- loading ---- */
@@ -143,27 +173,8 @@ make_file_empty(Relation index, const PoolFile *file)
 }
 
 static void
-mask_as_btree(BuildState *state)
+perform_sorts(BuildState *state)
 {
-	state->masked = *state->index;
-	state->masked_class = *state->index->rd_rel;
-	state->masked_class.relam = BTREE_AM_OID;
-	state->masked.rd_rel = &state->masked_class;
-}
-
-static void
-scan_heap(BuildState *state, IndexInfo *info)
-{
-	bool		unique = info->ii_Unique;
-
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE,
-								 PROGRESS_BTREE_PHASE_INDEXBUILD_TABLESCAN);
-	state->live = begin_sort(state, unique, info->ii_NullsNotDistinct, maintenance_work_mem);
-	if (unique)
-		state->dead = begin_sort(state, false, false, work_mem);
-	state->rows = table_index_build_scan(state->heap, state->index, info, true, true, add_row,
-										 state, NULL);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) state->entries);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE,
 								 PROGRESS_BTREE_PHASE_PERFORMSORT_1);
 	tuplesort_performsort(state->live);
@@ -175,23 +186,47 @@ scan_heap(BuildState *state, IndexInfo *info)
 	}
 }
 
+/* To be ended when the sorts have been read; NULL: we are alone. */
+static ParallelBuild *
+scan_and_sort(BuildState *state, IndexInfo *info)
+{
+	ParallelBuild *parallel;
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE,
+								 PROGRESS_BTREE_PHASE_INDEXBUILD_TABLESCAN);
+	parallel = parallel_build_begin(state, info);
+	if (parallel == NULL)
+	{
+		build_begin_sorts(state, maintenance_work_mem, NULL, work_mem, NULL);
+		build_scan_table(state, info, true, NULL);
+	}
+	else
+	{
+		parallel_build_begin_sorts(parallel, state);
+		parallel_build_wait(parallel, state, info);
+	}
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) state->entries);
+	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, 0);
+	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, 0);
+	perform_sorts(state);
+	return parallel;
+}
+
 IndexBuildResult *
 rowan_index_build(Relation heap, Relation index, IndexInfo *info)
 {
 	IndexBuildResult *result = palloc(sizeof(IndexBuildResult));
-	BuildState *state = palloc0(sizeof(BuildState));
+	BuildState *state;
+	ParallelBuild *parallel;
 	MemoryContext context,
 				caller;
 	IndexBulk  *bulk;
 
 	rowan_require_preload();
-	state->heap = heap;
-	state->index = index;
-	index_tree(index, &state->tree);
+	state = build_state_create(heap, index, info->ii_Unique, info->ii_NullsNotDistinct);
 	pool_prepare_write();
 	make_file_empty(index, &state->tree.file);
-	mask_as_btree(state);
-	scan_heap(state, info);
+	parallel = scan_and_sort(state, info);
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_BTREE_PHASE_LEAF_LOAD);
 	context = AllocSetContextCreate(CurrentMemoryContext, "rowan index load",
@@ -203,9 +238,9 @@ rowan_index_build(Relation heap, Relation index, IndexInfo *info)
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 
-	tuplesort_end(state->live);
-	if (state->dead != NULL)
-		tuplesort_end(state->dead);
+	build_end_sorts(state);
+	if (parallel != NULL)
+		parallel_build_end(parallel);
 	result->heap_tuples = state->rows;
 	result->index_tuples = state->entries;
 	pfree(state);

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Scans of rowan_btree indexes: in parallel, and while the index's description is invalidated.
+"""rowan_btree indexes in several processes: scans and builds; scans while the index's description is invalidated.
 
 scans    parallel index scans and index-only scans, forward and backward, with arrays, rescanned, through Gather and Gather Merge: within
          one snapshot they answer as a sequential scan does, while other sessions split and merge pages
+builds   CREATE INDEX and REINDEX with workers, CONCURRENTLY too, with rows that only an old snapshot sees; errors and cancellation
 inval    scans during which the relation cache rebuilds what it knows of the index
 
 On heap tables and on tables of the engine.
@@ -11,6 +12,7 @@ On heap tables and on tables of the engine.
 """
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -213,7 +215,85 @@ def inval(server, seed, options):
     say('scans while the index is invalidated: as without')
 
 
-PARTS = {'inval': inval, 'scans': scans}
+# ---- builds ----
+
+BUILT = """
+DROP TABLE IF EXISTS built;
+CREATE TABLE built (id int, k int, t text, f int) USING {am} WITH (parallel_workers = 3, autovacuum_enabled = off);
+INSERT INTO built SELECT i, nullif(i * 7919 % 1000, 3), 'http://example.org/path/' || i * 31 % 700, i % 4 FROM generate_series(1, {n}) i;
+"""
+DEFINITIONS = {'id': '(id)', 'k': '(k DESC NULLS LAST, id)', 't': '(t) INCLUDE (k)', 'f': '(f)', 'part': '(k) WHERE f = 1', 'expression': '((k % 10), t)'}
+
+
+def workers_in_log(server, since):
+    return [int(x) for x in re.findall('building index "[^"]*" with ([0-9]+) parallel workers', server.log_text()[since:])]
+
+
+def build(server, c, sql, workers=True):
+    """With workers, if the server is ours to ask."""
+    since = len(server.log_text())
+    c.exec(sql)
+    found = workers_in_log(server, since)
+    check(not ENGINE or not workers or (found and min(found) > 0), 'no workers took part in ' + sql)
+
+
+def contents(c, columns):
+    c.exec('BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL max_parallel_workers_per_gather = 0')
+    rows = c.rows('SELECT count(*), sum(hashtextextended(id::text, k)), sum(length(t)) FROM built WHERE ' + columns)
+    c.exec('COMMIT')
+    return rows
+
+
+def builds(server, seed, options):
+    for table_am in TABLE_AMS:
+        server.sql(BUILT.format(am=table_am, n=options.rows * 4))
+        with server.connect() as c, server.connect() as old:
+            c.exec("SET max_parallel_maintenance_workers = 3; SET log_min_messages = debug1; SET maintenance_work_mem = '8MB'; SET lock_timeout = '60s'")
+            for name, definition in DEFINITIONS.items():
+                build(server, c, 'CREATE %s INDEX built_%s ON built USING %s %s' % ('UNIQUE' * (name == 'id'), name, METHOD, definition))
+            server.verify_indexes('built')
+            # rows that an old snapshot sees and that have the keys of living ones
+            before = c.rows('SELECT count(*), sum(id) FROM built')
+            old.exec('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1')     # nothing that locks the indexes
+            c.exec('DELETE FROM built WHERE id %% 5 = 0; INSERT INTO built SELECT id, k + 1, t, f FROM (SELECT generate_series(5, %d, 10)) g (id), '
+                   "LATERAL (SELECT id %% 100 AS k, 'again' AS t, 1 AS f) v; UPDATE built SET k = k + 1 WHERE id %% 7 = 0; UPDATE built SET f = 2 WHERE id %% 11 = 0" % (options.rows * 4))
+            build(server, c, 'REINDEX INDEX built_id')
+            build(server, c, 'REINDEX TABLE built')
+            flags = c.rows("SELECT indexrelid::regclass, indcheckxmin FROM pg_index WHERE indrelid = 'built'::regclass ORDER BY 1")
+            c.exec('SET max_parallel_maintenance_workers = 0; REINDEX INDEX built_id; REINDEX INDEX built_t; SET max_parallel_maintenance_workers = 3')
+            again = dict(c.rows("SELECT indexrelid::regclass, indcheckxmin FROM pg_index WHERE indrelid = 'built'::regclass"))
+            for name, flag in flags:
+                check(name not in ('built_id', 'built_t') or again[name] == flag, '%s: indcheckxmin is %s by several, %s by one' % (name, flag, again[name]))
+            check(old.rows('SELECT count(*), sum(id) FROM built') == before, 'the old snapshot changed')
+            old.exec('COMMIT')
+            build(server, c, 'REINDEX INDEX CONCURRENTLY built_k')
+            c.exec('DROP INDEX built_f')
+            build(server, c, 'CREATE INDEX CONCURRENTLY built_f ON built USING %s (f)' % METHOD)
+            expected = c.rows('SELECT count(*), sum(hashtextextended(id::text, k)), sum(length(t)) FROM built WHERE k % 10 >= 0 AND id > 0')
+            for condition in ('k % 10 >= 0 AND id > 0', 'k >= 0 AND id > 0'):
+                check(contents(c, condition) == expected, 'another answer through the indexes: ' + condition)
+            server.verify_indexes('built')
+            # errors
+            error = c.try_('CREATE UNIQUE INDEX built_wrong ON built USING %s (k)' % METHOD).error
+            check(error and error.sqlstate == '23505', 'a unique index on duplicates: %s' % error)
+            c.exec("CREATE OR REPLACE FUNCTION late(int) RETURNS int LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$ BEGIN IF $1 % 20 = 1 THEN PERFORM pg_sleep(0.01); END IF; RETURN $1; END $$")
+            c.exec("SET statement_timeout = '500ms'")
+            error = c.try_("CREATE INDEX built_late ON built USING %s (late(id))" % METHOD).error
+            check(error and error.sqlstate == '57014', 'cancelled: %s' % error)
+            c.exec('SET statement_timeout = 0')
+            build(server, c, 'CREATE INDEX built_late ON built USING %s ((late(k) + 1))' % METHOD) if options.long else None
+            # no workers: a function that is not for them; an index emptied by TRUNCATE
+            c.exec('CREATE OR REPLACE FUNCTION shy(int) RETURNS int LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE AS $$ BEGIN RETURN $1 + 1; END $$')
+            since = len(server.log_text())
+            c.exec('CREATE INDEX built_shy ON built USING %s (shy(id))' % METHOD)
+            c.exec('BEGIN; CREATE TABLE made (id int) USING %s WITH (parallel_workers = 2); CREATE INDEX ON made USING %s (id); INSERT INTO made VALUES (1); '
+                   'TRUNCATE made; INSERT INTO made VALUES (2); DROP TABLE made; COMMIT' % (table_am, METHOD))
+            check(not workers_in_log(server, since), 'workers where there should be none')
+        server.verify_indexes('built')
+    say('builds in several processes')
+
+
+PARTS = {'builds': builds, 'inval': inval, 'scans': scans}
 
 
 def test(options):
