@@ -20,11 +20,9 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lib'))
 import harness
+import rewrite
 from harness import AM, EXTENSION, PRELOAD, env, say
-
-METHOD = 'rowan_btree'
-INDEX = re.compile(r'(?P<head>\bcreate\s+(?P<unique>unique\s+)?index\s+(?:concurrently\s+)?(?:if\s+not\s+exists\s+)?(?:(?!on\s)[\w."]+\s+)?'
-                   r'on\s+(?:only\s+)?[\w."]+)(?P<using>\s+using\s+btree)?(?P<space>\s*)(?P<open>\()', re.I)
+from rewrite import METHOD
 
 # Unique indexes stay btree where core 15 insists: ON CONFLICT, foreign keys, USING INDEX, partitioned tables, REFRESH CONCURRENTLY
 UNIQUE_STAYS = {'insert_conflict', 'indexing', 'matview', 'foreign_key', 'partition_info', 'alter_table', 'constraints', 'create_index', 'updatable_views',
@@ -34,11 +32,7 @@ LEFT_ALONE = {'create_am', 'opr_sanity', 'type_sanity', 'amutils'}
 
 
 def rewritten(text, name):
-    def replace(m):
-        if m.group('unique') and name in UNIQUE_STAYS:
-            return m.group(0)
-        return m.group('head') + ' USING ' + METHOD + (m.group('space') or ' ') + '('
-    return text if name in LEFT_ALONE else INDEX.sub(replace, text)
+    return text if name in LEFT_ALONE else rewrite.indexes(text, name not in UNIQUE_STAYS)
 
 
 def plain(text):
