@@ -78,6 +78,7 @@ executor_start(QueryDesc *query, int eflags)
 	else
 		standard_ExecutorStart(query, eflags);
 	(void) stop_prefetching(query->planstate, NULL);
+	rowcompare_prepare(query->planstate);
 }
 
 static void

@@ -5,7 +5,12 @@
 #ifndef ROWAN_AM_ROWCOMPARE_H
 #define ROWAN_AM_ROWCOMPARE_H
 
+#include "nodes/execnodes.h"
+
 /* Once, at load. */
 extern void rowcompare_install(void);
+
+/* A plan that is about to run. */
+extern void rowcompare_prepare(PlanState *state);
 
 #endif							/* ROWAN_AM_ROWCOMPARE_H */

@@ -4,6 +4,8 @@
 Classes: one for each class of btree, in btree's families; adopted ones of extensions installed later; gone with
 either extension; dumped and restored; in a second database.  Then errors: ON CONFLICT, foreign keys, constraints."""
 import os
+import random
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
@@ -187,6 +189,63 @@ def planning(server):
         c.exec('RESET ALL; DROP TABLE a, b')
 
 
+# ---- row comparisons ----
+
+ROWS = """
+CREATE TABLE rows (a int, b bigint, c text COLLATE "C", d numeric, v int);
+INSERT INTO rows SELECT nullif(i / 1000, 2), nullif(i * 7 % 1000, 13), 'c' || i % 5, nullif(i % 3, 0), i FROM generate_series(1, 4000) i;
+CREATE INDEX rows_up ON rows USING rowan_btree (a, b, c, d);
+CREATE INDEX rows_down ON rows USING rowan_btree (a DESC, b DESC NULLS LAST, c DESC) WHERE v > 0;
+CREATE INDEX rows_mixed ON rows USING rowan_btree (a, c DESC, b) WHERE v > 1;
+CREATE INDEX rows_other ON rows USING rowan_btree (b, (d + 1), a);
+ANALYZE rows;
+PREPARE rows_p (int, bigint, text) AS SELECT count(*), sum(v), min(b), max(c) FROM rows WHERE (a, b, c) > ($1, $2, $3) AND v > 0;
+PREPARE rows_q (bigint, bigint) AS SELECT count(*), sum(v) FROM rows WHERE (a, b) <= ($1 % 4, $2) AND c > 'c1';
+"""
+ROW_COLUMNS = [('a', lambda r: str(r.randrange(-1, 5))), ('b', lambda r: r.choice(['%d', '%d::bigint', '%d::smallint']) % r.randrange(-5, 1005)),
+               ('c', lambda r: "'c%d'" % r.randrange(6)), ('d', lambda r: str(r.randrange(4)))]
+
+
+def removed_by_filter(c, query):
+    plan = '\n'.join(r[0] for r in c.rows('EXPLAIN (ANALYZE, COSTS off, TIMING off) ' + query))
+    check('Index' in plan and 'Filter: (ROW(' in plan, plan)
+    return sum(int(x) for x in re.findall('Rows Removed by Filter: ([0-9]+)', plan))
+
+
+def row_comparisons(server):
+    """Through the index as without; and a scan begins where the whole comparison says."""
+    rnd = random.Random(5)
+    with server.connect() as c:
+        c.exec(ROWS)
+        queries = []
+        for _ in range(250):
+            members = rnd.choice([('a', 'b'), ('a', 'b', 'c'), ('a', 'b', 'c', 'd'), ('a', 'c'), ('a', 'c', 'b'), ('b', 'a'), ('a', 'd'), ('b', 'd')])
+            values = [rnd.random() < 0.05 and 'NULL' or dict(ROW_COLUMNS)[m](rnd) for m in members]
+            q = '(%s) %s (%s)' % (', '.join(members), rnd.choice(['<', '<=', '>', '>=']), ', '.join(values))
+            if rnd.random() < 0.3:
+                q += rnd.choice([' AND a = 1', ' AND a > 0', ' AND b < 500', ' AND c IN (\'c1\', \'c3\')', ' AND a IS NOT NULL', ' AND (a, b) < (3, 20)'])
+            queries.append("SELECT count(*), sum(v), min(b), max(c) FROM rows WHERE %s%s" % (q, rnd.choice(['', ' AND v > 0', ' AND v > 1'])))
+            queries.append('SELECT count(*), sum(a), min(b), max(c) FROM rows WHERE ' + q)
+        queries += ['EXECUTE rows_p (%d, %d, \'c%d\')' % (rnd.randrange(4), rnd.randrange(1000), rnd.randrange(5)) for _ in range(12)]
+        queries += ['EXECUTE rows_q (%d, %d)' % (rnd.randrange(4), rnd.randrange(1000)) for _ in range(12)]
+        # the comparison's arguments come from outside the scan
+        queries += ['SELECT (SELECT count(*) FROM rows r WHERE (r.a, r.b) > (x, %d) AND r.v > 0) FROM generate_series(0, 3) x' % rnd.randrange(1000) for _ in range(3)]
+        c.exec('SET plan_cache_mode = force_generic_plan; SET enable_bitmapscan = off')
+        for q in queries:
+            answers = []
+            for setting in ('SET LOCAL enable_seqscan = off', 'SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off'):
+                c.exec('BEGIN; ' + setting)
+                answers.append(c.rows(q))
+                c.exec('COMMIT')
+            equal(answers[0], answers[1], q)
+        c.exec('SET enable_seqscan = off')
+        for q, most in (('SELECT v FROM rows WHERE (a, b) > (1, 990) ORDER BY a, b LIMIT 5', 1), ('SELECT v FROM rows WHERE (a, b) < (1, 10) ORDER BY a DESC, b DESC LIMIT 5', 1),
+                        ('SELECT a, b, c FROM rows WHERE (a, b, c) >= (3, 985, \'c1\') ORDER BY a, b, c', 1),
+                        ('EXECUTE rows_p (3, 900, \'c1\')', 1), ('EXECUTE rows_q (0, 5)', 1)):
+            check(removed_by_filter(c, q) <= most, '%d rows read in vain: %s' % (removed_by_filter(c, q), q))
+        c.exec('DEALLOCATE ALL; DROP TABLE rows; RESET ALL')
+
+
 # ---- what core refuses ----
 
 def conflict_clauses(server):
@@ -280,7 +339,7 @@ def tablespaces(server):
 
 def test(options):
     server = cluster.make('classes')
-    for part in (catalogs, by_hand, adoption, dump, planning, conflict_clauses, constraints, tablespaces):
+    for part in (catalogs, by_hand, adoption, dump, planning, row_comparisons, conflict_clauses, constraints, tablespaces):
         part(server)
         say('%s: ok' % part.__name__)
     server.check_log()
