@@ -103,13 +103,14 @@ check_row(const Insertion *insertion, ItemPointerData tid, UniqueResult *result,
 
 /* The rows of one entry with the same key. */
 static bool
-check_item(const Insertion *insertion, const IndexItem *item, UniqueResult *result, bool *all_dead)
+check_item(const Insertion *insertion, const PageView *view, const IndexItem *item, UniqueResult *result,
+		   bool *all_dead)
 {
 	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * item->ntids);
 	bool		done = false;
 
 	*all_dead = true;
-	(void) cell_tids(item, tids);
+	view_tids(view, item, tids);
 	for (int i = 0; i < item->ntids && !done; i++)
 	{
 		bool		dead;
@@ -141,7 +142,7 @@ check_leaf(const Insertion *insertion, Page page, int pos, bool may_mark, Unique
 			return true;
 		if (item.is_dead)
 			continue;
-		if (check_item(insertion, &item, result, &dead))
+		if (check_item(insertion, &view, &item, result, &dead))
 			return true;
 		/* a hint, as those of scans (leaf_kill) */
 		if (dead && may_mark)

@@ -120,7 +120,7 @@ enter_slot(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, int slot,
 		return true;
 	}
 	if (!cell_decode(leaf->view.keys, leaf->view.page, &leaf->view.prefix, slot, &item,
-					 leaf->tuple))
+					 leaf->tuple) || item.is_separator)
 		view_is_corrupted(&leaf->view);
 	if (item.is_dead && scan->ignore_killed_tuples)
 		return false;

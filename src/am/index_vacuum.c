@@ -70,7 +70,7 @@ has_dead(Cleaning *cleaning, Page page, int64 *living)
 
 		view_item(&view, pos, &item, buffer.data);
 		tids = palloc(sizeof(ItemPointerData) * item.ntids);
-		(void) cell_tids(&item, tids);
+		view_tids(&view, &item, tids);
 		all += item.ntids;
 		*living += keep_living(cleaning, pos, tids, item.ntids);
 		pfree(tids);

@@ -152,7 +152,7 @@ extern void rowan_vacuum(Relation rel, struct VacuumParams *params,
 						 BufferAccessStrategy strategy);
 
 /* maint/truncate.c: VACUUM's last step, gives free pages at the file's end back. */
-extern void table_truncate_tail(Relation rel, int message_level);
+extern void table_truncate_tail(Relation rel, int message_level, bool rows_removed);
 
 /* vismap.c */
 extern void table_clear_visibility(void *rel, BlockNumber logical_block);

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/tupmacs.h"
 #include "index/index.h"
 
 /* Zeroes at a payload's end that may be left out: the tuple's size is a multiple of 8. */
@@ -275,6 +276,67 @@ copy_bytes(char *to, const char *from, int n)
 		memcpy(to, from, n);
 }
 
+/* Where a column without a fixed length that begins at `at` ends; beyond `end`: it makes no sense. */
+static Size
+varying_end(Form_pg_attribute column, const char *tuple, Size at, Size end)
+{
+	const char *value = tuple + at;
+
+	if (at >= end)
+		return end + 1;
+	if (column->attlen == -2)
+		return at + strnlen(value, end - at) + 1;
+	/* values are never out of line here */
+	if (VARATT_IS_1B(value))
+		return VARATT_IS_EXTERNAL(value) ? end + 1 : at + VARSIZE_1B(value);
+	if (end - at < VARHDRSZ || VARSIZE_4B(value) < VARHDRSZ)
+		return end + 1;
+	return at + VARSIZE_4B(value);
+}
+
+static bool
+walk_columns(const KeyDesc *keys, IndexTuple tuple, int natts)
+{
+	bool		has_nulls = IndexTupleHasNulls(tuple);
+	Size		at = IndexInfoFindDataOffset(tuple->t_info);
+	Size		end = IndexTupleSize(tuple);
+	const char *bytes = (const char *) tuple;
+
+	for (int i = 0; i < natts && at <= end; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(keys->desc, i);
+
+		if (has_nulls && att_isnull(i, (const bits8 *) bytes + sizeof(IndexTupleData)))
+			continue;
+		if (column->attlen > 0)
+			at = att_align_nominal(at, column->attalign) + column->attlen;
+		else if (at < end)
+			at = varying_end(column, bytes, att_align_pointer(at, column->attalign, column->attlen, bytes + at), end);
+		else
+			return false;
+	}
+	return at <= end;
+}
+
+/*
+ * The columns lie within the tuple.  Comparison functions and whoever gets the tuple follow its lengths without looking.
+ */
+static inline bool
+columns_fit(const KeyDesc *keys, IndexTuple tuple, int natts)
+{
+	Form_pg_attribute last;
+
+	if (natts == 0)
+		return true;
+	if (natts > keys->natts)
+		return false;
+	last = TupleDescAttr(keys->desc, natts - 1);
+	/* core remembers an offset if all columns before have a fixed length */
+	if (!IndexTupleHasNulls(tuple) && last->attcacheoff >= 0 && last->attlen > 0)
+		return sizeof(IndexTupleData) + last->attcacheoff + last->attlen <= IndexTupleSize(tuple);
+	return walk_columns(keys, tuple, natts);
+}
+
 /* The payload behind an IndexTuple's header in buffer; the tuple ends in zeroes. */
 static pg_attribute_always_inline bool
 read_payload(const CellReader *reader, const KeyDesc *keys, const CellPrefix *prefix,
@@ -302,7 +364,7 @@ read_payload(const CellReader *reader, const KeyDesc *keys, const CellPrefix *pr
 	item->tuple->t_info = MAXALIGN(sizeof(IndexTupleData) + size) |
 		(reader->size_flags & CELL_NULLS ? INDEX_NULL_MASK : 0) |
 		(keys->var_width ? INDEX_VAR_MASK : 0);
-	return true;
+	return columns_fit(keys, item->tuple, item->natts);
 }
 
 static pg_attribute_always_inline bool

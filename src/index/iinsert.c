@@ -268,7 +268,7 @@ typedef struct Group
 } Group;
 
 static void
-add_tids(Group *group, const IndexItem *item)
+add_tids(Group *group, const PageView *view, const IndexItem *item)
 {
 	if (group->ntids + item->ntids > group->room)
 	{
@@ -276,7 +276,7 @@ add_tids(Group *group, const IndexItem *item)
 		group->tids = group->tids == NULL ? palloc(sizeof(ItemPointerData) * group->room) :
 			repalloc(group->tids, sizeof(ItemPointerData) * group->room);
 	}
-	(void) cell_tids(item, group->tids + group->ntids);
+	view_tids(view, item, group->tids + group->ntids);
 	group->ntids += item->ntids;
 	group->items++;
 }
@@ -334,7 +334,7 @@ join_items(const PageView *view, Page dest)
 				return false;
 			memcpy(tuple.data, item.tuple, IndexTupleSize(item.tuple));
 		}
-		add_tids(&group, &item);
+		add_tids(&group, view, &item);
 	}
 	return flush_group(view->keys, dest, &group) && joined;
 }

@@ -209,6 +209,7 @@ extern void view_refresh(PageView *view);
 extern void view_is_corrupted(const PageView *view) pg_attribute_noreturn();
 /* Decodes a cell; false only in an optimistic view: it changed. */
 extern bool view_item(const PageView *view, int pos, IndexItem *item, char *buffer);
+extern void view_tids(const PageView *view, const IndexItem *item, ItemPointerData *tids);
 /* First slot whose entry is at or behind the point; or nslots. */
 extern int	ipage_search(const PageView *view, const KeyPoint *point);
 /* The slot's head alone says that its entry is behind the point.  The page covers the point. */

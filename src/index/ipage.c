@@ -43,7 +43,8 @@ view_is_corrupted(const PageView *view)
 bool
 view_item(const PageView *view, int pos, IndexItem *item, char *buffer)
 {
-	bool		makes_sense = cell_decode(view->keys, view->page, &view->prefix, pos, item, buffer);
+	bool		makes_sense = cell_decode(view->keys, view->page, &view->prefix, pos, item, buffer) &&
+		item->is_separator == (pos < SLOT_FIRST || !ipage_is_leaf(view->page));
 
 	if (view->read != NULL && !pool_read_valid(view->read))
 		return false;
@@ -54,6 +55,15 @@ view_item(const PageView *view, int pos, IndexItem *item, char *buffer)
 		view_is_corrupted(view);
 	}
 	return true;
+}
+
+/* The TIDs of an item of a stable view; tids has room for item->ntids. */
+void
+view_tids(const PageView *view, const IndexItem *item, ItemPointerData *tids)
+{
+	if (!cell_tids(item, tids))
+		tree_corrupted(view->file, page_trailer(view->page)->self_block,
+					   "a posting list of an index page makes no sense");
 }
 
 /* ---- heads ---- */
@@ -286,6 +296,16 @@ ipage_covers(const PageView *view, const KeyPoint *point, bool before)
 
 /* ---- changing ---- */
 
+/* Nothing was changed yet but working copies. */
+static void
+need_tids(const IndexItem *item, ItemPointerData *tids)
+{
+	if (!cell_tids(item, tids))
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("a posting list of an index page makes no sense")));
+}
+
 static void
 put_fence(Page page, int pos, const CellSource *fence)
 {
@@ -369,6 +389,5 @@ item_source(const IndexItem *item, CellSource *source, ItemPointerData *tids)
 	source->child = item->child;
 	source->tids = tids;
 	source->ntids = item->ntids;
-	if (!cell_tids(item, tids))
-		source->ntids = 0;
+	need_tids(item, tids);
 }

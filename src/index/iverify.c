@@ -288,7 +288,7 @@ itree_has_entry(const IndexTree *tree, IndexTuple tuple)
 	if (key_compare(tree->keys, &point, &item) != 0)
 		return false;
 	tids = palloc(sizeof(ItemPointerData) * item.ntids);
-	(void) cell_tids(&item, tids);
+	view_tids(&view, &item, tids);
 	for (int i = 0; i < item.ntids && !found; i++)
 		found = ItemPointerEquals(&tids[i], &tuple->t_tid);
 	pfree(tids);

@@ -4,7 +4,8 @@
  *	  system, and making the file of an empty table empty.
  *
  * The policy is that of lazy_truncate_heap: only when it is worthwhile, with an AccessExclusiveLock that
- * is not waited for long and given up when somebody waits for it.  Under that lock nobody else
+ * is not waited for long and given up when somebody waits for it.  It is waited for at all only if this VACUUM
+ * removed rows: pages that held old versions, which heap has not, come and go all the time.  Under that lock nobody else
  * reads the file; what backends remember about it is checked when they come back
  * (space_has_block, frame versions).
  *
@@ -23,6 +24,9 @@
 #include "storage/lmgr.h"
 #include "utils/snapmgr.h"
 
+/* Files grow by as many at once. */
+#define TRUNCATE_LEAST		8
+
 /* As in vacuumlazy.c. */
 #define TRUNCATE_MINIMUM	1000
 #define TRUNCATE_FRACTION	16
@@ -35,6 +39,7 @@ typedef struct Truncation
 	Relation	rel;
 	PoolFile	file;
 	int			message_level;
+	int			timeout_ms;		/* for the lock; 0: one attempt */
 	uint32		calls;
 	instr_time	checked;		/* when we last looked for waiters */
 	bool		suspended;		/* there were some */
@@ -81,7 +86,7 @@ is_worthwhile(const PoolFile *file)
 	/* more than a file is extended by in advance: left from a truncation that was interrupted */
 	if (nblocks > header.high_water && nblocks - header.high_water > SPACE_MAX_SPARE_BLOCKS)
 		freeable += nblocks - header.high_water;
-	return freeable > 0 &&
+	return freeable > TRUNCATE_LEAST &&
 		(freeable >= TRUNCATE_MINIMUM || freeable >= header.high_water / TRUNCATE_FRACTION);
 }
 
@@ -90,7 +95,7 @@ is_worthwhile(const PoolFile *file)
 static bool
 lock_patiently(Truncation *truncation)
 {
-	for (int waited_ms = 0; waited_ms <= LOCK_TIMEOUT_MS; waited_ms += LOCK_WAIT_MS)
+	for (int waited_ms = 0; ; waited_ms += LOCK_WAIT_MS)
 	{
 		if (ConditionalLockRelation(truncation->rel, AccessExclusiveLock))
 		{
@@ -98,6 +103,8 @@ lock_patiently(Truncation *truncation)
 			return true;
 		}
 		CHECK_FOR_INTERRUPTS();
+		if (waited_ms >= truncation->timeout_ms)
+			break;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_WAIT_MS,
 						 WAIT_EVENT_VACUUM_TRUNCATE);
 		ResetLatch(MyLatch);
@@ -157,9 +164,10 @@ cut_tail(Truncation *truncation)
 }
 
 void
-table_truncate_tail(Relation rel, int message_level)
+table_truncate_tail(Relation rel, int message_level, bool rows_removed)
 {
-	Truncation	truncation = {.rel = rel,.message_level = message_level};
+	Truncation	truncation = {.rel = rel,.message_level = message_level,
+	.timeout_ms = rows_removed ? LOCK_TIMEOUT_MS : 0};
 	bool		empty;
 
 	/* a scan with an old snapshot could not tell that pages are missing */

@@ -257,6 +257,25 @@ merge_pass(Vacuum *vacuum)
 }
 
 /*
+ * The next logical block after this one that may have rows on the leaf or lies on the next leaf, too; nblocks: none.
+ * Blocks without rows, of which there may be very many, are passed over: nobody will ask for them.
+ */
+static BlockNumber
+next_block_with_rows(Page page, BlockNumber block, BlockNumber nblocks)
+{
+	int			pos = leaf_search(page, ((TreeKey) block + 1) << 8);
+	TreeKey		row = pos < page_nslots(page) ? leaf_key(page, pos) : page_trailer(page)->high_fence;
+
+	return (BlockNumber) Min(Max(row >> 8, (TreeKey) block + 1), (TreeKey) nblocks);
+}
+
+static bool
+leaf_has_rows_of(Page page, BlockNumber block)
+{
+	return leaf_search(page, (TreeKey) block << 8) < leaf_search(page, ((TreeKey) block + 1) << 8);
+}
+
+/*
  * Sets bits of logical blocks all of whose rows, on however many leaves, are visible to everybody.
  * The last block can get them too: insertion looks, as other changes do.
  */
@@ -267,6 +286,7 @@ visibility_pass(Vacuum *vacuum)
 	RowLeaf		leaves[ROWS_PER_LOGICAL_BLOCK + 1];
 	int			nleaves = 0;
 	bool		settled = true;
+	bool		occupied = false;
 	BlockNumber block = 0;
 	BlockNumber nblocks = table_logical_blocks(&vacuum->table.file);
 	VisibleBlocks *batch;
@@ -284,6 +304,7 @@ visibility_pass(Vacuum *vacuum)
 		for (;;)
 		{
 			settled = settled && row_leaf_is_settled((Page) vacuum->page);
+			occupied = occupied || leaf_has_rows_of((Page) vacuum->page, block);
 			if (nleaves <= ROWS_PER_LOGICAL_BLOCK)
 				leaves[nleaves++] = (RowLeaf) {trailer->self_block, trailer->low_fence,
 					trailer->high_fence};
@@ -292,11 +313,12 @@ visibility_pass(Vacuum *vacuum)
 			if (block >= nblocks || trailer->high_fence < ((TreeKey) (block + 1) << 8))
 				break;
 			/* the leaf covers the rest of the block */
-			if (settled)
+			if (settled && occupied)
 				table_mark_visible(vacuum->rel, &vacuum->table, batch, block, leaves, nleaves);
 			nleaves = 0;
 			settled = true;
-			block++;
+			occupied = false;
+			block = next_block_with_rows((Page) vacuum->page, block, nblocks);
 			if (trailer->high_fence == ((TreeKey) block << 8))
 				break;
 		}
@@ -420,7 +442,8 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 		cleanup_indexes(vacuum);
 	vac_close_indexes(vacuum->nindexes, vacuum->indexes, NoLock);
 	if (params->truncate != VACOPTVALUE_DISABLED && tree_exists(&vacuum->table.file))
-		table_truncate_tail(rel, params->options & VACOPT_VERBOSE ? INFO : DEBUG2);
+		table_truncate_tail(rel, params->options & VACOPT_VERBOSE ? INFO : DEBUG2,
+							vacuum->rows_removed > 0);
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
 	update_statistics(vacuum, oldest_xmin, oldest_multi);
 	pgstat_progress_end_command();

@@ -259,6 +259,54 @@ def right_edge(server, models):
                       'byte %d set to %d: %s' % (byte, value, r.error))
 
 
+def write_file(path, data):
+    with open(path, 'r+b') as f:
+        f.truncate(0)
+        f.write(data)
+
+
+def far_edge(server, models):
+    """A leaf at the right edge whose next row id is one of the last ones there are: VACUUM and parallel scans went through all before it."""
+    if not ENGINE:
+        return
+    path = server.path_of('edge')
+    server.stop()
+    data = bytearray(models['small'][0])
+    data[PAGE + PAGE - 64 + 16:PAGE + PAGE - 64 + 24] = struct.pack('<Q', 0xFFFFFFF000)
+    seal(data, 1)
+    write_file(path, data)
+    server.start()
+    with server.connect() as c:
+        check(c.rows(FORWARD.format(t='edge')) == models['small'][1], 'a far right edge: other rows')
+        for sql in ('VACUUM edge', 'UPDATE edge SET v = v + 1', 'VACUUM edge', 'ANALYZE edge', 'TABLE edge'):
+            r = c.try_(sql)
+            check(r.error is None, 'a far right edge: %s: %s' % (sql, r.error))
+        c.exec('DROP TABLE edge')
+
+
+def lengths_in_index(server):
+    """An index entry says that its text is of 1 GB: whoever compared or returned it read on behind the page."""
+    if not ENGINE:
+        return
+    server.sql("CREATE TABLE texts AS SELECT md5(i::text) AS s FROM generate_series(1, 20) i; CREATE INDEX texts_s ON texts USING rowan_btree (s)")
+    path = server.path_of('texts_s')
+    server.stop()
+    data = bytearray(open(path, 'rb').read())
+    data, n = re.subn(rb'\x43[0-9a-f]{3}(?=[0-9a-f]{29})', b'\xfc\xff\xff\xff', bytes(data))
+    check(n == 20, '%d texts in the index' % n)
+    data = bytearray(data)
+    seal(data, 1)
+    write_file(path, data)
+    server.start()
+    for sql in ("SELECT max(length(s || 'x')) FROM texts WHERE s >= ''", "SELECT count(*) FROM texts WHERE s = md5('7')",
+                "INSERT INTO texts VALUES (md5('21'))"):
+        with server.connect() as c:
+            c.exec('SET enable_seqscan = off')
+            r = c.try_(sql)
+            check(r.error and r.error.sqlstate in CORRUPTED and 'block 1' in r.error.primary, '%s: %s' % (sql, r.error))
+    server.sql('DROP TABLE texts')
+
+
 WRITES = ["UPDATE {t} SET v = v + 1 WHERE id % 13 = 0", "INSERT INTO {t} SELECT i, i, i, 'new' FROM generate_series(1, 300) i",
           'DELETE FROM {t} WHERE id % 3 = 0', "UPDATE {t} SET s = repeat('x', 500) WHERE id % 50 = 1"]
 
@@ -381,6 +429,8 @@ def test(options):
                                          'statement_timeout': '20s', 'max_locks_per_transaction': '1000'})
     models = make_models(server)
     right_edge(server, models)
+    far_edge(server, models)
+    lengths_in_index(server)
     with server.connect() as c:
         for i in range(tables):
             c.exec('CREATE TABLE d%d (%s) USING %s' % (i, COLUMNS, AM))
