@@ -26,6 +26,12 @@
 /* From that many rows of a logical block on, copying its leaves beats fetching the rows one by one. */
 #define BITMAP_COPY_MIN_ROWS	64
 
+/*
+ * Scans whose rows nobody locks one by one.  A range of TIDs is one of them: heap takes no lock
+ * there (as of 15), so that SERIALIZABLE lets write skew pass.
+ */
+#define SCANS_THAT_LOCK_ALL		(SO_TYPE_SEQSCAN | SO_TYPE_SAMPLESCAN | SO_TYPE_TIDRANGESCAN)
+
 static void
 scan_conflict_out(void *arg, TransactionId xid)
 {
@@ -43,8 +49,7 @@ scan_start_over(RowanScan scan)
 	scan->limit = TREE_KEY_MAX;
 	scan->nrows = scan->next_row = 0;
 	scan->block_first = TREE_KEY_MAX;
-	if ((scan->base.rs_flags & (SO_TYPE_SEQSCAN | SO_TYPE_SAMPLESCAN)) &&
-		scan->base.rs_snapshot != NULL)
+	if ((scan->base.rs_flags & SCANS_THAT_LOCK_ALL) && scan->base.rs_snapshot != NULL)
 	{
 		if (scan->base.rs_flags & SO_TYPE_SEQSCAN)
 			pgstat_count_heap_scan(scan->base.rs_rd);
@@ -284,6 +289,7 @@ parallel_next(RowanScan scan, TupleTableSlot *slot)
 		return false;
 	for (;;)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (scan->have_page && scan_next(scan, true, slot))
 			return true;
 		if (!parallel_next_range(scan))
