@@ -279,6 +279,8 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		dropped = get_database_oid(((DropdbStmt *) node)->dbname, true);
 	prepare_utility(&call);
 	node = call.statement->utilityStmt;
+	if (IsA(node, CopyStmt))
+		publish_warn_copy((CopyStmt *) node);
 	if (OidIsValid(moved))
 		move_database(moved, &call);
 	else if (btree_only_utility(node))

@@ -5,6 +5,7 @@
 #ifndef ROWAN_AM_HOOKS_H
 #define ROWAN_AM_HOOKS_H
 
+#include "nodes/parsenodes.h"
 #include "utils/relcache.h"
 
 /* Once, at load. */
@@ -13,6 +14,7 @@ extern void guard_install(void);
 
 /* Warns if the publication includes Rowan tables. */
 extern void publish_warn(const char *name);
+extern void publish_warn_copy(const CopyStmt *copy);
 
 /* Before the first block of a bitmap scan: core must not prefetch its blocks. */
 extern void hooks_stop_prefetching(void);

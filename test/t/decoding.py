@@ -33,12 +33,24 @@ def test(options):
         text = server.psql(get)
         check(text.count(WARNING + ' are left out') == 1, 'decoding: %s' % text)
         check('INSERT: id[integer]:2' in text and 'UPDATE:' in text and 'public.r' not in text, 'decoding: %s' % text)
+    # a subscription makes its copy over a replication connection
+    for table, warned in (('r', True), ('h', False)):
+        text = server.psql('COPY %s TO STDOUT' % table, db='dbname=postgres replication=database')
+        check((WARNING + ' are not published' in text) == warned, 'COPY: %s' % text)
+    check(WARNING not in server.psql('COPY r TO STDOUT'), 'a warning over an ordinary connection')
     # another database's changes are nobody's business
     server.sql("SELECT pg_logical_slot_get_changes('slot', NULL, NULL)")
     server.sql('CREATE DATABASE other')
     server.create_extension('other')
     server.sql('CREATE TABLE r (id int) USING %s; INSERT INTO r VALUES (1)' % AM, 'other')
     check(WARNING not in server.psql(get), 'a warning for another database')
+    # where nothing at all can be published core says so
+    server.sql("SELECT pg_drop_replication_slot('slot')")
+    server.stop()
+    server.write_conf(wal_level='replica')
+    server.start()
+    text = server.psql('CREATE PUBLICATION e FOR TABLE r')
+    check(WARNING not in text and 'wal_level is insufficient' in text, 'wal_level = replica: %s' % text)
     server.stop()
     server.check_log()
 
