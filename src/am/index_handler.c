@@ -10,6 +10,7 @@
 #include "access/nbtree.h"
 #include "access/xlog.h"
 #include "am/index.h"
+#include "am/opclass.h"
 #include "am/table.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
@@ -231,7 +232,7 @@ rowan_btree_handler(PG_FUNCTION_ARGS)
 	routine->amoptions = btoptions;
 	routine->amproperty = btproperty;
 	routine->ambuildphasename = btbuildphasename;
-	routine->amvalidate = btvalidate;
+	routine->amvalidate = opclass_validate;
 	routine->ambeginscan = rowan_index_begin_scan;
 	routine->amrescan = rowan_index_rescan;
 	routine->amgettuple = rowan_index_get_tuple;

@@ -387,3 +387,39 @@ rowan_adopt_operator_classes(PG_FUNCTION_ARGS)
 		count += adopt_class(lfirst(cell));
 	PG_RETURN_INT32(count);
 }
+
+/* ---- amvalidate ---- */
+
+static bool
+family_is_of(Oid family, Oid method)
+{
+	HeapTuple	tuple = SearchSysCache1(OPFAMILYOID, ObjectIdGetDatum(family));
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for operator family %u", family);
+	result = ((Form_pg_opfamily) GETSTRUCT(tuple))->opfmethod == method;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* What else there is to say of the family is said when btree's own classes are validated. */
+bool
+opclass_validate(Oid class)
+{
+	Oid			family = get_opclass_family(class);
+	Oid			type = get_opclass_input_type(class);
+	bool		complete;
+
+	if (!family_is_of(family, BTREE_AM_OID))
+		return btvalidate(class);
+	complete = OidIsValid(get_opfamily_proc(family, type, type, BTORDER_PROC));
+	for (int strategy = 1; strategy <= BTMaxStrategyNumber; strategy++)
+		complete = complete && OidIsValid(get_opfamily_member(family, type, type, strategy));
+	if (!complete)
+		ereport(INFO,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("operator class %u of access method %s is missing operators or its comparison function",
+						class, ROWAN_INDEX_AM)));
+	return complete;
+}

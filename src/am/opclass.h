@@ -18,4 +18,7 @@ extern bool opclass_define(CreateOpClassStmt *statement);
 /* After CREATE OPERATOR CLASS ... USING btree: makes ours. */
 extern void opclass_follow(CreateOpClassStmt *statement);
 
+/* The index access method's amvalidate. */
+extern bool opclass_validate(Oid class);
+
 #endif							/* ROWAN_AM_OPCLASS_H */
