@@ -270,7 +270,7 @@ typedef enum VersionKind
  * separator (inner pages, fences): uint8 columns present (INDEX_INFINITE: plus infinity), uint32 child, then
  * TID (6 bytes) if CELL_TID
  * entry: block of the TID (1 to 4 bytes), offset (1 or 2 bytes)
- * posting list: uint16 number of TIDs, uint16 bytes, then for each TID
+ * posting list: uint16 number of TIDs, uint16 bytes, the last TID (6 bytes), then for each TID
  *	varint: same block as the one before: difference of offsets << 1, else difference of
  *	blocks << 1 | 1, followed by a varint: offset
  *

@@ -15,6 +15,7 @@
 #define MAX_STRIPPED	7
 
 #define SEPARATOR_HEADER	8	/* size, control, columns, child */
+#define POSTING_HEADER		10	/* behind size and control: number, bytes, last TID */
 #define MAX_PREFIX			255
 
 /* ---- numbers of variable length ---- */
@@ -71,49 +72,50 @@ get_u16(const char *from)
 
 /* ---- posting lists ---- */
 
+/* A TID behind the one before it. */
+static inline int
+next_tid_size(const ItemPointerData *before, const ItemPointerData *tid)
+{
+	BlockNumber from = ItemPointerGetBlockNumberNoCheck(before);
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
+
+	if (block == from)
+		return varint_size((uint64) (offset - ItemPointerGetOffsetNumberNoCheck(before)) << 1);
+	return varint_size((uint64) (block - from) << 1 | 1) + varint_size(offset);
+}
+
+static inline char *
+put_next_tid(char *to, const ItemPointerData *before, const ItemPointerData *tid)
+{
+	BlockNumber from = ItemPointerGetBlockNumberNoCheck(before);
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
+
+	if (block == from)
+		return put_varint(to, (uint64) (offset - ItemPointerGetOffsetNumberNoCheck(before)) << 1);
+	return put_varint(put_varint(to, (uint64) (block - from) << 1 | 1), offset);
+}
+
+/* What the first TID follows. */
+static const ItemPointerData nothing = {{0, 0}, 0};
+
 static int
 posting_size(const ItemPointerData *tids, int ntids)
 {
-	BlockNumber block = 0;
-	OffsetNumber offset = 0;
-	int			size = 0;
+	int			size = next_tid_size(&nothing, &tids[0]);
 
-	for (int i = 0; i < ntids; i++)
-	{
-		BlockNumber next_block = ItemPointerGetBlockNumberNoCheck(&tids[i]);
-		OffsetNumber next_offset = ItemPointerGetOffsetNumberNoCheck(&tids[i]);
-
-		if (next_block == block)
-			size += varint_size((uint64) (next_offset - offset) << 1);
-		else
-			size += varint_size((uint64) (next_block - block) << 1 | 1) + varint_size(next_offset);
-		block = next_block;
-		offset = next_offset;
-	}
+	for (int i = 1; i < ntids; i++)
+		size += next_tid_size(&tids[i - 1], &tids[i]);
 	return size;
 }
 
 static char *
 put_posting(char *to, const ItemPointerData *tids, int ntids)
 {
-	BlockNumber block = 0;
-	OffsetNumber offset = 0;
-
-	for (int i = 0; i < ntids; i++)
-	{
-		BlockNumber next_block = ItemPointerGetBlockNumberNoCheck(&tids[i]);
-		OffsetNumber next_offset = ItemPointerGetOffsetNumberNoCheck(&tids[i]);
-
-		if (next_block == block)
-			to = put_varint(to, (uint64) (next_offset - offset) << 1);
-		else
-		{
-			to = put_varint(to, (uint64) (next_block - block) << 1 | 1);
-			to = put_varint(to, next_offset);
-		}
-		block = next_block;
-		offset = next_offset;
-	}
+	to = put_next_tid(to, &nothing, &tids[0]);
+	for (int i = 1; i < ntids; i++)
+		to = put_next_tid(to, &tids[i - 1], &tids[i]);
 	return to;
 }
 
@@ -174,6 +176,70 @@ cell_tids(const IndexItem *item, ItemPointerData *tids)
 	return posting_read(&reader, tids, item->ntids);
 }
 
+/* ---- making posting lists ---- */
+
+void
+posting_start(PostingBuilder *builder)
+{
+	builder->ntids = builder->size = 0;
+	builder->last = nothing;
+}
+
+/* What follows a list's first TID: the same bytes wherever the list is added. */
+static const char *
+rest_of_list(const IndexItem *item, int *size)
+{
+	BlockNumber block = 0;
+	OffsetNumber offset = 0;
+	const char *end = item->posting + item->posting_size;
+	const char *rest;
+
+	*size = 0;
+	if (item->ntids == 1)
+		return NULL;
+	rest = get_posting(item->posting, end, &block, &offset);
+	if (rest != NULL)
+		*size = end - rest;
+	return rest;
+}
+
+int
+posting_size_with(const PostingBuilder *builder, const IndexItem *item)
+{
+	int			rest;
+
+	(void) rest_of_list(item, &rest);
+	return builder->size + next_tid_size(&builder->last, &item->tid) + rest;
+}
+
+void
+posting_add(PostingBuilder *builder, const IndexItem *item)
+{
+	char	   *to = builder->bytes + builder->size;
+	int			size;
+	const char *rest = rest_of_list(item, &size);
+
+	Assert(posting_size_with(builder, item) <= (int) sizeof(builder->bytes));
+	if (builder->ntids == 0)
+		builder->first = item->tid;
+	to = put_next_tid(to, &builder->last, &item->tid);
+	if (size > 0)
+		memcpy(to, rest, size);
+	builder->size = to + size - builder->bytes;
+	builder->ntids += item->ntids;
+	builder->last = item->last_tid;
+}
+
+void
+posting_source(const PostingBuilder *builder, CellSource *source)
+{
+	source->tids = &builder->first;
+	source->ntids = builder->ntids;
+	source->posting = builder->bytes;
+	source->posting_size = builder->size;
+	source->last_tid = builder->last;
+}
+
 /* ---- decoding ---- */
 
 typedef struct CellReader
@@ -213,11 +279,12 @@ read_posting(CellReader *reader, IndexItem *item)
 	BlockNumber block = 0;
 	OffsetNumber offset = 0;
 
-	if (reader->end - reader->at < 4)
+	if (reader->end - reader->at < POSTING_HEADER)
 		return false;
 	item->ntids = get_u16(reader->at);
 	item->posting_size = get_u16(reader->at + 2);
-	item->posting = reader->at + 4;
+	memcpy(&item->last_tid, reader->at + 4, sizeof(ItemPointerData));
+	item->posting = reader->at + POSTING_HEADER;
 	if (item->ntids < 2 || item->posting_size > reader->end - item->posting)
 		return false;
 	reader->at = item->posting + item->posting_size;
@@ -257,6 +324,7 @@ read_entry(CellReader *reader, const KeyDesc *keys, IndexItem *item)
 	if (!read_single(reader, &block, &offset))
 		return false;
 	ItemPointerSet(&item->tid, block, offset);
+	item->last_tid = item->tid;
 	return true;
 }
 
@@ -408,6 +476,53 @@ cell_decode(const KeyDesc *keys, Page page, const CellPrefix *prefix, int pos, I
 	return read_payload(&reader, keys, prefix, item, buffer);
 }
 
+/* Behind the TIDs: prefix length and payload. */
+static bool
+skip_tids(CellReader *reader)
+{
+	BlockNumber block;
+	OffsetNumber offset;
+
+	if ((reader->size_flags & CELL_POSTING) == 0)
+		return read_single(reader, &block, &offset);
+	if (reader->end - reader->at < POSTING_HEADER + get_u16(reader->at + 2))
+		return false;
+	reader->at += POSTING_HEADER + get_u16(reader->at + 2);
+	return true;
+}
+
+bool
+cell_same_columns(Page page, int a, int b)
+{
+	CellReader	x,
+				y;
+	int			common;
+
+	if (!open_cell(&x, page, a) || !open_cell(&y, page, b) || !skip_tids(&x) || !skip_tids(&y) ||
+		((x.size_flags ^ y.size_flags) & CELL_NULLS) || ((x.control ^ y.control) & CELL_PREFIX))
+		return false;
+	common = Min(x.end - x.at, y.end - y.at);
+	if (memcmp(x.at, y.at, common) != 0)
+		return false;
+	/* one of them may have a zero more, to make its size even */
+	for (int i = common; i < x.end - x.at; i++)
+		if (x.at[i] != 0)
+			return false;
+	for (int i = common; i < y.end - y.at; i++)
+		if (y.at[i] != 0)
+			return false;
+	return true;
+}
+
+/* Bytes that an entry's columns take. */
+int
+cell_columns_bytes(Page page, int pos)
+{
+	CellReader	reader;
+
+	return open_cell(&reader, page, pos) && skip_tids(&reader) ? reader.end - reader.at : 0;
+}
+
 bool
 cell_single_tid(Page page, int pos, ItemPointer tid, bool *is_dead)
 {
@@ -461,6 +576,27 @@ typedef struct CellPlan
 	uint8		control;
 } CellPlan;
 
+/* How many bytes are the same, up to limit (which may be negative). */
+static int
+common_bytes(const char *a, const char *b, int limit)
+{
+	int			n = 0;
+
+	for (; n + 8 <= limit; n += 8)
+	{
+		uint64		x,
+					y;
+
+		memcpy(&x, a + n, 8);
+		memcpy(&y, b + n, 8);
+		if (x != y)
+			break;
+	}
+	while (n < limit && a[n] == b[n])
+		n++;
+	return n;
+}
+
 static void
 plan_payload(CellPlan *plan, const CellPrefix *prefix, const CellSource *source)
 {
@@ -478,9 +614,7 @@ plan_payload(CellPlan *plan, const CellPrefix *prefix, const CellSource *source)
 	if (prefix == NULL || IndexTupleHasNulls(source->tuple))
 		return;
 	limit = Min(Min(prefix->size, plan->payload_size) - 1, MAX_PREFIX);
-	while (plan->prefix < limit &&
-		   prefix->bytes[plan->prefix + 1] == plan->payload[plan->prefix + 1])
-		plan->prefix++;
+	plan->prefix = common_bytes(prefix->bytes + 1, plan->payload + 1, limit);
 	if (plan->prefix <= 1)
 		plan->prefix = 0;
 }
@@ -500,8 +634,9 @@ plan_cell(CellPlan *plan, const CellPrefix *prefix, const CellSource *source)
 	}
 	else if (source->ntids > 1)
 	{
-		plan->posting_bytes = posting_size(source->tids, source->ntids);
-		size += 4 + plan->posting_bytes;
+		plan->posting_bytes = source->posting != NULL ? source->posting_size :
+			posting_size(source->tids, source->ntids);
+		size += POSTING_HEADER + plan->posting_bytes;
 	}
 	else
 	{
@@ -531,19 +666,29 @@ put_separator(char *to, const CellSource *source)
 }
 
 static char *
+put_list(char *to, const CellPlan *plan, const CellSource *source)
+{
+	uint16		counts[2] = {source->ntids, plan->posting_bytes};
+	const ItemPointerData *last = source->posting != NULL ? &source->last_tid :
+		&source->tids[source->ntids - 1];
+
+	memcpy(to, counts, sizeof(counts));
+	memcpy(to + sizeof(counts), last, sizeof(ItemPointerData));
+	to += POSTING_HEADER;
+	if (source->posting == NULL)
+		return put_posting(to, source->tids, source->ntids);
+	memcpy(to, source->posting, source->posting_size);
+	return to + source->posting_size;
+}
+
+static char *
 put_entry(char *to, const CellPlan *plan, const CellSource *source)
 {
 	BlockNumber block = ItemPointerGetBlockNumberNoCheck(source->tids);
 	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(source->tids);
-	uint16		counts[2];
 
 	if (source->ntids > 1)
-	{
-		counts[0] = source->ntids;
-		counts[1] = plan->posting_bytes;
-		memcpy(to, counts, sizeof(counts));
-		return put_posting(to + sizeof(counts), source->tids, source->ntids);
-	}
+		return put_list(to, plan, source);
 	memcpy(to, &block, plan->block_bytes);
 	to += plan->block_bytes;
 	memcpy(to, &offset, plan->control & CELL_WIDE_OFFSET ? 2 : 1);
@@ -558,7 +703,7 @@ cell_encode(const CellPrefix *prefix, const CellSource *source, char *dest)
 	uint16		size_flags = size;
 	char	   *to = dest;
 
-	if (dest == NULL)
+	if (dest == NULL || size > CELL_MAX)
 		return size;
 	if (source->tuple != NULL && IndexTupleHasNulls(source->tuple))
 		size_flags |= CELL_NULLS;

@@ -46,14 +46,13 @@ struct IndexBulk
 	BlockNumber extended;
 	int			nlevels;
 	BulkLevel  *levels[MAX_LEVELS];
-	IndexTuple	last;			/* last tuple added to a leaf */
+	IndexTuple	last;			/* last tuple added to a leaf; in buffers */
 	ItemPointerData last_tid;	/* its last TID */
 
 	/* equal keys, collected into a posting list */
-	IndexTuple	pending;
-	ItemPointerData *tids;
-	int			ntids;
-	int			room;
+	IndexTuple	pending;		/* in buffers; NULL: none */
+	PostingBuilder list;
+	PGAlignedBlock buffers[2];
 };
 
 static BlockNumber
@@ -250,10 +249,8 @@ add_entry(IndexBulk *bulk, const CellSource *entry)
 		pfree(separator.tuple);
 	}
 	append(bulk, 0, entry);
-	if (bulk->last != NULL)
-		pfree(bulk->last);
-	bulk->last = CopyIndexTuple(entry->tuple);
-	bulk->last_tid = entry->tids[entry->ntids - 1];
+	bulk->last = entry->tuple;
+	bulk->last_tid = bulk->list.last;
 }
 
 /* ---- equal keys ---- */
@@ -261,39 +258,36 @@ add_entry(IndexBulk *bulk, const CellSource *entry)
 static void
 flush_pending(IndexBulk *bulk)
 {
-	CellSource	entry = {.tuple = bulk->pending,.tids = bulk->tids,.ntids = bulk->ntids};
+	CellSource	entry = {.tuple = bulk->pending};
 
 	if (bulk->pending == NULL)
 		return;
+	posting_source(&bulk->list, &entry);
 	add_entry(bulk, &entry);
-	pfree(bulk->pending);
 	bulk->pending = NULL;
-	bulk->ntids = 0;
 }
 
 static bool
-joins_pending(IndexBulk *bulk, IndexTuple tuple)
+joins_pending(IndexBulk *bulk, const IndexItem *item)
 {
 	return bulk->deduplicate && bulk->pending != NULL &&
-		IndexTupleSize(tuple) + (bulk->ntids + 1) * 6 < INDEX_MAX_POSTING &&
-		key_equal_images(bulk->tree->keys, bulk->pending, tuple);
+		key_equal_images(bulk->pending, item->tuple) &&
+		(int) IndexTupleSize(item->tuple) + posting_size_with(&bulk->list, item) < INDEX_MAX_POSTING;
 }
 
 void
 itree_bulk_add(IndexBulk *bulk, IndexTuple tuple)
 {
-	if (!joins_pending(bulk, tuple))
+	IndexItem	item = {.tuple = tuple,.tid = tuple->t_tid,.last_tid = tuple->t_tid,.ntids = 1};
+
+	if (!joins_pending(bulk, &item))
 	{
 		flush_pending(bulk);
-		bulk->pending = CopyIndexTuple(tuple);
+		bulk->pending = (IndexTuple) bulk->buffers[bulk->last == (IndexTuple) bulk->buffers[0].data].data;
+		memcpy(bulk->pending, tuple, IndexTupleSize(tuple));
+		posting_start(&bulk->list);
 	}
-	if (bulk->ntids == bulk->room)
-	{
-		bulk->room = Max(bulk->room * 2, 64);
-		bulk->tids = bulk->tids == NULL ? palloc(sizeof(ItemPointerData) * bulk->room) :
-			repalloc(bulk->tids, sizeof(ItemPointerData) * bulk->room);
-	}
-	bulk->tids[bulk->ntids++] = tuple->t_tid;
+	posting_add(&bulk->list, &item);
 }
 
 /* ---- begin and end ---- */

@@ -239,7 +239,7 @@ itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *po
 	pos = ipage_search(&view, point);
 	if (belongs_to_list(&view, point, pos, &list, buffer.data))
 		return insert_by_change(tree, frame, pos, &source, &list);
-	size = cell_encode(&view.prefix, &source, NULL);
+	size = cell_encode(&view.prefix, &source, cell.data);
 	if (page_gap(view.page) < size + (int) sizeof(SlotData))
 	{
 		if (page_fits_insert(view.page, size, false))
@@ -247,7 +247,6 @@ itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *po
 		pool_unlatch(frame);
 		return false;
 	}
-	cell_encode(&view.prefix, &source, cell.data);
 	entry.pos = pos;
 	entry.head = ipage_head(tree->keys, view.page, tuple, tree->keys->natts);
 	insert_logged(&tree->file, frame, &entry, cell.data, size);
@@ -257,86 +256,67 @@ itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *po
 
 /* ---- joining equal keys ---- */
 
-/* The group of equal keys that is being collected. */
-typedef struct Group
-{
-	IndexTuple	tuple;
-	int			items;
-	ItemPointerData *tids;
-	int			ntids;
-	int			room;
-} Group;
+/* Joining for less would soon have to be done again. */
+#define FREED_LEAST		((int) ROWAN_PAGE_ROOM / 16)
 
-static void
-add_tids(Group *group, const PageView *view, const IndexItem *item)
-{
-	if (group->ntids + item->ntids > group->room)
-	{
-		group->room = (group->ntids + item->ntids) * 2;
-		group->tids = group->tids == NULL ? palloc(sizeof(ItemPointerData) * group->room) :
-			repalloc(group->tids, sizeof(ItemPointerData) * group->room);
-	}
-	view_tids(view, item, group->tids + group->ntids);
-	group->ntids += item->ntids;
-	group->items++;
-}
-
-static CellSource
-group_source(const Group *group)
-{
-	CellSource	source = {.tuple = group->tuple,.tids = group->tids,.ntids = group->ntids};
-
-	return source;
-}
-
-/* The group with the item would still be a list of allowed size. */
+/* A posting list that has room for a few more bytes. */
 static bool
-may_join(const KeyDesc *keys, const Group *group, const IndexItem *item)
+may_join(const PostingBuilder *list, const IndexItem *item)
 {
-	/* TIDs hardly ever take more than 6 bytes */
-	return key_equal_images(keys, group->tuple, item->tuple) &&
-		IndexTupleSize(group->tuple) + (group->ntids + item->ntids) * 6 < INDEX_MAX_POSTING;
+	return (int) IndexTupleSize(item->tuple) + posting_size_with(list, item) < INDEX_MAX_POSTING;
 }
 
+/* Entries joined would free so many bytes, about. */
+static int
+bytes_to_free(Page page)
+{
+	int			bytes = 0;
+
+	for (int pos = SLOT_FIRST + 1; pos < page_nslots(page); pos++)
+		if (cell_same_columns(page, pos - 1, pos))
+			bytes += cell_columns_bytes(page, pos) + (int) sizeof(SlotData);
+	return bytes;
+}
+
+/* The entries [from, to), which have the same columns, as one. */
 static bool
-flush_group(const KeyDesc *keys, Page page, Group *group)
+append_joined(const PageView *view, Page dest, const PostingBuilder *list, IndexTuple tuple)
 {
-	CellSource	source = group_source(group);
-	bool		fits;
+	CellSource	source = {.tuple = tuple};
 
-	if (group->ntids == 0)
-		return true;
-	fits = ipage_insert(keys, page, page_nslots(page), &source);
-	group->ntids = group->items = 0;
-	return fits;
+	posting_source(list, &source);
+	return ipage_insert(view->keys, dest, page_nslots(dest), &source);
 }
 
-/* Writes the leaf's entries into dest, joined; false: does not fit (or nothing to join). */
+/* Writes the leaf's entries into dest, joined; false: does not fit. */
 static bool
 join_items(const PageView *view, Page dest)
 {
-	PGAlignedBlock buffer;
-	Group		group = {0};
-	PGAlignedBlock tuple;
-	bool		joined = false;
+	PGAlignedBlock buffers[2];
+	PostingBuilder list;
+	IndexItem	item,
+				first = {0};
+	int			which = 0;
 
-	group.tuple = (IndexTuple) tuple.data;
+	posting_start(&list);
 	for (int pos = SLOT_FIRST; pos < page_nslots(view->page); pos++)
 	{
-		IndexItem	item;
+		bool		same = list.ntids > 0 && cell_same_columns(view->page, pos - 1, pos);
 
-		view_item(view, pos, &item, buffer.data);
-		if (group.ntids > 0 && may_join(view->keys, &group, &item))
-			joined = true;
-		else
+		view_item(view, pos, &item, buffers[which].data);
+		if (!same || !may_join(&list, &item))
 		{
-			if (!flush_group(view->keys, dest, &group))
+			if (list.ntids > 0 && !append_joined(view, dest, &list, first.tuple))
 				return false;
-			memcpy(tuple.data, item.tuple, IndexTupleSize(item.tuple));
+			posting_start(&list);
+			if (posting_size_with(&list, &item) > INDEX_MAX_POSTING)
+				return false;
+			first = item;
+			which = 1 - which;
 		}
-		add_tids(&group, view, &item);
+		posting_add(&list, &item);
 	}
-	return flush_group(view->keys, dest, &group) && joined;
+	return list.ntids == 0 || append_joined(view, dest, &list, first.tuple);
 }
 
 bool
@@ -346,19 +326,19 @@ itree_deduplicate(const IndexTree *tree, PoolFrame *frame)
 	Page		page = (Page) joined.data;
 	PageView	view;
 	PageChange	change;
-	int			freed;
 
 	if (!tree->keys->equal_image)
 		return false;
 	view_page(&view, tree, pool_page(frame), NULL);
+	if (bytes_to_free(view.page) < FREED_LEAST)
+		return false;
 	memcpy(page, view.page, BLCKSZ);
 	if (page_nslots(page) > SLOT_FIRST)
 		page_delete_slots(page, SLOT_FIRST, page_nslots(page) - SLOT_FIRST);
 	page_compact(page);
 	if (!join_items(&view, page))
 		return false;
-	freed = page_free_bytes(page) - page_free_bytes(view.page);
-	if (freed < (int) ROWAN_PAGE_ROOM / 16)
+	if (page_free_bytes(page) - page_free_bytes(view.page) < FREED_LEAST)
 		return false;
 	change_begin(&change, &tree->file);
 	page_copy_content(change_page(&change, frame, false), page);

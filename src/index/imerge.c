@@ -34,10 +34,9 @@ append_items(const PageView *view, bool is_right, Page dest)
 
 	for (int pos = SLOT_FIRST; pos < page_nslots(view->page); pos++)
 	{
-		ItemPointerData *tids;
+		ItemPointerData tid;
 		IndexItem	item;
 		CellSource	source;
-		bool		fits;
 
 		view_item(view, pos, &item, buffer.data);
 		if (item.is_separator && is_right && pos == SLOT_FIRST)
@@ -47,11 +46,8 @@ append_items(const PageView *view, bool is_right, Page dest)
 			view_item(view, SLOT_LOW_FENCE, &item, fence_buffer.data);
 			item.child = child;
 		}
-		tids = palloc(sizeof(ItemPointerData) * Max(item.ntids, 1));
-		item_source(&item, &source, tids);
-		fits = ipage_insert(view->keys, dest, page_nslots(dest), &source);
-		pfree(tids);
-		if (!fits)
+		item_source_same(&item, &source, &tid);
+		if (!ipage_insert(view->keys, dest, page_nslots(dest), &source))
 			return false;
 	}
 	return true;

@@ -98,6 +98,7 @@ typedef struct IndexItem
 	bool		is_infinite;	/* plus infinity (a high fence) */
 	bool		is_dead;		/* hint: dead to everybody on this server */
 	ItemPointerData tid;
+	ItemPointerData last_tid;	/* entries only */
 	int			ntids;			/* entries: more than 1 in a posting list */
 	BlockNumber child;
 	const char *posting;
@@ -144,7 +145,7 @@ extern int	key_compare_first(const KeyDesc *keys, const KeyPoint *point, const I
 							  bool *maybe_inside);
 extern int	key_compare_tuples(const KeyDesc *keys, IndexTuple a, IndexTuple b, int natts,
 							   int *first_difference);
-extern bool key_equal_images(const KeyDesc *keys, IndexTuple a, IndexTuple b);
+extern bool key_equal_images(IndexTuple a, IndexTuple b);
 extern uint64 key_head(const KeyDesc *keys, HeadKind kind, Datum value, bool is_null, int skip);
 extern int	key_common_bytes(const KeyDesc *keys, Datum a, Datum b);
 
@@ -166,12 +167,17 @@ typedef struct CellSource
 	BlockNumber child;			/* separators */
 	const ItemPointerData *tids;
 	int			ntids;
+	const char *posting;		/* if not NULL: the list's bytes, and tids has only its first TID */
+	int			posting_size;
+	ItemPointerData last_tid;
 } CellSource;
 
 extern bool cell_decode(const KeyDesc *keys, Page page, const CellPrefix *prefix, int pos,
 						IndexItem *item, char *buffer);
 extern void cell_prefix(Page page, CellPrefix *prefix);
-/* Bytes of the cell, even; writes it if dest is not NULL. */
+#define CELL_MAX	(BLCKSZ / 2)
+
+/* Bytes of the cell, even; writes it if dest is not NULL and they are not more than CELL_MAX. */
 extern int	cell_encode(const CellPrefix *prefix, const CellSource *source, char *dest);
 /* The TIDs of an item; tids has room for item->ntids.  False: bytes make no sense. */
 extern bool cell_tids(const IndexItem *item, ItemPointerData *tids);
@@ -187,6 +193,24 @@ typedef struct PostingReader
 	BlockNumber block;
 	OffsetNumber offset;
 } PostingReader;
+
+/* A posting list to be written, made of other entries, in their order. */
+typedef struct PostingBuilder
+{
+	int			ntids;
+	int			size;
+	ItemPointerData first;
+	ItemPointerData last;
+	char		bytes[INDEX_MAX_POSTING];
+} PostingBuilder;
+
+extern void posting_start(PostingBuilder *builder);
+extern int	posting_size_with(const PostingBuilder *builder, const IndexItem *item);
+extern void posting_add(PostingBuilder *builder, const IndexItem *item);
+extern void posting_source(const PostingBuilder *builder, CellSource *source);
+/* Two entries of a stable leaf have the same columns, byte for byte. */
+extern bool cell_same_columns(Page page, int a, int b);
+extern int	cell_columns_bytes(Page page, int pos);
 
 extern void posting_begin(const IndexItem *item, PostingReader *reader);
 extern bool posting_read(PostingReader *reader, ItemPointerData *tids, int n);
@@ -227,6 +251,8 @@ extern bool ipage_insert(const KeyDesc *keys, Page page, int pos, const CellSour
 extern bool ipage_replace(const KeyDesc *keys, Page page, int pos, const CellSource *source);
 extern void ipage_delete(Page page, int pos, int count);
 extern void item_source(const IndexItem *item, CellSource *source, ItemPointerData *tids);
+/* The same for one that stays as it is: the source points to its bytes.  tid: room for one. */
+extern void item_source_same(const IndexItem *item, CellSource *source, ItemPointerData *tid);
 /* Dead marks do not reach the file: who deleted the row may have committed without having flushed that. */
 extern void ipage_forget_marks(Page copy);
 extern const char *ipage_check(const IndexTree *tree, Page page);

@@ -336,16 +336,15 @@ bool
 ipage_insert(const KeyDesc *keys, Page page, int pos, const CellSource *source)
 {
 	CellPrefix	prefix;
-	char		cell[BLCKSZ];
+	char		cell[CELL_MAX];
 	int			size;
 	uint16		head = head_of_source(keys, page, source);
 
-	cell_prefix(page, &prefix);
-	size = cell_encode(&prefix, source, NULL);
-	if (size > BLCKSZ / 2 || !page_fits_insert(page, size, false))
-		return false;
 	/* encoded before the insertion, which may move the low fence */
-	cell_encode(&prefix, source, cell);
+	cell_prefix(page, &prefix);
+	size = cell_encode(&prefix, source, cell);
+	if (size > CELL_MAX || !page_fits_insert(page, size, false))
+		return false;
 	memcpy(page_insert_cell(page, pos, head, size, false), cell, size);
 	return true;
 }
@@ -354,15 +353,14 @@ bool
 ipage_replace(const KeyDesc *keys, Page page, int pos, const CellSource *source)
 {
 	CellPrefix	prefix;
-	char		cell[BLCKSZ];
+	char		cell[CELL_MAX];
 	int			size;
 	bool		is_fence = pos < SLOT_FIRST;
 
 	cell_prefix(page, &prefix);
-	size = cell_encode(is_fence ? NULL : &prefix, source, NULL);
-	if (size > BLCKSZ / 2 || !page_fits_replace(page, pos, size, false))
+	size = cell_encode(is_fence ? NULL : &prefix, source, cell);
+	if (size > CELL_MAX || !page_fits_replace(page, pos, size, false))
 		return false;
-	cell_encode(is_fence ? NULL : &prefix, source, cell);
 	memcpy(page_replace_cell(page, pos, size, false), cell, size);
 	if (!is_fence)
 		page_slots(page)[pos].delta = head_of_source(keys, page, source);
@@ -390,4 +388,22 @@ item_source(const IndexItem *item, CellSource *source, ItemPointerData *tids)
 	source->tids = tids;
 	source->ntids = item->ntids;
 	need_tids(item, tids);
+}
+
+void
+item_source_same(const IndexItem *item, CellSource *source, ItemPointerData *tid)
+{
+	memset(source, 0, sizeof(*source));
+	source->tuple = item->natts > 0 ? item->tuple : NULL;
+	source->natts = item->natts;
+	source->is_separator = item->is_separator;
+	source->is_infinite = item->is_infinite;
+	source->has_tid = item->has_tid;
+	source->child = item->child;
+	*tid = item->tid;
+	source->tids = tid;
+	source->ntids = item->ntids;
+	source->posting = item->posting;
+	source->posting_size = item->posting_size;
+	source->last_tid = item->last_tid;
 }

@@ -174,23 +174,19 @@ copy_items(const PageView *view, int from, int to, Page dest)
 
 	for (int pos = from; pos < to; pos++)
 	{
-		ItemPointerData *tids;
+		ItemPointerData tid;
 		IndexItem	item;
 		CellSource	source;
-		bool		fits;
 
 		view_item(view, pos, &item, buffer.data);
-		tids = palloc(sizeof(ItemPointerData) * Max(item.ntids, 1));
-		item_source(&item, &source, tids);
+		item_source_same(&item, &source, &tid);
 		if (item.is_separator && pos == from)
 		{
 			source.tuple = NULL;
 			source.natts = 0;
 			source.has_tid = false;
 		}
-		fits = ipage_insert(view->keys, dest, page_nslots(dest), &source);
-		pfree(tids);
-		if (!fits)
+		if (!ipage_insert(view->keys, dest, page_nslots(dest), &source))
 			return false;
 	}
 	return true;
@@ -229,18 +225,6 @@ build_pages(const PageView *view, SplitPlan *plan)
 
 /* ---- planning ---- */
 
-static ItemPointerData
-last_tid(const IndexItem *item)
-{
-	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * item->ntids);
-	ItemPointerData last = item->tid;
-
-	if (cell_tids(item, tids))
-		last = tids[item->ntids - 1];
-	pfree(tids);
-	return last;
-}
-
 /* The boundary's neighbours, the new entry counted where there is no other. */
 static bool
 leaf_separator(const PageView *view, const SplitWish *wish, int new_pos, SplitPlan *plan)
@@ -255,7 +239,7 @@ leaf_separator(const PageView *view, const SplitWish *wish, int new_pos, SplitPl
 	if (plan->pos > SLOT_FIRST)
 	{
 		view_item(view, plan->pos - 1, &left, left_buffer.data);
-		last = last_tid(&left);
+		last = left.last_tid;
 	}
 	else if (new_pos == SLOT_FIRST)
 		left.tuple = wish->entry->tuple;

@@ -98,6 +98,7 @@ tids_in_order(const IndexItem *item, ItemPointerData *last)
 	for (int i = 1; in_order && i < item->ntids; i++)
 		in_order = ItemPointerCompare(&tids[i - 1], &tids[i]) < 0;
 	*last = tids[item->ntids - 1];
+	in_order = in_order && ItemPointerEquals(last, unconstify(ItemPointerData *, &item->last_tid));
 	pfree(tids);
 	return in_order;
 }

@@ -18,7 +18,6 @@
 #include "catalog/pg_type_d.h"
 #include "index/index.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/pg_locale.h"
 #include "utils/uuid.h"
@@ -179,19 +178,6 @@ compare_column(const ScanKeyData *key, HeadKind column, HeadKind argument, Datum
 	return key->sk_flags & SK_BT_DESC ? result : -result;
 }
 
-/* With the last TID of a posting list. */
-static int
-compare_last_tid(const KeyPoint *point, const IndexItem *item)
-{
-	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * item->ntids);
-	ItemPointerData last = item->tid;
-
-	if (cell_tids(item, tids))
-		last = tids[item->ntids - 1];
-	pfree(tids);
-	return ItemPointerCompare(unconstify(ItemPointerData *, &point->tid), &last);
-}
-
 int
 key_compare_first(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item,
 				  bool *maybe_inside)
@@ -238,7 +224,8 @@ key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item)
 	bool		maybe_inside;
 	int			result = key_compare_first(keys, point, item, &maybe_inside);
 
-	if (maybe_inside && compare_last_tid(point, item) <= 0)
+	if (maybe_inside && ItemPointerCompare(unconstify(ItemPointerData *, &point->tid),
+										   unconstify(ItemPointerData *, &item->last_tid)) <= 0)
 		return 0;
 	return result;
 }
@@ -273,24 +260,24 @@ key_compare_tuples(const KeyDesc *keys, IndexTuple a, IndexTuple b, int natts,
 	return 0;
 }
 
-/* All columns have the same bytes: only then may one tuple stand for both. */
+/*
+ * All columns have the same bytes: only then may one tuple stand for both.  Tuples read from pages may have zeroes more at
+ * their end.
+ */
 bool
-key_equal_images(const KeyDesc *keys, IndexTuple a, IndexTuple b)
+key_equal_images(IndexTuple a, IndexTuple b)
 {
-	for (int i = 0; i < keys->natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(keys->desc, i);
-		bool		a_null,
-					b_null;
-		Datum		a_value = index_getattr(a, i + 1, keys->desc, &a_null);
-		Datum		b_value = index_getattr(b, i + 1, keys->desc, &b_null);
+	const char *x = (const char *) a + sizeof(IndexTupleData);
+	const char *y = (const char *) b + sizeof(IndexTupleData);
+	int			x_size = IndexTupleSize(a) - sizeof(IndexTupleData);
+	int			y_size = IndexTupleSize(b) - sizeof(IndexTupleData);
+	int			common = Min(x_size, y_size);
 
-		if (a_null != b_null)
+	if (IndexTupleHasNulls(a) != IndexTupleHasNulls(b) || memcmp(x, y, common) != 0)
+		return false;
+	for (int i = common; i < Max(x_size, y_size); i++)
+		if ((x_size > y_size ? x : y)[i] != 0)
 			return false;
-		if (!a_null &&
-			!datum_image_eq(a_value, b_value, attribute->attbyval, attribute->attlen))
-			return false;
-	}
 	return true;
 }
 
