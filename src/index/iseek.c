@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "index/index.h"
 #include "miscadmin.h"
 #include "tree/descend.h"
@@ -356,29 +357,100 @@ itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end
 
 /* ---- latching ---- */
 
-PoolFrame *
-itree_latch_page(const IndexTree *tree, const KeyPoint *point, int level, LWLockMode mode)
+static bool
+latched_covers(const IndexTree *tree, const KeyPoint *point, int level, PoolFrame *frame)
+{
+	PageView	view;
+
+	if (!is_page_of_level(pool_page(frame), level))
+		return false;
+	view_page(&view, tree, pool_page(frame), NULL);
+	return ipage_covers(&view, point, false);
+}
+
+/* Where this backend found the last leaf of an index. */
+#define KNOWN_LAST_LEAVES	16
+
+typedef struct KnownLastLeaf
+{
+	RelFileNode node;
+	BackendId	backend;
+	BlockNumber block;			/* 0: nothing known */
+} KnownLastLeaf;
+
+static KnownLastLeaf last_leaves[KNOWN_LAST_LEAVES];
+
+static inline KnownLastLeaf *
+last_leaf_of(const IndexTree *tree)
+{
+	return &last_leaves[node_relation(tree->file.node) % KNOWN_LAST_LEAVES];
+}
+
+/*
+ * Entries that come in order all go to the last leaf: if that is where it was, no descent is needed.  The fences decide, as
+ * always: a page that was freed meanwhile, or is not the last one any more, has others.
+ */
+static PoolFrame *
+latch_last_leaf(const IndexTree *tree, const KeyPoint *point)
+{
+	KnownLastLeaf *known = last_leaf_of(tree);
+	PoolFrame  *frame;
+
+	if (known->block == 0 || known->backend != tree->file.backend ||
+		!RelFileNodeEquals(known->node, tree->file.node) ||
+		!space_has_block(&tree->file, known->block))
+		return NULL;
+	frame = pool_latch(&tree->file, known->block, LW_EXCLUSIVE);
+	if (latched_covers(tree, point, 0, frame))
+		return frame;
+	pool_unlatch(frame);
+	known->block = 0;
+	return NULL;
+}
+
+static void
+note_last_leaf(const IndexTree *tree, const PoolFrame *frame)
+{
+	KnownLastLeaf *known = last_leaf_of(tree);
+
+	known->node = tree->file.node;
+	known->backend = tree->file.backend;
+	known->block = pool_block(frame);
+}
+
+static PoolFrame *
+descend_and_latch(const IndexTree *tree, const KeyPoint *point, int level, LWLockMode mode)
 {
 	for (int attempt = 0;; attempt++)
 	{
 		PoolRead	read;
 		BlockNumber block;
 		PoolFrame  *frame;
-		PageView	view;
 
 		if (!descend_persistently(tree, point, false, level, attempt, &read, &block))
 			return NULL;
 		pool_read_end(&read);
 		frame = pool_latch(&tree->file, block, mode);
-		if (is_page_of_level(pool_page(frame), level))
-		{
-			view_page(&view, tree, pool_page(frame), NULL);
-			if (ipage_covers(&view, point, false))
-				return frame;
-		}
+		if (latched_covers(tree, point, level, frame))
+			return frame;
 		pool_unlatch(frame);
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+PoolFrame *
+itree_latch_page(const IndexTree *tree, const KeyPoint *point, int level, LWLockMode mode)
+{
+	PoolFrame  *frame;
+
+	if (level > 0 || mode != LW_EXCLUSIVE)
+		return descend_and_latch(tree, point, level, mode);
+	frame = latch_last_leaf(tree, point);
+	if (frame == NULL)
+		frame = descend_and_latch(tree, point, level, mode);
+	if (!BlockNumberIsValid(page_trailer(pool_page(frame))->right_block))
+		note_last_leaf(tree, frame);
+	return frame;
 }
 
 PoolFrame *
