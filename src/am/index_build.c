@@ -136,9 +136,52 @@ comes_first(BuildState *state, IndexTuple a, IndexTuple b)
 }
 
 static void
+begin_ahead(BuildState *state)
+{
+	TuplesortInstrumentation stats;
+
+	tuplesort_get_stats(state->live, &stats);
+	memset(&state->ahead, 0, sizeof(TuplesAhead));
+	state->ahead.in_memory = stats.sortMethod == SORT_TYPE_QUICKSORT;
+}
+
+static void
+fetch_ahead(BuildState *state, TuplesAhead *ahead)
+{
+	IndexTuple	tuple = tuplesort_getindextuple(state->live, true);
+
+	if (tuple == NULL)
+	{
+		ahead->at_end = true;
+		return;
+	}
+	__builtin_prefetch(tuple);
+	__builtin_prefetch((char *) tuple + PG_CACHE_LINE_SIZE / 2 - 1);
+	ahead->tuples[(ahead->next + ahead->n++) % TUPLES_AHEAD] = tuple;
+}
+
+static IndexTuple
+next_live(BuildState *state)
+{
+	TuplesAhead *ahead = &state->ahead;
+	IndexTuple	tuple;
+
+	if (!ahead->in_memory)
+		return tuplesort_getindextuple(state->live, true);
+	while (!ahead->at_end && ahead->n < TUPLES_AHEAD)
+		fetch_ahead(state, ahead);
+	if (ahead->n == 0)
+		return NULL;
+	tuple = ahead->tuples[ahead->next];
+	ahead->next = (ahead->next + 1) % TUPLES_AHEAD;
+	ahead->n--;
+	return tuple;
+}
+
+static void
 load_sorted(BuildState *state, IndexBulk *bulk)
 {
-	IndexTuple	live = tuplesort_getindextuple(state->live, true);
+	IndexTuple	live = next_live(state);
 	IndexTuple	dead = state->any_dead ? tuplesort_getindextuple(state->dead, true) : NULL;
 	int64		loaded = 0;
 
@@ -147,7 +190,7 @@ load_sorted(BuildState *state, IndexBulk *bulk)
 		if (comes_first(state, live, dead))
 		{
 			load(state, bulk, live, &loaded);
-			live = tuplesort_getindextuple(state->live, true);
+			live = next_live(state);
 		}
 		else
 		{
@@ -232,6 +275,7 @@ rowan_index_build(Relation heap, Relation index, IndexInfo *info)
 	context = AllocSetContextCreate(CurrentMemoryContext, "rowan index load",
 									ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(context);
+	begin_ahead(state);
 	bulk = itree_bulk_begin(&state->tree, index_fillfactor(index), index_may_deduplicate(index));
 	load_sorted(state, bulk);
 	itree_bulk_end(bulk);

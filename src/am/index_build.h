@@ -8,6 +8,21 @@
 #include "am/index.h"
 #include "utils/tuplesort.h"
 
+/*
+ * Sorted tuples lie all over the memory: while one is loaded the next ones are on their way.  Only if the sort stayed in memory,
+ * where tuples stay until its end.
+ */
+#define TUPLES_AHEAD	8
+
+typedef struct TuplesAhead
+{
+	bool		in_memory;
+	bool		at_end;
+	int			next;
+	int			n;
+	IndexTuple	tuples[TUPLES_AHEAD];
+} TuplesAhead;
+
 typedef struct BuildState
 {
 	Relation	index;
@@ -20,6 +35,7 @@ typedef struct BuildState
 	Tuplesortstate *live;
 	Tuplesortstate *dead;		/* unique indexes: rows that take no part in uniqueness */
 	bool		any_dead;
+	TuplesAhead ahead;			/* of live */
 	double		rows;			/* seen in the table */
 	double		entries;
 } BuildState;
