@@ -279,29 +279,12 @@ go_inside_list(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, const
 	leaf->at.sub = backward ? i : i - 1;
 }
 
-/* A scan whose entries are few, and on one leaf; else *hint is where it begins. */
+/* A bound on both sides: the entries may be few. */
 static bool
-read_few(const IndexTree *tree, const ScanRange *range, ScanLeaf *leaf, BlockNumber *hint)
+is_narrow(const ScanRange *range)
 {
-	/* without a bound on both sides there would be many */
-	if (!range->exact || range->start.nkeys == 0 || range->end.nkeys == 0 ||
-		range->may_be_empty)
-		return false;
-	if (!itree_copy_few(tree, &range->start, &range->end, leaf->bytes, &leaf->frame,
-						&leaf->version, &leaf->first, &leaf->last, hint))
-		return false;
-	leaf->more_left = leaf->more_right = false;
-	leaf->at.slot = leaf->first - 1;
-	leaf->at.sub = leaf->ntids = 0;
-	return true;
-}
-
-static void
-note_page(const IndexTree *tree, ScanLeaf *leaf)
-{
-	view_page(&leaf->view, tree, (Page) leaf->bytes, NULL);
-	leaf->block = page_trailer(leaf->view.page)->self_block;
-	leaf->valid = true;
+	return range->exact && range->start.nkeys > 0 && range->end.nkeys > 0 &&
+		!range->may_be_empty;
 }
 
 bool
@@ -322,16 +305,28 @@ lock_predicate(void *arg, BlockNumber block)
 /*
  * With predicate locks the leaf is latched: an insertion asks for them with the leaf latched exclusively, so it finds ours, or we
  * find what it has inserted.
+ *
+ * may_be_part: the range begins here, and is read forward.  True: only its entries were copied.
  */
-static void
-copy_leaf(IndexScanDesc scan, const IndexTree *tree, ScanLeaf *leaf, const KeyPoint *point,
-		  bool backward, BlockNumber hint)
+static bool
+copy_leaf(IndexScanDesc scan, const IndexTree *tree, ScanLeaf *leaf, const ScanRange *range,
+		  const KeyPoint *point, bool may_be_part, bool backward, BlockNumber hint)
 {
+	bool		is_part = false;
+
+	prepare_memory(leaf);
 	if (unlikely(leaf_is_remembered(scan)))
 		itree_copy_leaf_latched(tree, point, backward, lock_predicate, scan, leaf->bytes,
 								&leaf->frame, &leaf->version);
+	else if (may_be_part && scan->parallel_scan == NULL && is_narrow(range))
+		is_part = itree_copy_few(tree, &range->start, &range->end, leaf->bytes, &leaf->frame,
+								 &leaf->version, &leaf->first, &leaf->last);
 	else
 		itree_copy_leaf(tree, point, backward, hint, leaf->bytes, &leaf->frame, &leaf->version);
+	view_page(&leaf->view, tree, (Page) leaf->bytes, NULL);
+	leaf->block = page_trailer(leaf->view.page)->self_block;
+	leaf->valid = true;
+	return is_part;
 }
 
 void
@@ -341,24 +336,18 @@ leaf_read(IndexScanDesc scan, const IndexTree *tree, const ScanRange *range, Sca
 	bool		backward = ScanDirectionIsBackward(direction);
 	int			at;
 
-	prepare_memory(leaf);
-	if (from_start && !backward && scan->parallel_scan == NULL && !leaf_is_remembered(scan) &&
-		read_few(tree, range, leaf, &hint))
+	leaf->at.sub = leaf->ntids = 0;
+	if (copy_leaf(scan, tree, leaf, range, point, from_start && !backward, backward, hint))
 	{
-		note_page(tree, leaf);
+		leaf->more_left = leaf->more_right = false;
+		leaf->at.slot = leaf->first - 1;
 		return;
 	}
-	copy_leaf(scan, tree, leaf, point, backward, hint);
-	note_page(tree, leaf);
 	at = ipage_search(&leaf->view, point);
 	set_limits(leaf, range, at, from_start, backward);
-	if (is_inside_list(leaf, point, at))
-	{
-		go_inside_list(scan, range, leaf, point, at, direction);
-		return;
-	}
 	leaf->at.slot = backward ? at : at - 1;
-	leaf->at.sub = leaf->ntids = 0;
+	if (is_inside_list(leaf, point, at))
+		go_inside_list(scan, range, leaf, point, at, direction);
 }
 
 /* ---- entries found dead ---- */

@@ -46,9 +46,14 @@ put_varint(char *to, uint64 value)
 }
 
 /* NULL: there is none before `end`. */
-static inline const char *
+static pg_attribute_always_inline const char *
 get_varint(const char *from, const char *end, uint64 *value)
 {
+	if (from < end && (*from & 0x80) == 0)
+	{
+		*value = (uint8) *from;
+		return from + 1;
+	}
 	*value = 0;
 	for (int shift = 0; from < end && shift < 63; shift += 7)
 	{
@@ -120,7 +125,7 @@ put_posting(char *to, const ItemPointerData *tids, int ntids)
 }
 
 /* Reads the next TID; NULL: bytes make no sense. */
-static const char *
+static pg_attribute_always_inline const char *
 get_posting(const char *from, const char *end, BlockNumber *block, OffsetNumber *offset)
 {
 	uint64		value;
@@ -152,13 +157,20 @@ posting_begin(const IndexItem *item, PostingReader *reader)
 bool
 posting_read(PostingReader *reader, ItemPointerData *tids, int n)
 {
+	const char *at = reader->at;
+	BlockNumber block = reader->block;
+	OffsetNumber offset = reader->offset;
+
 	for (int i = 0; i < n; i++)
 	{
-		reader->at = get_posting(reader->at, reader->end, &reader->block, &reader->offset);
-		if (reader->at == NULL)
+		at = get_posting(at, reader->end, &block, &offset);
+		if (at == NULL)
 			return false;
-		ItemPointerSet(&tids[i], reader->block, reader->offset);
+		ItemPointerSet(&tids[i], block, offset);
 	}
+	reader->at = at;
+	reader->block = block;
+	reader->offset = offset;
 	return true;
 }
 
@@ -521,6 +533,29 @@ cell_columns_bytes(Page page, int pos)
 	CellReader	reader;
 
 	return open_cell(&reader, page, pos) && skip_tids(&reader) ? reader.end - reader.at : 0;
+}
+
+/* The last TID of an entry; false: bytes make no sense. */
+bool
+cell_last_tid(Page page, int pos, ItemPointer last)
+{
+	CellReader	reader;
+	BlockNumber block;
+	OffsetNumber offset;
+
+	if (!open_cell(&reader, page, pos) || (reader.control & CELL_SEPARATOR))
+		return false;
+	if (reader.size_flags & CELL_POSTING)
+	{
+		if (reader.end - reader.at < POSTING_HEADER)
+			return false;
+		memcpy(last, reader.at + 4, sizeof(ItemPointerData));
+		return true;
+	}
+	if (!read_single(&reader, &block, &offset))
+		return false;
+	ItemPointerSet(last, block, offset);
+	return true;
 }
 
 bool

@@ -184,6 +184,7 @@ extern bool cell_tids(const IndexItem *item, ItemPointerData *tids);
 extern void cell_mark_dead(Page page, int pos);
 /* The TID of an entry that has only one; false: look with cell_decode. */
 extern bool cell_single_tid(Page page, int pos, ItemPointer tid, bool *is_dead);
+extern bool cell_last_tid(Page page, int pos, ItemPointer last);
 
 /* The TIDs of a posting list, little by little. */
 typedef struct PostingReader
@@ -280,9 +281,8 @@ extern void itree_read_leaf(const IndexTree *tree, const KeyPoint *point, bool b
 extern void itree_copy_leaf(const IndexTree *tree, const KeyPoint *point, bool before,
 							BlockNumber hint, char *dest, PoolFrame **frame, uint64 *version);
 extern bool itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end,
-						   char *dest, PoolFrame **frame, uint64 *version, int *first, int *last,
-						   BlockNumber *hint);
-/* The same with the leaf latched shared, and note called for its block before it is let go. */
+						   char *dest, PoolFrame **frame, uint64 *version, int *first, int *last);
+/* itree_copy_leaf with the leaf latched shared, and note called for its block before it is let go. */
 typedef void (*LeafNote) (void *arg, BlockNumber block);
 extern void itree_copy_leaf_latched(const IndexTree *tree, const KeyPoint *point, bool before,
 									LeafNote note, void *arg, char *dest, PoolFrame **frame,

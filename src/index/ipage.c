@@ -120,12 +120,16 @@ choose_heads(const KeyDesc *keys, Page page, const CellSource *low, const CellSo
 	last_value = index_getattr(last, 1, keys->desc, &last_null);
 	from = key_head(keys, keys->kinds[0], first_value, first_null, index_head_skip(trailer));
 	to = key_head(keys, keys->kinds[0], last_value, last_null, index_head_skip(trailer));
-	if (to <= from)
+	if (to < from)
 		return;
 
 	/* at the right edge, keys will follow */
 	if (high->is_infinite && to - from < PG_UINT64_MAX - to)
 		to += to - from;
+
+	/* 0 is the head of all that lies before the first key */
+	if (from > 0)
+		from--;
 	index_head_base(trailer) = from;
 	while (((to - from) >> index_head_shift(trailer)) > HEAD_MAX)
 		index_head_shift(trailer)++;
@@ -257,10 +261,71 @@ search(const PageView *view, const KeyPoint *point, int from, bool beyond)
 	}
 }
 
+/* Kinds whose number says all about the value. */
+static inline bool
+number_is_value(HeadKind kind)
+{
+	return kind == HEAD_INT4 || kind == HEAD_INT8 || kind == HEAD_INT2 || kind == HEAD_OID ||
+		kind == HEAD_CHAR || kind == HEAD_BOOL;
+}
+
+/*
+ * On this leaf the entries with the point's head, and no others, have its key.  (Not at the ends of the scale, where what lies
+ * beyond has the same head, and NULLs are.)
+ */
+static bool
+head_is_key(const PageView *view, const KeyPoint *point, uint16 *head)
+{
+	PageTrailer trailer = page_trailer(view->page);
+	uint64		number;
+
+	if (point->nkeys != 1 || view->keys->nkeyatts != 1 || !number_is_value(point->kinds[0]) ||
+		index_head_shift(trailer) != 0 || (point->keys[0].sk_flags & SK_ISNULL))
+		return false;
+	number = key_head(view->keys, point->kinds[0], point->keys[0].sk_argument, false, 0);
+	*head = scale_head(view->page, number);
+	return *head > 0 && *head < HEAD_MAX && number < PG_UINT64_MAX;
+}
+
+/* Of the entries [low, high), which have the point's key, the first one with a TID at or behind the point's. */
+static int
+search_tid(const PageView *view, const KeyPoint *point, int low, int high)
+{
+	ItemPointer tid = unconstify(ItemPointerData *, &point->tid);
+
+	while (low < high)
+	{
+		int			mid = low + (high - low) / 2;
+		ItemPointerData last;
+
+		if (!cell_last_tid(view->page, mid, &last))
+			return SEARCH_RETRY;
+		if (ItemPointerCompare(tid, &last) > 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 int
 ipage_search(const PageView *view, const KeyPoint *point)
 {
-	return search(view, point, SLOT_FIRST, false);
+	int			nslots = Max(page_nslots(view->page), SLOT_FIRST);
+	uint16		head;
+	int			low,
+				found;
+
+	if (!ipage_is_leaf(view->page) || !head_is_key(view, point, &head))
+		return search(view, point, SLOT_FIRST, false);
+	low = search_heads(view->page, SLOT_FIRST, nslots, head, false);
+	if (point->tail == TAIL_LOW)
+		return low;
+	found = search_heads(view->page, low, nslots, head, true);
+	if (point->tail == TAIL_TID)
+		found = search_tid(view, point, low, found);
+	/* a stable page whose bytes make no sense is told so there */
+	return found == SEARCH_RETRY ? search(view, point, SLOT_FIRST, false) : found;
 }
 
 int

@@ -241,9 +241,9 @@ itree_copy_leaf_latched(const IndexTree *tree, const KeyPoint *point, bool befor
 
 /* ---- a few entries of a leaf ---- */
 
-/* As many, and as large together, are copied by themselves. */
+/* So many are copied by themselves. */
 #define FEW_ENTRIES		8
-#define FEW_BYTES		2048
+#define FEW_BYTES		512		/* of each of them, besides its tuple */
 
 typedef enum Few
 {
@@ -290,6 +290,8 @@ find_few(const PageView *view, const KeyPoint *start, const KeyPoint *end, int *
 			break;
 		if (!view_item(view, *last, &item, buffer.data))
 			return FEW_RETRY;
+		if (item.posting_size > FEW_BYTES)
+			return FEW_NOT;
 		if (key_compare_first(view->keys, end, &item, NULL) <= 0)
 			break;
 	}
@@ -298,7 +300,7 @@ find_few(const PageView *view, const KeyPoint *start, const KeyPoint *end, int *
 	return fences_hold(view, start, end);
 }
 
-static int
+static bool
 copy_cell(Page dest, Page page, int pos)
 {
 	uint16		size;
@@ -306,50 +308,61 @@ copy_cell(Page dest, Page page, int pos)
 	Size		offset;
 
 	if (cell == NULL)
-		return FEW_BYTES + 1;
+		return false;
 	offset = cell - (const char *) page;
 	page_slots(dest)[pos].offset = offset;
 	memcpy((char *) dest + offset, cell, size);
-	return size;
+	return true;
 }
 
-/* Copies header, trailer, low fence and these entries to where they are on the page. */
-static Few
+/* Copies header, trailer, low fence and these entries to where they are on the page; false: bytes make no sense. */
+static bool
 copy_part(Page dest, Page page, int first, int last)
 {
-	int			bytes = 0;
-
 	memcpy(dest, page, ROWAN_PAGE_BODY);
 	memcpy(page_trailer(dest), page_trailer(page), sizeof(PageTrailerData));
-	copy_cell(dest, page, SLOT_LOW_FENCE);
-	for (int pos = first; pos < last && bytes <= FEW_BYTES; pos++)
-		bytes += copy_cell(dest, page, pos);
-	return bytes <= FEW_BYTES ? FEW_FOUND : FEW_NOT;
+	if (!copy_cell(dest, page, SLOT_LOW_FENCE))
+		return false;
+	for (int pos = first; pos < last; pos++)
+		if (!copy_cell(dest, page, pos))
+			return false;
+	return true;
+}
+
+static Few
+copy_some(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end, PoolRead *read,
+		  char *dest, int *first, int *last)
+{
+	PageView	view;
+	Few			result;
+
+	view_page(&view, tree, read->page, read);
+	result = find_few(&view, start, end, first, last);
+	if (result == FEW_FOUND && copy_part((Page) dest, read->page, *first, *last))
+		return FEW_FOUND;
+	memcpy(dest, read->page, BLCKSZ);
+	return result == FEW_RETRY ? FEW_RETRY : FEW_NOT;
 }
 
 /*
- * For a scan from start to end: if all its entries are on one leaf, and are few, a copy of the leaf that has no more than
- * them, in [first, last), and the low fence.  False: look otherwise; *hint is where.
+ * For a scan from start to end.  True: all its entries are on one leaf, and are few; the copy has no more than them, in
+ * [first, last), and the low fence.  False: the copy is the whole leaf that start is on.
  */
 bool
 itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end, char *dest,
-			   PoolFrame **frame, uint64 *version, int *first, int *last, BlockNumber *hint)
+			   PoolFrame **frame, uint64 *version, int *first, int *last)
 {
 	for (int attempt = 0;; attempt++)
 	{
 		PoolRead	read;
-		PageView	view;
 		Few			result;
 
 		itree_read_leaf(tree, start, false, attempt, &read);
-		view_page(&view, tree, read.page, &read);
-		result = find_few(&view, start, end, first, last);
-		if (result == FEW_FOUND)
-			result = copy_part((Page) dest, read.page, *first, *last);
+		result = copy_some(tree, start, end, &read, dest, first, last);
 		*frame = read.frame;
 		*version = read.latched ? 0 : read.version;
-		*hint = page_trailer(read.page)->self_block;
-		if (pool_read_end(&read) && result != FEW_RETRY)
+		if (pool_read_end(&read) &&
+			(result == FEW_FOUND || (result == FEW_NOT && copy_covers(tree, start, false, dest))))
 			return result == FEW_FOUND;
 		CHECK_FOR_INTERRUPTS();
 	}
