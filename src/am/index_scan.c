@@ -296,6 +296,12 @@ rowan_index_get_tuple(IndexScanDesc scan, ScanDirection direction)
 	bool		found;
 
 	scan->xs_recheck = false;
+	if (state->current.valid && !scan->kill_prior_tuple && ScanDirectionIsForward(direction) &&
+		leaf_next_tid(&state->current))
+	{
+		scan->xs_heaptid = *leaf_tid(&state->current);
+		return true;
+	}
 	if (so->numArrayKeys != 0 && !state->current.valid)
 	{
 		if (so->numArrayKeys < 0)

@@ -66,6 +66,20 @@ get_varint(const char *from, const char *end, uint64 *value)
 	return NULL;
 }
 
+/* As ItemPointerSet, in two stores as whoever copies a TID loads it: a load of parts stored one by one has to wait for them. */
+static inline void
+set_tid(ItemPointer tid, BlockNumber block, OffsetNumber offset)
+{
+#ifdef WORDS_BIGENDIAN
+	uint32		halves = block;
+#else
+	uint32		halves = block >> 16 | block << 16;
+#endif
+
+	memcpy(&tid->ip_blkid, &halves, sizeof(halves));
+	tid->ip_posid = offset;
+}
+
 static inline uint16
 get_u16(const char *from)
 {
@@ -166,7 +180,7 @@ posting_read(PostingReader *reader, ItemPointerData *tids, int n)
 		at = get_posting(at, reader->end, &block, &offset);
 		if (at == NULL)
 			return false;
-		ItemPointerSet(&tids[i], block, offset);
+		set_tid(&tids[i], block, offset);
 	}
 	reader->at = at;
 	reader->block = block;
@@ -275,6 +289,7 @@ read_separator(CellReader *reader, IndexItem *item)
 	memcpy(&item->child, reader->at, sizeof(BlockNumber));
 	reader->at += sizeof(BlockNumber);
 	item->has_tid = (reader->control & CELL_TID) != 0;
+	memset(&item->tid, 0, sizeof(item->tid));
 	if (item->has_tid)
 	{
 		if (reader->end - reader->at < (int) sizeof(ItemPointerData))
@@ -302,7 +317,7 @@ read_posting(CellReader *reader, IndexItem *item)
 	reader->at = item->posting + item->posting_size;
 	if (get_posting(item->posting, reader->at, &block, &offset) == NULL)
 		return false;
-	ItemPointerSet(&item->tid, block, offset);
+	set_tid(&item->tid, block, offset);
 	return true;
 }
 
@@ -335,8 +350,8 @@ read_entry(CellReader *reader, const KeyDesc *keys, IndexItem *item)
 		return read_posting(reader, item);
 	if (!read_single(reader, &block, &offset))
 		return false;
-	ItemPointerSet(&item->tid, block, offset);
-	item->last_tid = item->tid;
+	set_tid(&item->tid, block, offset);
+	set_tid(&item->last_tid, block, offset);
 	return true;
 }
 
@@ -471,9 +486,11 @@ cell_decode(const KeyDesc *keys, Page page, const CellPrefix *prefix, int pos, I
 
 	if (!open_cell(&reader, page, pos))
 		return false;
-	memset(item, 0, sizeof(*item));
+	item->has_tid = item->is_infinite = false;
 	item->child = InvalidBlockNumber;
 	item->ntids = 1;
+	item->posting = NULL;
+	item->posting_size = 0;
 	item->is_separator = (reader.control & CELL_SEPARATOR) != 0;
 	item->is_dead = (reader.size_flags & CELL_DEAD) != 0;
 	if (item->is_separator ? !read_separator(&reader, item) :
@@ -554,7 +571,7 @@ cell_last_tid(Page page, int pos, ItemPointer last)
 	}
 	if (!read_single(&reader, &block, &offset))
 		return false;
-	ItemPointerSet(last, block, offset);
+	set_tid(last, block, offset);
 	return true;
 }
 
@@ -569,7 +586,7 @@ cell_single_tid(Page page, int pos, ItemPointer tid, bool *is_dead)
 		(reader.control & CELL_SEPARATOR) || !read_single(&reader, &block, &offset))
 		return false;
 	*is_dead = (reader.size_flags & CELL_DEAD) != 0;
-	ItemPointerSet(tid, block, offset);
+	set_tid(tid, block, offset);
 	return true;
 }
 
