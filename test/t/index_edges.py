@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """rowan_btree: states of a page that random tests hardly meet.
 
+ranges      conditions whose ends are on one leaf, on neighbours, in the wrong order, or beyond all entries; scrolling in lists of TIDs; merge joins
 full_list   an entry for a list of TIDs of the largest size, on a leaf with room for the entry but not for the two lists that come of it
 """
 import os
@@ -35,8 +36,79 @@ def full_list(server, longest, widths):
     say('%d leaves with a full list' % len(widths))
 
 
+KEYS = {                # expression of i; some of the values to ask for; rows have equal keys but in the first two
+    'int8': ('i::bigint', [0, 1, 2, 5, 300, 301, 1999, 3999, 4000, 4001, -7]),
+    'text': ("'https://example.org/department-' || i % 7 || '/item/' || lpad(i::text, 9, '0')",
+             ['', 'https', 'https://example.org/department-3/item/000000003', 'https://example.org/department-3/item/000002001', 'https://example.org/department-4',
+              'https://example.org/department-9', 'z']),
+    'int4': ('(i % 40)::int', [-1, 0, 1, 2, 17, 38, 39, 40]),
+    'int2': ('CASE WHEN i % 3 > 0 THEN (i % 3000)::smallint END', [-1, 0, 1, 2, 1500, 2999, 3000]),
+    'bool': ('i % 500 = 0', ['t', 'f']),
+    'oid': ("(4294967295 - i / 4)::oid", [0, 4294967295, 4294967294, 4294965000, 4294964295]),
+}
+OPERATORS = ['<', '<=', '=', '>=', '>']
+
+
+def conditions(values):
+    def literal(v):
+        return "'%s'" % v
+    for v in values:
+        for a in OPERATORS:
+            yield 'k %s %s' % (a, literal(v))
+    for v in values:
+        for w in values[::2]:                   # ends in the wrong order, too
+            yield 'k >= %s AND k < %s' % (literal(v), literal(w))
+            yield 'k > %s AND k <= %s' % (literal(v), literal(w))
+    yield 'k IS NULL'
+    yield 'k IS NOT NULL'
+    yield 'k IN (%s)' % ', '.join(literal(v) for v in values)
+
+
+def scrolled(c, table, condition, order):
+    """Some way into the scan, back over where it came from, and on."""
+    c.exec('BEGIN')
+    c.exec('DECLARE s SCROLL CURSOR FOR SELECT k, ctid FROM %s WHERE %s ORDER BY k %s' % (table, condition, order))
+    rows = []
+    for move in ('7', 'BACKWARD 3', '500', 'BACKWARD 200', '9', 'BACKWARD ALL', '4', 'ALL', 'BACKWARD 5'):
+        rows.append([r[0] for r in c.rows('FETCH %s FROM s' % move)][:600])
+    c.exec('ROLLBACK')
+    return rows
+
+
+def compare(c, name, query):
+    """By sequential scan, and by the index."""
+    c.exec('SET enable_seqscan = on; SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off')
+    expected = query(c)
+    for how in ('indexscan', 'indexonlyscan', 'bitmapscan'):
+        c.exec('SET enable_seqscan = off; SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off; SET enable_%s = on' % how)
+        harness.check(query(c) == expected, '%s: by %s it is not what a sequential scan says' % (name, how))
+
+
+def ranges(server):
+    n = 0
+    with server.connect() as c:
+        for key, (expression, values) in KEYS.items():
+            for order in ('ASC', 'DESC NULLS LAST'):
+                c.exec('DROP TABLE IF EXISTS r; CREATE TABLE r (i int, k %s%s) USING heap' % (key, ' COLLATE "C"' if key == 'text' else ''))
+                c.exec('CREATE INDEX r_k ON r USING %s (k %s)' % (METHOD, order))
+                for part in (0, 1):             # built in order, then entries between them
+                    c.exec('INSERT INTO r SELECT i, %s FROM generate_series(1, 4000) i WHERE i %% 2 = %d' % (expression, part))
+                c.exec('VACUUM ANALYZE r')
+                for condition in conditions(values):
+                    compare(c, '%s, %s' % (key, condition), lambda c: c.rows('SELECT count(*), sum(i), sum(i %% 1000 * i), count(k) FROM r WHERE %s' % condition))
+                    n += 1
+                for condition in ('k IS NOT NULL', "k >= '%s'" % values[1], "k <= '%s'" % values[-2]):
+                    for direction in (order, 'DESC NULLS FIRST' if order == 'ASC' else 'ASC NULLS FIRST'):
+                        compare(c, '%s, %s, scrolled' % (key, condition), lambda c: scrolled(c, 'r', condition, direction))
+                c.exec('SET enable_hashjoin = off; SET enable_nestloop = off; SET enable_sort = on')
+                compare(c, key + ', merge join', lambda c: c.rows('SELECT count(*), sum(a.i), sum(b.i) FROM r a JOIN r b USING (k) WHERE a.i % 10 = 0 AND b.i % 11 = 0'))
+    server.verify_indexes('r')
+    say('%d conditions' % n)
+
+
 def test(options):
     server = cluster.make('index-edges')
+    ranges(server)
     step = 2 if options.long else 4
     full_list(server, 2500, range(1480 if not options.long else 900, 1760 if not options.long else 2400, step))
     server.stop()
