@@ -76,10 +76,7 @@ add_to_posting(const KeyDesc *keys, Page page, int pos, const IndexItem *item, I
 static bool
 belongs_to_list(const PageView *view, const KeyPoint *point, int pos, IndexItem *item, char *buffer)
 {
-	ItemPointerData tid;
-	bool		is_dead;
-
-	if (pos >= page_nslots(view->page) || cell_single_tid(view->page, pos, &tid, &is_dead))
+	if (pos >= page_nslots(view->page))
 		return false;
 	view_item(view, pos, item, buffer);
 	return item->ntids > 1 && key_compare(view->keys, point, item) == 0;
