@@ -19,6 +19,7 @@
 #include "am/index_delete.h"
 #include "base/fault.h"
 #include "lib/qunique.h"
+#include "storage/procarray.h"
 #include "utils/memutils.h"
 
 /* The table is asked to free this much at least; if less than that comes out, the leaf is packed or split all the same. */
@@ -233,6 +234,12 @@ delete_marked(const IndexTree *tree, Relation index, Relation heap, const KeyPoi
 	needed = cell_encode(&all->view.prefix, entry, NULL) + (int) sizeof(SlotData);
 	collect_blocks(all, entry);
 	propose_in_blocks(all);
+
+	/*
+	 * Who set the marks may have known a newer horizon than this backend does: heap expects that a simple
+	 * deletion finds something.
+	 */
+	(void) GetOldestNonRemovableTransactionId(heap);
 	return remove_dead(tree, heap, frame, all, &free_bytes) && free_bytes >= needed;
 }
 
