@@ -66,11 +66,11 @@ begin_candidates(const IndexTree *tree, Relation index, PoolFrame *frame)
 
 /* An item's TIDs; the array is the caller's to free. */
 static ItemPointerData *
-tids_of(const IndexItem *item)
+tids_of(const Candidates *all, const IndexItem *item)
 {
 	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * item->ntids);
 
-	(void) cell_tids(item, tids);
+	view_tids(&all->view, item, tids);
 	return tids;
 }
 
@@ -182,7 +182,7 @@ collect_blocks(Candidates *all, const CellSource *entry)
 		view_item(&all->view, pos, &item, buffer.data);
 		if (!item.is_dead)
 			continue;
-		tids = tids_of(&item);
+		tids = tids_of(all, &item);
 		for (int i = 0; i < item.ntids; i++)
 			all->blocks[all->nblocks++] = ItemPointerGetBlockNumberNoCheck(&tids[i]);
 		pfree(tids);
@@ -202,7 +202,7 @@ propose_in_blocks(Candidates *all)
 		ItemPointerData *tids;
 
 		view_item(&all->view, pos, &item, buffer.data);
-		tids = tids_of(&item);
+		tids = tids_of(all, &item);
 		for (int i = 0; i < item.ntids; i++)
 		{
 			BlockNumber block = ItemPointerGetBlockNumberNoCheck(&tids[i]);
@@ -264,7 +264,7 @@ promising_of(const ItemPointerData *tids, int ntids)
 static void
 propose_item(Candidates *all, int pos, const IndexItem *item, bool is_duplicate)
 {
-	ItemPointerData *tids = tids_of(item);
+	ItemPointerData *tids = tids_of(all, item);
 	int			promising = is_duplicate ? promising_of(tids, item->ntids) : -1;
 	int			bytes = item->ntids == 1 ? page_slot_bytes(all->view.page, pos) :
 		Max(1, item->posting_size / item->ntids);
