@@ -157,6 +157,22 @@ journal_mark(const struct entry *e, int type)
 	errno = saved;
 }
 
+/*
+ * Two processes may write the same page at the same time (the same bytes, under a shared latch).  Here one waits for
+ * the other, or it would take what is half written for the page's old content.
+ */
+static void
+lock_blocks(const struct entry *e, short type)
+{
+	struct flock lock = {.l_type = type,.l_whence = SEEK_SET};
+
+	lock.l_start = (off_t) (e->inode & 0xffffff) << 32 | e->offset / 512;
+	lock.l_len = (e->length + 511) / 512;
+	while (fcntl(journal_fd, type == F_UNLCK ? F_SETLK : F_SETLKW, &lock) != 0)
+		if (errno != EINTR)
+			_exit(121);
+}
+
 static int
 journal_write_begin(int fd, size_t length, off_t offset, struct entry *e)
 {
@@ -173,19 +189,30 @@ journal_write_begin(int fd, size_t length, off_t offset, struct entry *e)
 	buffer = malloc(sizeof(*e) + length);
 	if (buffer == NULL)
 		_exit(121);
-	n = real_pread(fd, buffer + sizeof(*e), length, offset);
-	if (n < 0)
-		n = 0;
 	e->type = WRITE_BEGIN;
 	e->id = ++counter;
 	e->offset = offset;
 	e->length = length;
+	lock_blocks(e, F_WRLCK);
+	n = real_pread(fd, buffer + sizeof(*e), length, offset);
+	if (n < 0)
+		n = 0;
 	e->old_length = n;
 	memcpy(buffer, e, sizeof(*e));
 	put(buffer, sizeof(*e) + n);
 	free(buffer);
 	errno = saved;
 	return 1;
+}
+
+static void
+journal_write_end(const struct entry *e)
+{
+	int			saved = errno;
+
+	journal_mark(e, WRITE_END);
+	lock_blocks(e, F_UNLCK);
+	errno = saved;
 }
 
 static int
@@ -239,7 +266,7 @@ pwrite64(int fd, const void *buffer, size_t n, off_t offset)
 	logged = journal_write_begin(fd, n, offset, &e);
 	result = real_pwrite(fd, buffer, n, offset);
 	if (logged)
-		journal_mark(&e, WRITE_END);
+		journal_write_end(&e);
 	return result;
 }
 
@@ -267,7 +294,7 @@ pwritev64(int fd, const struct iovec *v, int count, off_t offset)
 	logged = journal_write_begin(fd, n, offset, &e);
 	result = real_pwritev(fd, v, count, offset);
 	if (logged)
-		journal_mark(&e, WRITE_END);
+		journal_write_end(&e);
 	return result;
 }
 
