@@ -33,7 +33,7 @@ def index_pages(c, name):
         items = c.rows("SELECT slot, kind, size, prefix, natts, key, tid, tids, child, dead, problem FROM rowan.index_items('%s', %d)" % (name, block))
         raw = c.rows("SELECT slot, kind, size, prefix, tid, child, problem FROM rowan.page_items('%s', %d)" % (name, block))
         check(c.rows("SELECT count(*) FROM rowan.page_items(rowan.get_page('%s', %d))" % (name, block)) == [(str(len(raw)),)], 'page_items of bytes')
-        check([(r[0], r[1], r[2], r[3], r[6], r[8], r[10]) for r in items] == raw, 'block %d: index_items and page_items differ' % block)
+        check([(r[0], r[1], r[2], r[3], r[6], r[8], r[10]) for r in items] == raw, 'block %d: index_items and page_items differ: %s' % (block, [(a, b) for a, b in zip([(r[0], r[1], r[2], r[3], r[6], r[8], r[10]) for r in items], raw) if a != b][:3]))
         if kind == 'free':
             continue
         check(len(items) == int(slots) and all(r[10] is None for r in items), 'block %d: %s' % (block, items[:3]))
