@@ -439,9 +439,9 @@ ipage_delete(Page page, int pos, int count)
 	page_delete_slots(page, pos, count);
 }
 
-/* What to write to have the item again.  tids: room for item->ntids; separators: for one. */
-void
-item_source(const IndexItem *item, CellSource *source, ItemPointerData *tids)
+/* All of what to write to have the item again, but its TIDs. */
+static void
+source_without_tids(const IndexItem *item, CellSource *source)
 {
 	memset(source, 0, sizeof(*source));
 	source->tuple = item->natts > 0 ? item->tuple : NULL;
@@ -450,24 +450,24 @@ item_source(const IndexItem *item, CellSource *source, ItemPointerData *tids)
 	source->is_infinite = item->is_infinite;
 	source->has_tid = item->has_tid;
 	source->child = item->child;
-	source->tids = tids;
 	source->ntids = item->ntids;
+}
+
+/* What to write to have the item again.  tids: room for item->ntids; separators: for one. */
+void
+item_source(const IndexItem *item, CellSource *source, ItemPointerData *tids)
+{
+	source_without_tids(item, source);
+	source->tids = tids;
 	need_tids(item, tids);
 }
 
 void
 item_source_same(const IndexItem *item, CellSource *source, ItemPointerData *tid)
 {
-	memset(source, 0, sizeof(*source));
-	source->tuple = item->natts > 0 ? item->tuple : NULL;
-	source->natts = item->natts;
-	source->is_separator = item->is_separator;
-	source->is_infinite = item->is_infinite;
-	source->has_tid = item->has_tid;
-	source->child = item->child;
+	source_without_tids(item, source);
 	*tid = item->tid;
 	source->tids = tid;
-	source->ntids = item->ntids;
 	source->posting = item->posting;
 	source->posting_size = item->posting_size;
 	source->last_tid = item->last_tid;

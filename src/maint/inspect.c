@@ -476,7 +476,9 @@ put_slotted_items(FunctionCallInfo fcinfo, Page page)
 		else
 		{
 			set_int(&row, ITEM_SIZE, size);
-			if (page_trailer(page)->type == ROWAN_PAGE_LEAF)
+			if (ipage_is_index(page))
+				inspect_set_index_cell(&row, page, pos, cell, size);
+			else if (page_trailer(page)->type == ROWAN_PAGE_LEAF)
 				set_leaf_item(&row, page, pos, cell, size);
 			else
 				set_inner_item(&row, cell, size);
@@ -582,9 +584,7 @@ put_page_items(FunctionCallInfo fcinfo, Page page)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("not a Rowan page")));
-	if (ipage_is_index(page))
-		inspect_put_index_cells(fcinfo, page);
-	else if (has_slots(page))
+	if (has_slots(page))
 		put_slotted_items(fcinfo, page);
 	else if (page_trailer(page)->type == ROWAN_PAGE_VERSION)
 		put_version_items(fcinfo, page);

@@ -113,8 +113,9 @@ enum
 };
 
 /* inspect_index.c */
-/* Rows of rowan.page_items for a page of an index, whatever is on it. */
-extern void inspect_put_index_cells(FunctionCallInfo fcinfo, Page page);
+/* What rowan.page_items says of a cell of an index page, whatever is in it. */
+extern void inspect_set_index_cell(ResultRow *row, Page page, int pos, const char *cell,
+								   uint16 size);
 extern void inspect_index_stat(Relation index, TreeStat *stat);
 
 #endif							/* ROWAN_MAINT_INSPECT_H */

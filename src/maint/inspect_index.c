@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/tupmacs.h"
 #include "am/index.h"
 #include "funcapi.h"
 #include "maint/inspect.h"
@@ -67,83 +66,33 @@ cell_prefix_length(Page page, int pos, const IndexItem *item)
 }
 
 void
-inspect_put_index_cells(FunctionCallInfo fcinfo, Page page)
+inspect_set_index_cell(ResultRow *row, Page page, int pos, const char *cell, uint16 size)
 {
 	KeyDesc		nothing = {0};
 	PGAlignedBlock buffer;
 	CellPrefix	prefix;
+	IndexItem	item;
 
 	cell_prefix(page, &prefix);
-	for (int pos = 0; pos < page_nslots(page); pos++)
+	inspect_set_bytes(row, ITEM_DATA, cell, size);
+	if (!cell_decode(&nothing, page, &prefix, pos, &item, buffer.data))
 	{
-		ResultRow	row;
-		IndexItem	item;
-		uint16		size;
-		const char *cell = page_cell(page, pos, &size);
-
-		clear_row(&row);
-		set_int(&row, ITEM_SLOT, pos);
-		set_int(&row, ITEM_OFFSET, page_slots(page)[pos].offset);
-		if (cell == NULL)
-			set_text(&row, ITEM_PROBLEM, "the slot points nowhere");
-		else
-		{
-			set_int(&row, ITEM_SIZE, size);
-			inspect_set_bytes(&row, ITEM_DATA, cell, size);
-			if (cell_decode(&nothing, page, &prefix, pos, &item, buffer.data))
-			{
-				inspect_set_flags(&row, ITEM_FLAGS, cell_flags(cell), cell_flag_names,
-								  lengthof(cell_flag_names));
-				set_text(&row, ITEM_KIND, kind_name(page, pos, &item));
-				set_int(&row, ITEM_PREFIX, cell_prefix_length(page, pos, &item));
-				set_block(&row, ITEM_CHILD, item.child);
-				if (item.has_tid)
-					inspect_set_tid(&row, ITEM_TID, ItemPointerGetBlockNumberNoCheck(&item.tid),
-									ItemPointerGetOffsetNumberNoCheck(&item.tid));
-				if (item.is_separator)
-					set_int(&row, ITEM_NATTS, item.natts);
-			}
-			else
-				set_text(&row, ITEM_PROBLEM, "the cell makes no sense");
-		}
-		inspect_put_row(fcinfo, &row);
+		set_text(row, ITEM_PROBLEM, "the cell makes no sense");
+		return;
 	}
+	inspect_set_flags(row, ITEM_FLAGS, cell_flags(cell), cell_flag_names,
+					  lengthof(cell_flag_names));
+	set_text(row, ITEM_KIND, kind_name(page, pos, &item));
+	set_int(row, ITEM_PREFIX, cell_prefix_length(page, pos, &item));
+	set_block(row, ITEM_CHILD, item.child);
+	if (item.has_tid)
+		inspect_set_tid(row, ITEM_TID, ItemPointerGetBlockNumberNoCheck(&item.tid),
+						ItemPointerGetOffsetNumberNoCheck(&item.tid));
+	if (item.is_separator)
+		set_int(row, ITEM_NATTS, item.natts);
 }
 
 /* ---- keys ---- */
-
-/* Columns lie within the tuple, as far as lengths tell. */
-static bool
-columns_fit(TupleDesc desc, IndexTuple tuple, int natts)
-{
-	const char *data = (const char *) tuple + IndexInfoFindDataOffset(tuple->t_info);
-	const char *end = (const char *) tuple + IndexTupleSize(tuple);
-	bits8	   *nulls = (bits8 *) (tuple + 1);
-	Size		offset = 0;
-
-	for (int i = 0; i < natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-
-		if (IndexTupleHasNulls(tuple) && att_isnull(i, nulls))
-			continue;
-		if (data + offset >= end)
-			return false;
-		offset = att_align_pointer(offset, attribute->attalign, attribute->attlen, data + offset);
-		if (data + offset >= end)
-			return false;
-		if (attribute->attlen == -1 &&
-			(VARATT_IS_EXTERNAL(data + offset) ||
-			 (!VARATT_IS_1B(data + offset) && end - (data + offset) < VARHDRSZ)))
-			return false;
-		if (attribute->attlen == -2 && memchr(data + offset, 0, end - (data + offset)) == NULL)
-			return false;
-		offset = att_addlength_pointer(offset, attribute->attlen, data + offset);
-		if (offset > (Size) (end - data))
-			return false;
-	}
-	return true;
-}
 
 /* The columns present, in parentheses. */
 static char *
@@ -215,9 +164,7 @@ set_index_item(ResultRow *row, const PageView *view, int pos, const IndexItem *i
 	set_int(row, INDEX_ITEM_PREFIX, cell_prefix_length(view->page, pos, item));
 	set_int(row, INDEX_ITEM_NATTS, item->natts);
 	set_block(row, INDEX_ITEM_CHILD, item->child);
-	if (item->natts > desc->natts || !columns_fit(desc, item->tuple, item->natts))
-		set_text(row, INDEX_ITEM_PROBLEM, "the key makes no sense");
-	else if (item->natts > 0)
+	if (item->natts > 0)
 		set_text(row, INDEX_ITEM_KEY, key_text(desc, item->tuple, item->natts));
 	if (item->has_tid)
 		inspect_set_tid(row, INDEX_ITEM_TID, ItemPointerGetBlockNumberNoCheck(&item->tid),
