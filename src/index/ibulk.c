@@ -14,7 +14,7 @@
 
 #include "index/index.h"
 #include "miscadmin.h"
-#include "tree/descend.h"
+#include "tree/kind.h"
 #include "tree/tree.h"
 #include "utils/memutils.h"
 

@@ -136,16 +136,24 @@ insert_logged(const PoolFile *file, PoolFrame *leaf, EntryRecordData *entry, cha
 		XLogRecPtr	lsn;
 
 		XLogBeginInsert();
-		compat_register_block(0, &file->node, pool_block(leaf), page, REGBUF_STANDARD);
+		wal_add_page(0, leaf);
 		XLogRegisterBufData(0, (char *) entry, sizeof(*entry));
 		XLogRegisterBufData(0, cell, size);
-		wal_check_register(0, page);
 		lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_ENTRY);
 		PageSetLSN(page, lsn);
 	}
 	pool_change_end(leaf);
 	END_CRIT_SECTION();
 	FAULT_POINT(index_insert_logged);
+}
+
+static void
+entry_redo_page(Page page, char *data, Size length)
+{
+	EntryRecordData entry;
+
+	memcpy(&entry, data, sizeof(entry));
+	entry_apply(page, &entry, data + sizeof(entry));
 }
 
 static void
@@ -158,18 +166,7 @@ entry_redo(XLogReaderState *record)
 		return;
 	FAULT_POINT(index_insert_redo);
 	if (action == POOL_REDO_APPLY)
-	{
-		Size		length;
-		char	   *data = XLogRecGetBlockData(record, 0, &length);
-		EntryRecordData entry;
-
-		memcpy(&entry, data, sizeof(entry));
-		pool_change_begin(leaf);
-		entry_apply(pool_page(leaf), &entry, data + sizeof(entry));
-		PageSetLSN(pool_page(leaf), record->EndRecPtr);
-		wal_check_redo(record, 0, pool_page(leaf));
-		pool_change_end(leaf);
-	}
+		wal_apply(record, 0, leaf, entry_redo_page);
 	pool_unlatch(leaf);
 }
 

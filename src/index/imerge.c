@@ -1,29 +1,17 @@
 /*
  * imerge.c
- *	  Merging index pages with their right neighbours, shrinking the tree.
+ *	  What two neighbours of an index become.
  *
- * As tree/merge.c: two neighbours under one parent become one page, which keeps the left one's block, in one
- * PageChange (parent, left, right, file header).  The first child of a parent is never the one that goes.
- * The right page's cells are written anew against the left one's low fence.
+ * Which ones, and what is done with them, is in tree/merge.c.  The right page's cells are written anew against the left one's
+ * low fence.
  */
 #include "postgres.h"
 
-#include "base/fault.h"
-#include "index/index.h"
-#include "miscadmin.h"
-#include "tree/descend.h"
-#include "tree/tree.h"
+#include "index/entrytree.h"
 #include "utils/memutils.h"
 
 /* A merged page has some room left, or it would soon be split again. */
 #define MERGE_MAX_BYTES		(ROWAN_PAGE_ROOM - ROWAN_PAGE_ROOM / 5)
-
-typedef enum MergeResult
-{
-	MERGE_NOTHING,
-	MERGE_DONE,
-	MERGE_ONLY_CHILD
-} MergeResult;
 
 /* Adds a page's items to dest.  The first child of a right page gets the low fence as its key again. */
 static bool
@@ -90,9 +78,11 @@ is_bare(Page page)
 /*
  * Builds the page that both would become; false: too large.  Heads are chosen anew: the range is wider.
  */
-static bool
-build_merged(const IndexTree *tree, Page left_page, Page right_page, Page dest)
+bool
+entry_may_merge(const TreeSearch *search, Page left_page, Page right_page, void *plan)
 {
+	const IndexTree *tree = entry_search(search)->tree;
+	Page		dest = plan;
 	PGAlignedBlock buffers[4];
 	ItemPointerData tids[2];
 	CellSource	low,
@@ -126,117 +116,10 @@ build_merged(const IndexTree *tree, Page left_page, Page right_page, Page dest)
 	return one_is_bare || page_packed_bytes(dest) <= (int) MERGE_MAX_BYTES;
 }
 
-/* Children pos and pos + 1; the parent's latch is given away. */
-static MergeResult
-merge_pair(const IndexTree *tree, PoolFrame *parent_frame, int pos)
+void
+entry_absorb(const TreeSearch *search, Page left, Page right, void *plan)
 {
-	PGAlignedBlock merged;
-	Page		parent = pool_page(parent_frame);
-	PoolFrame  *left = itree_latch_child(tree, parent, pos);
-	PoolFrame  *right = itree_latch_child(tree, parent, pos + 1);
-	PageChange	change;
-	Page		page;
-
-	if (!build_merged(tree, pool_page(left), pool_page(right), (Page) merged.data))
-	{
-		pool_unlatch(right);
-		pool_unlatch(left);
-		pool_unlatch(parent_frame);
-		return MERGE_NOTHING;
-	}
-	change_begin(&change, &tree->file);
-	parent = change_page(&change, parent_frame, false);
-	page = change_page(&change, left, false);
-	page_copy_content(page, (Page) merged.data);
-	page = change_page(&change, right, false);
-	if (ipage_is_leaf(page))
-		itree_leaf_moves(tree, pool_block(right), pool_block(left));
-	ipage_delete(parent, pos + 1, 1);
-	space_free(&change, page_trailer(page)->self_block);
-	FAULT_POINT(merge_before_commit);
-	change_commit(&change, InvalidTransactionId);
-	FAULT_POINT(merge_after_commit);
-	return MERGE_DONE;
-}
-
-/* The page of that level that covers the point, with its right neighbour, else with the left one. */
-static MergeResult
-merge_once(const IndexTree *tree, const KeyPoint *point, int level)
-{
-	PoolFrame  *frame = itree_latch_page(tree, point, level + 1, LW_EXCLUSIVE);
-	PageView	view;
-	int			nslots,
-				pos;
-
-	if (frame == NULL)
-		return MERGE_NOTHING;
-	view_page(&view, tree, pool_page(frame), NULL);
-	nslots = page_nslots(view.page);
-	if (nslots == SLOT_FIRST + 1)
-	{
-		pool_unlatch(frame);
-		return MERGE_ONLY_CHILD;
-	}
-	pos = ipage_search_child(&view, point, false);
-	if (pos == nslots - 1)
-		pos--;
-	return merge_pair(tree, frame, pos);
-}
-
-static bool
-merge_level(const IndexTree *tree, const KeyPoint *point, int level)
-{
-	MergeResult result = merge_once(tree, point, level);
-	bool		above;
-
-	if (result == MERGE_NOTHING)
-		return false;
-	CHECK_FOR_INTERRUPTS();
-	above = merge_level(tree, point, level + 1);
-	if (result == MERGE_ONLY_CHILD && above)
-		result = merge_once(tree, point, level);
-	return above || result == MERGE_DONE;
-}
-
-/* A root with a single child takes over its content. */
-static bool
-collapse_root(const IndexTree *tree)
-{
-	PoolFrame  *root_frame = pool_latch(&tree->file, ROWAN_ROOT_BLOCK, LW_EXCLUSIVE);
-	PoolFrame  *child_frame;
-	PageChange	change;
-	Page		root,
-				child;
-
-	if (ipage_is_leaf(pool_page(root_frame)) ||
-		page_nslots(pool_page(root_frame)) != SLOT_FIRST + 1)
-	{
-		pool_unlatch(root_frame);
-		return false;
-	}
-	child_frame = itree_latch_child(tree, pool_page(root_frame), SLOT_FIRST);
-	change_begin(&change, &tree->file);
-	root = change_page(&change, root_frame, false);
-	child = change_page(&change, child_frame, false);
-	page_copy_content(root, child);
-	if (ipage_is_leaf(child))
-		itree_leaf_moves(tree, pool_block(child_frame), ROWAN_ROOT_BLOCK);
-	space_free(&change, page_trailer(child)->self_block);
-	FAULT_POINT(root_collapse_before_commit);
-	change_commit(&change, InvalidTransactionId);
-	FAULT_POINT(root_collapse_after_commit);
-	return true;
-}
-
-static bool
-root_has_single_child(const IndexTree *tree)
-{
-	PoolRead	read;
-	bool		single;
-
-	pool_read_begin(&tree->file, ROWAN_ROOT_BLOCK, 0, NULL, &read);
-	single = !ipage_is_leaf(read.page) && page_nslots(read.page) == SLOT_FIRST + 1;
-	return pool_read_end(&read) && single;
+	page_copy_content(left, (Page) plan);
 }
 
 /* Returns true if it changed something.  No latches held on entry or exit. */
@@ -246,12 +129,12 @@ itree_merge_leaf(const IndexTree *tree, const KeyPoint *point)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "rowan index merge",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
+	PGAlignedBlock merged;
+	EntrySearch search;
 	bool		changed;
 
-	pool_prepare_write();
-	changed = merge_level(tree, point, 0);
-	while (root_has_single_child(tree) && collapse_root(tree))
-		changed = true;
+	entry_search_init(&search, tree, point, false);
+	changed = tree_merge(&search.search, merged.data);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 	return changed;

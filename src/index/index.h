@@ -123,13 +123,6 @@ typedef struct IndexTree
 	void	   *owner;
 } IndexTree;
 
-static inline void
-itree_leaf_moves(const IndexTree *tree, BlockNumber from, BlockNumber to)
-{
-	if (tree->leaf_moves != NULL)
-		tree->leaf_moves(tree->owner, from, to);
-}
-
 /* key.c */
 extern void key_point_init(const KeyDesc *keys, KeyPoint *point, int nkeys, KeyTail tail);
 extern void key_point_from_tuple(const KeyDesc *keys, KeyPoint *point, IndexTuple tuple,
@@ -143,6 +136,7 @@ extern int	key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexIt
 /* The same, but an item with several TIDs counts as its first one.  *maybe_inside, if not NULL: the point lies among them or behind. */
 extern int	key_compare_first(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item,
 							  bool *maybe_inside);
+extern bool key_same_point(const KeyDesc *keys, const IndexItem *a, const IndexItem *b);
 extern int	key_compare_tuples(const KeyDesc *keys, IndexTuple a, IndexTuple b, int natts,
 							   int *first_difference);
 extern bool key_equal_images(IndexTuple a, IndexTuple b);
@@ -289,7 +283,6 @@ extern void itree_copy_leaf_latched(const IndexTree *tree, const KeyPoint *point
 									uint64 *version);
 extern PoolFrame *itree_latch_page(const IndexTree *tree, const KeyPoint *point, int level,
 								   LWLockMode mode);
-extern PoolFrame *itree_latch_child(const IndexTree *tree, Page parent, int pos);
 /* The right sibling of a latched page, latched too; NULL if there is none. */
 extern PoolFrame *itree_latch_right(const IndexTree *tree, PoolFrame *frame, LWLockMode mode);
 extern int	itree_height(const IndexTree *tree);

@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "index/index.h"
-#include "tree/descend.h"
+#include "tree/kind.h"
 
 #define HEAD_MAX	0xFFFF
 

@@ -1,27 +1,17 @@
 /*
  * iseek.c
- *	  Finding pages of an index: optimistic descent, latching, copying leaves.
+ *	  Finding pages of an index, latching them, copying leaves.
  *
- * As tree/seek.c: a descent holds no latch (after many failed attempts: parent, then child, shared),
- * and checks the parent again once it has the child's version.  Whoever latches what a descent
- * found looks at its fences.
+ * The descent is that of all trees (tree/descent.h).  Here is what it needs to know of index entries.
  *
  * Latches: one page; its right sibling while it is held (itree_latch_right).
  */
 #include "postgres.h"
 
 #include "base/compat.h"
-#include "index/index.h"
-#include "miscadmin.h"
-#include "tree/descend.h"
+#include "index/entrytree.h"
+#include "tree/descent.h"
 #include "tree/tree.h"
-
-typedef enum Step
-{
-	STEP_DONE,
-	STEP_RETRY,
-	STEP_TOO_LOW
-} Step;
 
 /* ---- the file ---- */
 
@@ -41,26 +31,7 @@ itree_create(const IndexTree *tree)
 	tree_create_kind(&tree->file, ROWAN_TREE_INDEX, init_root);
 }
 
-/* ---- descent ---- */
-
-static Step
-retry(PoolRead *read)
-{
-	pool_read_end(read);
-	return STEP_RETRY;
-}
-
-/* Bytes that make no sense: if they were stable, the index is damaged. */
-static Step
-nonsense(const IndexTree *tree, BlockNumber block, PoolRead *read, const char *message)
-{
-	bool		latched = read->latched;
-
-	pool_read_end(read);
-	if (latched)
-		tree_corrupted(&tree->file, block, message);
-	return STEP_RETRY;
-}
+/* ---- what a descent asks ---- */
 
 static inline bool
 is_page_of_level(Page page, int level)
@@ -69,93 +40,141 @@ is_page_of_level(Page page, int level)
 		ipage_is_leaf(page) == (level == 0);
 }
 
-/* Goes from an inner page to its child. */
-static Step
-step_down(const IndexTree *tree, const KeyPoint *point, bool before, int attempt, PoolRead *read,
-		  BlockNumber *block)
+/* The fences cannot be read from bytes that may change: descents look at them when they have arrived. */
+static bool
+may_cover(const TreeSearch *search, Page page, int level)
+{
+	return is_page_of_level(page, level);
+}
+
+static bool
+covers(const TreeSearch *search, Page page, int level)
+{
+	const EntrySearch *entry = entry_search(search);
+	PageView	view;
+
+	if (!is_page_of_level(page, level))
+		return false;
+	view_page(&view, entry->tree, page, NULL);
+	return ipage_covers(&view, entry->point, entry->before);
+}
+
+/* As a block number; InvalidBlockNumber: the page has changed, or the cell is not one of a child. */
+static BlockNumber
+read_child(const PageView *view, int slot)
 {
 	PGAlignedBlock buffer;
-	PageView	view;
 	IndexItem	item;
-	PoolRead	child;
-	int			pos;
 
-	view_page(&view, tree, read->page, read);
-	pos = ipage_search_child(&view, point, before);
-	if (pos < SLOT_FIRST)
-		return nonsense(tree, *block, read, "inner page is empty");
-	if (!view_item(&view, pos, &item, buffer.data))
-		return retry(read);
-	if (!item.is_separator || item.child <= ROWAN_ROOT_BLOCK || !BlockNumberIsValid(item.child))
-		tree_corrupted(&tree->file, *block, "impossible child");
-	pool_read_begin(&tree->file, item.child, attempt, NULL, &child);
-	if (!pool_read_end(read))
-	{
-		pool_read_end(&child);
-		return STEP_RETRY;
-	}
-	*read = child;
-	*block = item.child;
-	return STEP_DONE;
+	return view_item(view, slot, &item, buffer.data) && item.is_separator ? item.child :
+		InvalidBlockNumber;
 }
 
-/*
- * The page that a descent has come to.  Whoever uses it looks at its fences, and descends again if they do
- * not cover the point; without end if the parent is wrong about its child, were it not found here.
- */
-static Step
-check_target(const IndexTree *tree, const KeyPoint *point, bool before, PoolRead *read,
-			 BlockNumber block)
+static void
+find_child(const TreeSearch *search, Page page, PoolRead *read, TreeChild *child)
+{
+	const EntrySearch *entry = entry_search(search);
+	PageView	view;
+
+	view_page(&view, entry->tree, page, read);
+	child->slot = ipage_search_child(&view, entry->point, entry->before);
+	child->likely_slot = -1;
+	if (child->slot >= SLOT_FIRST)
+		child->block = read_child(&view, child->slot);
+}
+
+static BlockNumber
+child_of_slot(const TreeSearch *search, Page parent, int slot)
 {
 	PageView	view;
 
-	if (!read->latched)
-		return pool_read_valid(read) ? STEP_DONE : retry(read);
-	view_page(&view, tree, read->page, NULL);
-	if (!ipage_covers(&view, point, before))
-		return nonsense(tree, block, read, "index page is not the one its parent says");
-	return STEP_DONE;
+	view_page(&view, entry_search(search)->tree, parent, NULL);
+	return read_child(&view, slot);
 }
 
-static Step
-descend(const IndexTree *tree, const KeyPoint *point, bool before, int level, int attempt,
-		PoolRead *read, BlockNumber *block)
-{
-	int			at;
-
-	*block = ROWAN_ROOT_BLOCK;
-	pool_read_begin(&tree->file, ROWAN_ROOT_BLOCK, attempt, NULL, read);
-	at = ((volatile PageTrailerData *) page_trailer(read->page))->level;
-	if (at < level)
-		return pool_read_end(read) ? STEP_TOO_LOW : STEP_RETRY;
-	for (;; at--)
-	{
-		Step		step;
-
-		if (!is_page_of_level(read->page, at))
-			return nonsense(tree, *block, read, "not the index page that it should be");
-		if (at == level)
-			break;
-		step = step_down(tree, point, before, attempt, read, block);
-		if (step != STEP_DONE)
-			return step;
-	}
-	return check_target(tree, point, before, read, *block);
-}
-
-/* False: the tree is not that high. */
+/* Cell `a` of one page says what cell `b` of the other one says. */
 static bool
-descend_persistently(const IndexTree *tree, const KeyPoint *point, bool before, int level,
-					 int attempt, PoolRead *read, BlockNumber *block)
+says_the_same(const IndexTree *tree, Page page, int a, Page other, int b)
 {
-	for (;; attempt++)
-	{
-		Step		step = descend(tree, point, before, level, attempt, read, block);
+	PGAlignedBlock buffers[2];
+	IndexItem	items[2];
+	PageView	views[2];
 
-		if (step != STEP_RETRY)
-			return step == STEP_DONE;
-		CHECK_FOR_INTERRUPTS();
-	}
+	view_page(&views[0], tree, page, NULL);
+	view_page(&views[1], tree, other, NULL);
+	view_item(&views[0], a, &items[0], buffers[0].data);
+	view_item(&views[1], b, &items[1], buffers[1].data);
+	return key_same_point(tree->keys, &items[0], &items[1]);
+}
+
+/* The first child begins where the parent does, whatever its cell says. */
+static bool
+is_child(const TreeSearch *search, Page parent, int slot, Page page)
+{
+	const IndexTree *tree = entry_search(search)->tree;
+	int			low = slot > SLOT_FIRST ? slot : SLOT_LOW_FENCE;
+	int			high = slot + 1 < page_nslots(parent) ? slot + 1 : SLOT_HIGH_FENCE;
+
+	return is_page_of_level(page, page_trailer(parent)->level - 1) &&
+		says_the_same(tree, parent, low, page, SLOT_LOW_FENCE) &&
+		says_the_same(tree, parent, high, page, SLOT_HIGH_FENCE);
+}
+
+static void
+leaf_moves(const TreeSearch *search, BlockNumber from, BlockNumber to)
+{
+	const IndexTree *tree = entry_search(search)->tree;
+
+	if (tree->leaf_moves != NULL)
+		tree->leaf_moves(tree->owner, from, to);
+}
+
+static PoolFrame *
+latch(const TreeSearch *search, int level, LWLockMode mode)
+{
+	return itree_latch_page(entry_search(search)->tree, entry_search(search)->point, level, mode);
+}
+
+static const TreeKind entry_kind = {
+	.leaf_type = ROWAN_PAGE_INDEX_LEAF,
+	.inner_type = ROWAN_PAGE_INDEX_INNER,
+	.first_slot = SLOT_FIRST,
+	.may_cover = may_cover,
+	.covers = covers,
+	.find_child = find_child,
+	.latch = latch,
+	.child_of_slot = child_of_slot,
+	.is_child = is_child,
+	.leaf_has_room = entry_leaf_has_room,
+	.plan_split = entry_plan_split,
+	.divide = entry_divide,
+	.add_child = entry_add_child,
+	.fill_root = entry_fill_root,
+	.may_merge = entry_may_merge,
+	.absorb = entry_absorb,
+	.leaf_moves = leaf_moves
+};
+
+void
+entry_search_init(EntrySearch *search, const IndexTree *tree, const KeyPoint *point, bool before)
+{
+	search->search.kind = &entry_kind;
+	search->search.file = &tree->file;
+	search->tree = tree;
+	search->point = point;
+	search->before = before;
+}
+
+/* ---- leaves ---- */
+
+static void
+find_leaf(const IndexTree *tree, const KeyPoint *point, bool before, int attempt, PoolRead *read,
+		  BlockNumber *block)
+{
+	EntrySearch search;
+
+	entry_search_init(&search, tree, point, before);
+	descent_to(&search.search, &entry_kind, 0, attempt, NULL, read, block);
 }
 
 void
@@ -164,16 +183,16 @@ itree_read_leaf(const IndexTree *tree, const KeyPoint *point, bool before, int a
 {
 	BlockNumber block;
 
-	descend_persistently(tree, point, before, 0, attempt, read, &block);
+	find_leaf(tree, point, before, attempt, read, &block);
 }
 
 static bool
-copy_covers(const IndexTree *tree, const KeyPoint *point, bool before, char *copy)
+leaf_covers(const IndexTree *tree, const KeyPoint *point, bool before, Page page)
 {
-	PageView	view;
+	EntrySearch search;
 
-	view_page(&view, tree, (Page) copy, NULL);
-	return ipage_covers(&view, point, before);
+	entry_search_init(&search, tree, point, before);
+	return covers(&search.search, page, 0);
 }
 
 /* The block, if it is the leaf. */
@@ -189,9 +208,7 @@ copy_hinted(const IndexTree *tree, const KeyPoint *point, bool before, BlockNumb
 	memcpy(dest, read.page, BLCKSZ);
 	*frame = read.frame;
 	*version = read.version;
-	if (!pool_read_end(&read) || !is_page_of_level((Page) dest, 0))
-		return false;
-	return copy_covers(tree, point, before, dest);
+	return pool_read_end(&read) && leaf_covers(tree, point, before, (Page) dest);
 }
 
 void
@@ -208,7 +225,7 @@ itree_copy_leaf(const IndexTree *tree, const KeyPoint *point, bool before, Block
 		memcpy(dest, read.page, BLCKSZ);
 		*frame = read.frame;
 		*version = read.latched ? 0 : read.version;
-		if (pool_read_end(&read) && copy_covers(tree, point, before, dest))
+		if (pool_read_end(&read) && leaf_covers(tree, point, before, (Page) dest))
 			return;
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -224,12 +241,12 @@ itree_copy_leaf_latched(const IndexTree *tree, const KeyPoint *point, bool befor
 		BlockNumber block;
 		bool		is_target;
 
-		descend_persistently(tree, point, before, 0, attempt, &read, &block);
+		find_leaf(tree, point, before, attempt, &read, &block);
 		pool_read_end(&read);
 		*frame = pool_latch(&tree->file, block, LW_SHARED);
 		*version = pg_atomic_read_u64(&(*frame)->version);
 		memcpy(dest, pool_page(*frame), BLCKSZ);
-		is_target = is_page_of_level((Page) dest, 0) && copy_covers(tree, point, before, dest);
+		is_target = leaf_covers(tree, point, before, (Page) dest);
 		if (is_target)
 			note(arg, block);
 		pool_unlatch(*frame);
@@ -362,24 +379,13 @@ itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end
 		*frame = read.frame;
 		*version = read.latched ? 0 : read.version;
 		if (pool_read_end(&read) &&
-			(result == FEW_FOUND || (result == FEW_NOT && copy_covers(tree, start, false, dest))))
+			(result == FEW_FOUND || (result == FEW_NOT && leaf_covers(tree, start, false, (Page) dest))))
 			return result == FEW_FOUND;
 		CHECK_FOR_INTERRUPTS();
 	}
 }
 
 /* ---- latching ---- */
-
-static bool
-latched_covers(const IndexTree *tree, const KeyPoint *point, int level, PoolFrame *frame)
-{
-	PageView	view;
-
-	if (!is_page_of_level(pool_page(frame), level))
-		return false;
-	view_page(&view, tree, pool_page(frame), NULL);
-	return ipage_covers(&view, point, false);
-}
 
 /* Where this backend found the last leaf of an index. */
 #define KNOWN_LAST_LEAVES	16
@@ -414,7 +420,7 @@ latch_last_leaf(const IndexTree *tree, const KeyPoint *point)
 		!space_has_block(&tree->file, known->block))
 		return NULL;
 	frame = pool_latch(&tree->file, known->block, LW_EXCLUSIVE);
-	if (latched_covers(tree, point, 0, frame))
+	if (leaf_covers(tree, point, false, pool_page(frame)))
 		return frame;
 	pool_unlatch(frame);
 	known->block = 0;
@@ -434,21 +440,10 @@ note_last_leaf(const IndexTree *tree, const PoolFrame *frame)
 static PoolFrame *
 descend_and_latch(const IndexTree *tree, const KeyPoint *point, int level, LWLockMode mode)
 {
-	for (int attempt = 0;; attempt++)
-	{
-		PoolRead	read;
-		BlockNumber block;
-		PoolFrame  *frame;
+	EntrySearch search;
 
-		if (!descend_persistently(tree, point, false, level, attempt, &read, &block))
-			return NULL;
-		pool_read_end(&read);
-		frame = pool_latch(&tree->file, block, mode);
-		if (latched_covers(tree, point, level, frame))
-			return frame;
-		pool_unlatch(frame);
-		CHECK_FOR_INTERRUPTS();
-	}
+	entry_search_init(&search, tree, point, false);
+	return descent_latch(&search.search, &entry_kind, level, mode);
 }
 
 PoolFrame *
@@ -463,24 +458,6 @@ itree_latch_page(const IndexTree *tree, const KeyPoint *point, int level, LWLock
 		frame = descend_and_latch(tree, point, level, mode);
 	if (!BlockNumberIsValid(page_trailer(pool_page(frame))->right_block))
 		note_last_leaf(tree, frame);
-	return frame;
-}
-
-PoolFrame *
-itree_latch_child(const IndexTree *tree, Page parent, int pos)
-{
-	PGAlignedBlock buffer;
-	PageView	view;
-	IndexItem	item;
-	PoolFrame  *frame;
-
-	view_page(&view, tree, parent, NULL);
-	view_item(&view, pos, &item, buffer.data);
-	if (!item.is_separator || item.child <= ROWAN_ROOT_BLOCK || !BlockNumberIsValid(item.child))
-		tree_corrupted(&tree->file, page_trailer(parent)->self_block, "impossible child");
-	frame = pool_latch(&tree->file, item.child, LW_EXCLUSIVE);
-	if (!is_page_of_level(pool_page(frame), page_trailer(parent)->level - 1))
-		tree_corrupted(&tree->file, item.child, "page is not the one its parent says");
 	return frame;
 }
 

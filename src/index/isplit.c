@@ -1,33 +1,22 @@
 /*
  * isplit.c
- *	  Splitting index pages, and growing the root.
+ *	  Where to divide an index page, and what its halves hold.
  *
- * As tree/split.c: parent, page, new page and file header (root split: root, two new pages, header) in
- * one PageChange, latched in that order; a parent without room is split first, in a
- * change of its own.  Between two changes the tree is complete.
- *
- * The left page keeps its low fence, so its cells and heads stay as they are; the
+ * What is done with the halves is in tree/split.c.  The left page keeps its low fence, so its cells and heads stay as they are; the
  * right page's cells are written anew against its own low fence.
  */
 #include "postgres.h"
 
 #include "base/compat.h"
-#include "base/fault.h"
-#include "index/index.h"
-#include "miscadmin.h"
+#include "index/entrytree.h"
 #include "utils/memutils.h"
-#include "pool/change.h"
-#include "tree/descend.h"
-#include "tree/tree.h"
 
-typedef struct SplitWish
+/* What somebody wants of a leaf. */
+typedef struct LeafWish
 {
-	int			level;
-	const KeyPoint *point;
-	const CellSource *entry;	/* leaf: to have room for */
-	int			room;			/* inner page: bytes of cells to have room for */
+	const CellSource *entry;	/* to have room for */
 	int			fillfactor;
-} SplitWish;
+} LeafWish;
 
 /* A split, worked out: slots from pos on go right. */
 typedef struct SplitPlan
@@ -227,13 +216,14 @@ build_pages(const PageView *view, SplitPlan *plan)
 
 /* The boundary's neighbours, the new entry counted where there is no other. */
 static bool
-leaf_separator(const PageView *view, const SplitWish *wish, int new_pos, SplitPlan *plan)
+leaf_separator(const PageView *view, const TreeWish *wish, int new_pos, SplitPlan *plan)
 {
+	const LeafWish *want = wish->leaf;
 	PGAlignedBlock left_buffer,
 				right_buffer;
 	IndexItem	left = {0},
 				right = {0};
-	ItemPointerData last = wish->entry->tids[0];
+	ItemPointerData last = want->entry->tids[0];
 	int			nslots = page_nslots(view->page);
 
 	if (plan->pos > SLOT_FIRST)
@@ -242,18 +232,18 @@ leaf_separator(const PageView *view, const SplitWish *wish, int new_pos, SplitPl
 		last = left.last_tid;
 	}
 	else if (new_pos == SLOT_FIRST)
-		left.tuple = wish->entry->tuple;
+		left.tuple = want->entry->tuple;
 	if (plan->pos < nslots)
 		view_item(view, plan->pos, &right, right_buffer.data);
 	else if (new_pos == nslots)
 	{
-		right.tuple = wish->entry->tuple;
-		right.tid = wish->entry->tids[0];
+		right.tuple = want->entry->tuple;
+		right.tid = want->entry->tids[0];
 	}
 	if (left.tuple == NULL || right.tuple == NULL)
 		return false;
 	/* the new entry goes into a posting list: neither before nor behind it */
-	if (plan->pos == SLOT_FIRST && key_compare(view->keys, wish->point, &right) >= 0)
+	if (plan->pos == SLOT_FIRST && key_compare(view->keys, entry_search(wish->search)->point, &right) >= 0)
 		return false;
 	itree_choose_separator(view->keys, left.tuple, &last, right.tuple, &right.tid,
 						   &plan->separator, &plan->tid);
@@ -277,7 +267,7 @@ inner_separator(const PageView *view, SplitPlan *plan)
 }
 
 static bool
-try_split(const PageView *view, const SplitWish *wish, int new_pos, int pos, SplitPlan *plan)
+try_split(const PageView *view, const TreeWish *wish, int new_pos, int pos, SplitPlan *plan)
 {
 	if (pos < SLOT_FIRST || pos > page_nslots(view->page))
 		return false;
@@ -286,36 +276,52 @@ try_split(const PageView *view, const SplitWish *wish, int new_pos, int pos, Spl
 			inner_separator(view, plan)) && build_pages(view, plan);
 }
 
-/* The best boundary, or the nearest to it that works. */
-static void
-plan_split(const PageView *view, const SplitWish *wish, SplitPlan *plan)
+/* The slot to begin the right page by bytes, and where the new entry will be. */
+static int
+best_slot(const PageView *view, const TreeWish *wish, int *new_pos)
 {
+	const KeyPoint *point = entry_search(wish->search)->point;
+	const LeafWish *want = wish->leaf;
 	bool		leaf = ipage_is_leaf(view->page);
-	int			nslots = page_nslots(view->page);
-	int			new_pos = leaf ? ipage_search(view, wish->point) :
-		ipage_search_child(view, wish->point, false) + 1;
-	int			new_bytes = leaf ? cell_encode(&view->prefix, wish->entry, NULL) : wish->room;
-	int			best = balanced_slot(view, new_pos, new_bytes + (int) sizeof(SlotData),
-									 leaf ? wish->fillfactor : 100);
+	int			new_bytes = leaf ? cell_encode(&view->prefix, want->entry, NULL) : wish->room;
+	int			best;
 
-	if (best < SLOT_FIRST)
-		best = new_pos;
-	for (int distance = 0; distance <= nslots; distance++)
-	{
-		if (try_split(view, wish, new_pos, best - distance, plan) ||
-			(distance > 0 && try_split(view, wish, new_pos, best + distance, plan)))
-			return;
-	}
-	elog(ERROR, "cannot split block %u of relation %s", page_trailer(view->page)->self_block,
-		 compat_path(view->file->node, view->file->backend));
+	*new_pos = leaf ? ipage_search(view, point) : ipage_search_child(view, point, false) + 1;
+	best = balanced_slot(view, *new_pos, new_bytes + (int) sizeof(SlotData),
+						 leaf ? want->fillfactor : 100);
+	return best < SLOT_FIRST ? *new_pos : best;
 }
 
-/* ---- splitting ---- */
+/* The best boundary, or the nearest to it that works. */
+int
+entry_plan_split(const TreeWish *wish, Page page)
+{
+	SplitPlan  *plan = wish->plan;
+	const PoolFile *file = wish->search->file;
+	PageView	view;
+	int			nslots = page_nslots(page);
+	int			best,
+				new_pos;
+
+	view_page(&view, entry_search(wish->search)->tree, page, NULL);
+	best = best_slot(&view, wish, &new_pos);
+	for (int distance = 0; distance <= nslots; distance++)
+	{
+		if (try_split(&view, wish, new_pos, best - distance, plan) ||
+			(distance > 0 && try_split(&view, wish, new_pos, best + distance, plan)))
+			return separator_bytes(&plan->separator);
+	}
+	elog(ERROR, "cannot split block %u of relation %s", page_trailer(page)->self_block,
+		 compat_path(file->node, file->backend));
+}
+
+/* ---- dividing ---- */
 
 /* Gives two working copies their new content and links them. */
-static void
-put_pages(const SplitPlan *plan, Page left, Page right)
+void
+entry_divide(const TreeWish *wish, Page left, Page right)
 {
+	const SplitPlan *plan = wish->plan;
 	BlockNumber beyond = page_trailer((Page) plan->left.data)->right_block;
 
 	page_copy_content(left, (Page) plan->left.data);
@@ -325,157 +331,49 @@ put_pages(const SplitPlan *plan, Page left, Page right)
 }
 
 static void
-split_child(const IndexTree *tree, PoolFrame *parent_frame, int parent_pos, PoolFrame *frame,
-			SplitPlan *plan)
+add_child(const TreeWish *wish, Page parent, int slot, const CellSource *link)
 {
-	PageChange	change;
-	Page		parent,
-				left,
-				right;
-	BlockNumber right_block;
-	CellSource	link = plan->separator;
+	const PoolFile *file = wish->search->file;
 
-	change_begin(&change, &tree->file);
-	parent = change_page(&change, parent_frame, false);
-	left = change_page(&change, frame, false);
-	right = space_alloc(&change, page_trailer(left)->type, page_trailer(left)->level,
-						&right_block);
-	put_pages(plan, left, right);
-	link.child = right_block;
-	if (!ipage_insert(tree->keys, parent, parent_pos + 1, &link))
+	if (!ipage_insert(entry_search(wish->search)->tree->keys, parent, slot, link))
 		elog(ERROR, "no room for a separator in block %u of relation %s",
-			 page_trailer(parent)->self_block,
-			 compat_path(tree->file.node, tree->file.backend));
-	if (ipage_is_leaf(left))
-		itree_leaf_moves(tree, page_trailer(left)->self_block, right_block);
-	FAULT_POINT(split_before_commit);
-	change_commit(&change, InvalidTransactionId);
-	FAULT_POINT(split_after_commit);
+			 page_trailer(parent)->self_block, compat_path(file->node, file->backend));
 }
 
-static void
-split_root(const IndexTree *tree, PoolFrame *root_frame, SplitPlan *plan)
+void
+entry_add_child(const TreeWish *wish, Page parent, int slot, BlockNumber right)
 {
-	PageChange	change;
-	Page		root,
-				left,
-				right;
-	BlockNumber left_block,
-				right_block;
-	uint8		type = page_trailer(pool_page(root_frame))->type;
-	uint8		level = page_trailer(pool_page(root_frame))->level;
+	CellSource	link = ((const SplitPlan *) wish->plan)->separator;
+
+	link.child = right;
+	add_child(wish, parent, slot, &link);
+}
+
+void
+entry_fill_root(const TreeWish *wish, Page root, BlockNumber left, BlockNumber right)
+{
+	const SplitPlan *plan = wish->plan;
 	CellSource	low = {.is_separator = true,.child = InvalidBlockNumber};
 	CellSource	high = {.is_separator = true,.is_infinite = true,.child = InvalidBlockNumber};
-	CellSource	link = plan->separator;
 
-	change_begin(&change, &tree->file);
-	root = change_page(&change, root_frame, false);
-	left = space_alloc(&change, type, level, &left_block);
-	right = space_alloc(&change, type, level, &right_block);
-	put_pages(plan, left, right);
-
-	page_reset(root, ROWAN_PAGE_INDEX_INNER, level + 1);
-	ipage_init(tree->keys, root, &low, &high, plan->separator.tuple, plan->separator.tuple);
-	low.child = left_block;
-	link.child = right_block;
-	if (!ipage_insert(tree->keys, root, SLOT_FIRST, &low) ||
-		!ipage_insert(tree->keys, root, SLOT_FIRST + 1, &link))
-		elog(ERROR, "no room in a new root");
-	if (level == 0)
-	{
-		itree_leaf_moves(tree, ROWAN_ROOT_BLOCK, left_block);
-		itree_leaf_moves(tree, ROWAN_ROOT_BLOCK, right_block);
-	}
-	change_commit(&change, InvalidTransactionId);
-	FAULT_POINT(root_split_after_commit);
+	ipage_init(entry_search(wish->search)->tree->keys, root, &low, &high, plan->separator.tuple,
+			   plan->separator.tuple);
+	low.child = left;
+	add_child(wish, root, SLOT_FIRST, &low);
+	entry_add_child(wish, root, SLOT_FIRST + 1, right);
 }
 
-/* ---- fulfilling a wish ---- */
+/* ---- making room ---- */
 
-static bool
-is_fulfilled(const PageView *view, const SplitWish *wish)
+bool
+entry_leaf_has_room(const TreeWish *wish, Page leaf)
 {
-	return wish->entry != NULL ? itree_leaf_takes(view, wish->point, wish->entry) :
-		page_fits_insert(view->page, wish->room, false);
-}
-
-/* False: start again; *room: bytes that the parent must have first, or 0. */
-static bool
-fulfil_below(const IndexTree *tree, PoolFrame *parent_frame, const SplitWish *wish, int *room)
-{
-	PageView	parent,
-				view;
-	PoolFrame  *frame;
-	SplitPlan	plan;
-	bool		fulfilled;
-	int			pos;
-
-	*room = 0;
-	view_page(&parent, tree, pool_page(parent_frame), NULL);
-	pos = ipage_search_child(&parent, wish->point, false);
-	frame = itree_latch_child(tree, pool_page(parent_frame), pos);
-	view_page(&view, tree, pool_page(frame), NULL);
-	fulfilled = is_fulfilled(&view, wish);
-	if (!fulfilled)
-	{
-		plan_split(&view, wish, &plan);
-		if (page_fits_insert(parent.page, separator_bytes(&plan.separator), false))
-		{
-			split_child(tree, parent_frame, pos, frame, &plan);
-			return true;
-		}
-		*room = separator_bytes(&plan.separator);
-	}
-	pool_unlatch(frame);
-	pool_unlatch(parent_frame);
-	return fulfilled;
-}
-
-/* One attempt at a page without a parent; false: it has got one meanwhile. */
-static bool
-fulfil_at_root(const IndexTree *tree, const SplitWish *wish)
-{
-	PoolFrame  *frame = itree_latch_page(tree, wish->point, wish->level, LW_EXCLUSIVE);
+	const EntrySearch *search = entry_search(wish->search);
+	const LeafWish *want = wish->leaf;
 	PageView	view;
-	SplitPlan	plan;
-	bool		fulfilled;
 
-	if (frame == NULL)
-		return true;			/* the tree has shrunk below this level */
-	view_page(&view, tree, pool_page(frame), NULL);
-	fulfilled = is_fulfilled(&view, wish);
-	if (pool_block(frame) == ROWAN_ROOT_BLOCK && !fulfilled)
-	{
-		plan_split(&view, wish, &plan);
-		split_root(tree, frame, &plan);
-		return true;
-	}
-	pool_unlatch(frame);
-	return fulfilled;
-}
-
-static void
-fulfil(const IndexTree *tree, const SplitWish *wish)
-{
-	for (;;)
-	{
-		PoolFrame  *parent = itree_latch_page(tree, wish->point, wish->level + 1, LW_EXCLUSIVE);
-		SplitWish	above = {.level = wish->level + 1,.point = wish->point};
-
-		if (parent == NULL)
-		{
-			if (fulfil_at_root(tree, wish))
-				return;
-		}
-		else
-		{
-			if (fulfil_below(tree, parent, wish, &above.room))
-				return;
-			if (above.room > 0)
-				fulfil(tree, &above);
-		}
-		CHECK_FOR_INTERRUPTS();
-	}
+	view_page(&view, search->tree, leaf, NULL);
+	return itree_leaf_takes(&view, search->point, want->entry);
 }
 
 void
@@ -485,10 +383,13 @@ itree_make_room(const IndexTree *tree, const KeyPoint *point, const CellSource *
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "rowan index split",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
-	SplitWish	wish = {.point = point,.entry = entry,.fillfactor = fillfactor};
+	LeafWish	want = {.entry = entry,.fillfactor = fillfactor};
+	SplitPlan	plan;
+	EntrySearch search;
+	TreeWish	wish = {.search = &search.search,.leaf = &want,.plan = &plan};
 
-	pool_prepare_write();
-	fulfil(tree, &wish);
+	entry_search_init(&search, tree, point, false);
+	tree_split(&wish);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 }

@@ -41,20 +41,6 @@ read_item(Walk *walk, const PageView *view, int pos, IndexItem *item, char *buff
 	return false;
 }
 
-/* The same point?  The child block of a separator is no part of it. */
-static bool
-same_point(const KeyDesc *keys, const IndexItem *a, const IndexItem *b)
-{
-	KeyPoint	point;
-
-	if (a->is_infinite || b->is_infinite)
-		return a->is_infinite == b->is_infinite;
-	if (a->natts != b->natts || a->has_tid != b->has_tid)
-		return false;
-	key_point_from_item(keys, &point, a);
-	return key_compare(keys, &point, b) == 0;
-}
-
 static void
 check_fences(Walk *walk, const PageView *view, const Expected *expected)
 {
@@ -69,9 +55,9 @@ check_fences(Walk *walk, const PageView *view, const Expected *expected)
 		return;
 	if (!low.is_separator || !high.is_separator)
 		verification_report(walk->v, block, "a fence is no separator");
-	else if (!same_point(view->keys, &low, expected->low))
+	else if (!key_same_point(view->keys, &low, expected->low))
 		verification_report(walk->v, block, "low fence differs from the parent's separator");
-	else if (!same_point(view->keys, &high, expected->high))
+	else if (!key_same_point(view->keys, &high, expected->high))
 		verification_report(walk->v, block, "high fence differs from the parent's separator");
 	if (high.is_infinite != !BlockNumberIsValid(page_trailer(view->page)->right_block))
 		verification_report(walk->v, block, "right sibling does not fit the high fence");

@@ -429,3 +429,17 @@ key_common_bytes(const KeyDesc *keys, Datum a, Datum b)
 		common++;
 	return common;
 }
+
+/* Of two separators or fences.  The child block is no part of the point. */
+bool
+key_same_point(const KeyDesc *keys, const IndexItem *a, const IndexItem *b)
+{
+	KeyPoint	point;
+
+	if (a->is_infinite || b->is_infinite)
+		return a->is_infinite == b->is_infinite;
+	if (a->natts != b->natts || a->has_tid != b->has_tid)
+		return false;
+	key_point_from_item(keys, &point, a);
+	return key_compare(keys, &point, b) == 0;
+}

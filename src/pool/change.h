@@ -80,6 +80,16 @@ typedef enum PoolRedo
 extern PoolRedo pool_redo_latch(XLogReaderState *record, uint8 block_id, bool will_init,
 								PoolFrame **frame);
 
+/*
+ * Between XLogBeginInsert and XLogInsert: block reference block_id is this page, which holds the change already and has the
+ * standard layout.  What redo needs to know of it is registered by the caller (XLogRegisterBufData).
+ */
+extern void wal_add_page(uint8 block_id, PoolFrame *frame);
+
+/* Redo: makes the change that the reference's data tells of to a page that pool_redo_latch said POOL_REDO_APPLY of. */
+typedef void (*WalApply) (Page page, char *data, Size length);
+extern void wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply apply);
+
 /* WAL record kinds, the info byte's upper half; one resource manager. */
 #define ROWAN_RMGR_ID			187
 #define ROWAN_XLOG_CHANGE		0x00	/* change.c */
@@ -108,8 +118,8 @@ extern void wal_resolve_conflict(TransactionId horizon, RelFileNode node);
 
 /*
  * Our own WAL consistency check (rowan.wal_check): the record carries a CRC of the used
- * bytes of each page after its change; redo compares and PANICs.  Between XLogBeginInsert and
- * XLogInsert: register pages as they are after the change.  In redo: after the record
+ * bytes of each page after its change; redo compares and PANICs.  wal_add_page and wal_apply do it; for others:
+ * register pages between XLogBeginInsert and XLogInsert as they are after the change; in redo, check after the record
  * was applied to the page.  The entries end the record's main data: parse that from its
  * front, or take wal_data_size for its length.
  */

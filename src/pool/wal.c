@@ -355,6 +355,30 @@ wal_check_redo(XLogReaderState *record, uint8 block_id, Page page)
 	}
 }
 
+/* ---- a page of a record ---- */
+
+void
+wal_add_page(uint8 block_id, PoolFrame *frame)
+{
+	compat_register_block(block_id, &frame->tag.node, pool_block(frame), pool_page(frame),
+						  REGBUF_STANDARD);
+	wal_check_register(block_id, pool_page(frame));
+}
+
+void
+wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply apply)
+{
+	Page		page = pool_page(frame);
+	Size		length;
+	char	   *data = XLogRecGetBlockData(record, block_id, &length);
+
+	pool_change_begin(frame);
+	apply(page, data, length);
+	PageSetLSN(page, record->EndRecPtr);
+	wal_check_redo(record, block_id, page);
+	pool_change_end(frame);
+}
+
 /* ---- registration ---- */
 
 void

@@ -114,7 +114,6 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 {
 	Page		page = pool_page(leaf);
 	xl_rowan_insert insert;
-	XLogRecPtr	lsn;
 
 	insert.first_row = append->first_row;
 	insert.page_xid = append->page_xid;
@@ -130,13 +129,12 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 	FAULT_POINT(row_insert_applied);
 	if (file->logged)
 	{
-		RelFileNode node = file->node;
+		XLogRecPtr	lsn;
 
 		XLogBeginInsert();
-		XLogRegisterBlock(0, &node, MAIN_FORKNUM, pool_block(leaf), page, REGBUF_STANDARD);
+		wal_add_page(0, leaf);
 		XLogRegisterBufData(0, (char *) &insert, sizeof(insert));
 		XLogRegisterBufData(0, append->cells, append->size);
-		wal_check_register(0, page);
 		lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_INSERT);
 		PageSetLSN(page, lsn);
 	}
@@ -144,6 +142,15 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 	END_CRIT_SECTION();
 	FAULT_POINT(row_insert_logged);
 	pool_unlatch(leaf);
+}
+
+static void
+append_redo_page(Page page, char *data, Size length)
+{
+	xl_rowan_insert insert;
+
+	memcpy(&insert, data, sizeof(insert));
+	leaf_append_apply(page, &insert, data + sizeof(insert));
 }
 
 static void
@@ -156,18 +163,7 @@ leaf_append_redo(XLogReaderState *record)
 		return;
 	FAULT_POINT(row_insert_redo);
 	if (action == POOL_REDO_APPLY)
-	{
-		Size		length;
-		char	   *data = XLogRecGetBlockData(record, 0, &length);
-		xl_rowan_insert insert;
-
-		memcpy(&insert, data, sizeof(insert));
-		pool_change_begin(leaf);
-		leaf_append_apply(pool_page(leaf), &insert, data + sizeof(insert));
-		PageSetLSN(pool_page(leaf), record->EndRecPtr);
-		wal_check_redo(record, 0, pool_page(leaf));
-		pool_change_end(leaf);
-	}
+		wal_apply(record, 0, leaf, append_redo_page);
 	pool_unlatch(leaf);
 }
 
@@ -226,30 +222,25 @@ leaf_replace_apply(Page page, int pos, const char *cell)
 }
 
 static void
-log_replace(const PoolFile *file, PoolFrame *leaf, const xl_rowan_replace *replace,
+log_replace(PoolFrame *leaf, const xl_rowan_replace *replace,
 			const char *cell, PoolFrame *version, const VersionRecordData *record)
 {
-	Page		page = pool_page(leaf);
-	RelFileNode node = file->node;
 	const CellDiff *diff = &replace->diff;
 	XLogRecPtr	lsn;
 
 	XLogBeginInsert();
-	XLogRegisterBlock(0, &node, MAIN_FORKNUM, pool_block(leaf), page, REGBUF_STANDARD);
+	wal_add_page(0, leaf);
 	XLogRegisterBufData(0, (char *) replace, sizeof(*replace));
 	XLogRegisterBufData(0, (char *) cell, diff->header);
 	XLogRegisterBufData(0, (char *) cell + diff->header + diff->prefix,
 						replace->size - diff->header - diff->prefix - diff->suffix);
-	wal_check_register(0, page);
 	if (version != NULL)
 	{
-		XLogRegisterBlock(1, &node, MAIN_FORKNUM, pool_block(version), pool_page(version),
-						  REGBUF_STANDARD);
+		wal_add_page(1, version);
 		XLogRegisterBufData(1, (char *) record, record->size);
-		wal_check_register(1, pool_page(version));
 	}
 	lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_REPLACE);
-	PageSetLSN(page, lsn);
+	PageSetLSN(pool_page(leaf), lsn);
 	if (version != NULL)
 		PageSetLSN(pool_page(version), lsn);
 }
@@ -276,7 +267,7 @@ leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 	leaf_replace_apply(pool_page(leaf), pos, cell);
 	FAULT_POINT(row_replace_applied);
 	if (file->logged)
-		log_replace(file, leaf, &replace, cell, version, record);
+		log_replace(leaf, &replace, cell, version, record);
 	if (version != NULL)
 		pool_change_end(version);
 	pool_change_end(leaf);
@@ -307,6 +298,30 @@ rebuild_cell(Page page, const xl_rowan_replace *replace, const char *logged)
 	memcpy(dest, old + old_size - diff->suffix, diff->suffix);
 }
 
+/* Records are read where they lie, aligned. */
+static void
+replace_redo_version(Page page, char *data, Size length)
+{
+	static union
+	{
+		char		bytes[BLCKSZ];
+		uint64		force_align;
+	}			buffer;
+
+	memcpy(buffer.bytes, data, length);
+	version_append_apply(page, (VersionRecordData *) buffer.bytes);
+}
+
+static void
+replace_redo_leaf(Page page, char *data, Size length)
+{
+	xl_rowan_replace replace;
+
+	memcpy(&replace, data, sizeof(replace));
+	rebuild_cell(page, &replace, data + sizeof(replace));
+	leaf_replace_apply(page, replace.pos, cell_buffer.bytes);
+}
+
 static void
 leaf_replace_redo(XLogReaderState *record)
 {
@@ -315,41 +330,17 @@ leaf_replace_redo(XLogReaderState *record)
 	PoolFrame  *version = NULL;
 	PoolRedo	leaf_action = pool_redo_latch(record, 0, false, &leaf);
 	PoolRedo	version_action = POOL_REDO_GONE;
-	Size		length;
 
 	if (has_version)
 		version_action = pool_redo_latch(record, 1, false, &version);
 	FAULT_POINT(row_replace_redo);
 	if (version_action == POOL_REDO_APPLY)
 	{
-		static union
-		{
-			char		bytes[BLCKSZ];
-			uint64		force_align;
-		}			buffer;
-		char	   *data = XLogRecGetBlockData(record, 1, &length);
-
-		memcpy(buffer.bytes, data, length);
-		pool_change_begin(version);
-		version_append_apply(pool_page(version), (VersionRecordData *) buffer.bytes);
-		PageSetLSN(pool_page(version), record->EndRecPtr);
-		wal_check_redo(record, 1, pool_page(version));
-		pool_change_end(version);
+		wal_apply(record, 1, version, replace_redo_version);
 		FAULT_POINT(row_replace_redo_between);
 	}
 	if (leaf_action == POOL_REDO_APPLY)
-	{
-		char	   *data = XLogRecGetBlockData(record, 0, &length);
-		xl_rowan_replace replace;
-
-		memcpy(&replace, data, sizeof(replace));
-		rebuild_cell(pool_page(leaf), &replace, data + sizeof(replace));
-		pool_change_begin(leaf);
-		leaf_replace_apply(pool_page(leaf), replace.pos, cell_buffer.bytes);
-		PageSetLSN(pool_page(leaf), record->EndRecPtr);
-		wal_check_redo(record, 0, pool_page(leaf));
-		pool_change_end(leaf);
-	}
+		wal_apply(record, 0, leaf, replace_redo_leaf);
 	if (version != NULL)
 		pool_unlatch(version);
 	if (leaf != NULL)

@@ -1,27 +1,16 @@
 /*
  * seek.c
- *	  Finding leaves: optimistic descent, and latching what was found.
+ *	  Finding leaves by row id, and latching what was found.
  *
- * A descent holds no latch while it goes down (after many failed attempts:
- * parent, then child, shared).  Whoever latches what a descent found must look again
- * whether the page still covers the key: that alone decides, since there is
- * exactly one live page for a level and a key.
- *
- * Must never follow a block number, or raise an error about a page, before
- * the read it came from was found valid.
+ * The descent is that of all trees (descent.h).  Here is what it needs to know of row ids: the fences in the trailer say at
+ * each level whether the page is the right one.
  */
 #include "postgres.h"
 
 #include "base/compat.h"
 #include "miscadmin.h"
-#include "tree/descend.h"
-
-typedef enum Descent
-{
-	DESCENT_FOUND,				/* *read is begun */
-	DESCENT_RETRY,				/* something changed meanwhile; nothing is held */
-	DESCENT_TOO_LOW				/* the root is below that level; nothing is held */
-} Descent;
+#include "tree/descent.h"
+#include "tree/idtree.h"
 
 void
 tree_corrupted(const PoolFile *file, BlockNumber block, const char *message)
@@ -34,63 +23,73 @@ tree_corrupted(const PoolFile *file, BlockNumber block, const char *message)
 	pg_unreachable();
 }
 
-/*
- * The page makes no sense.  Seen optimistically that means only that it was being
- * changed; seen under a latch, with the parent latched too, it is corrupt.
- */
-static Descent
-give_up(const PoolFile *file, BlockNumber block, PoolRead *read, const char *message)
+int
+tree_child_slot(const TreeSearch *search, Page parent)
 {
-	bool		latched = read->latched;
+	TreeChild	child;
 
-	pool_read_end(read);
-	if (latched)
-		tree_corrupted(file, block, message);
-	return DESCENT_RETRY;
+	search->kind->find_child(search, parent, NULL, &child);
+	if (child.slot < search->kind->first_slot)
+		tree_corrupted(search->file, page_trailer(parent)->self_block, "inner page is empty");
+	return child.slot;
 }
 
-/*
- * Goes from *read, an inner page, to its child that covers key.  On success *read is the
- * child and *block its number.
- */
-static Descent
-step_down(const PoolFile *file, TreeKey key, int attempt, PoolRing *ring, PoolRead *read,
-		  BlockNumber *block)
+PoolFrame *
+tree_latch_child(const TreeSearch *search, Page parent, int slot)
 {
-	int			pos = inner_search(read->page, key);
-	BlockNumber child_block;
+	BlockNumber block = search->kind->child_of_slot(search, parent, slot);
+	PoolFrame  *frame;
+
+	if (block == InvalidBlockNumber || block <= ROWAN_ROOT_BLOCK)
+		tree_corrupted(search->file, page_trailer(parent)->self_block, "impossible child");
+	frame = pool_latch(search->file, block, LW_EXCLUSIVE);
+	if (!search->kind->is_child(search, parent, slot, pool_page(frame)))
+		tree_corrupted(search->file, block, "page is not the one its parent says");
+	return frame;
+}
+
+/* ---- what a descent asks ---- */
+
+static inline TreeKey
+key_of(const TreeSearch *search)
+{
+	return ((const IdSearch *) search)->key;
+}
+
+static bool
+covers(const TreeSearch *search, Page page, int level)
+{
+	return page_covers(page, level, key_of(search));
+}
+
+static void
+find_child(const TreeSearch *search, Page page, PoolRead *read, TreeChild *child)
+{
 	TreeKey		distance;
-	PoolRead	child;
 
-	if (pos < 0)
-		return give_up(file, *block, read, "inner page is empty");
-	child_block = inner_child(read->page, pos);
-	distance = key - inner_key(read->page, pos);
-	if (child_block == InvalidBlockNumber || child_block <= ROWAN_ROOT_BLOCK)
-		return give_up(file, *block, read, "impossible child");
-	if (!pool_read_valid(read))
-	{
-		pool_read_end(read);
-		return DESCENT_RETRY;
-	}
-	pool_read_begin(file, child_block, attempt, ring, &child);
+	child->slot = inner_search(page, key_of(search));
+	if (child->slot < 0)
+		return;
+	child->block = inner_child(page, child->slot);
+	distance = key_of(search) - inner_key(page, child->slot);
+	child->likely_slot = distance < ROWAN_PAGE_ROOM / sizeof(SlotData) ? (int) distance : -1;
+}
 
-	/* on a leaf without holes the slot is there: let it come while we look at the trailer */
-	if (distance < ROWAN_PAGE_ROOM / sizeof(SlotData))
-		__builtin_prefetch(page_slots(child.page) + distance);
+static BlockNumber
+child_of_slot(const TreeSearch *search, Page parent, int slot)
+{
+	return inner_child(parent, slot);
+}
 
-	/*
-	 * The child's version was taken while the parent still pointed to it: from
-	 * here on the child's version alone tells whether it still is the right page.
-	 */
-	if (!pool_read_end(read))
-	{
-		pool_read_end(&child);
-		return DESCENT_RETRY;
-	}
-	*read = child;
-	*block = child_block;
-	return DESCENT_FOUND;
+static bool
+is_child(const TreeSearch *search, Page parent, int slot, Page page)
+{
+	TreeKey		low_fence = inner_key(parent, slot);
+	TreeKey		high_fence = slot + 1 < page_nslots(parent) ?
+		inner_key(parent, slot + 1) : page_trailer(parent)->high_fence;
+
+	return page_covers(page, page_trailer(parent)->level - 1, low_fence) &&
+		page_trailer(page)->low_fence == low_fence && page_trailer(page)->high_fence == high_fence;
 }
 
 /* ---- parents of leaves, remembered ---- */
@@ -121,8 +120,10 @@ known_parent_entry(const PoolFile *file, TreeKey key)
 }
 
 static bool
-read_known_parent(const PoolFile *file, TreeKey key, PoolRead *read)
+recall_parent(const TreeSearch *search, PoolRead *read)
 {
+	const PoolFile *file = search->file;
+	TreeKey		key = key_of(search);
 	const KnownParent *known = known_parent_entry(file, key);
 
 	return known->frame != NULL && known->low <= key && key < known->high &&
@@ -130,97 +131,78 @@ read_known_parent(const PoolFile *file, TreeKey key, PoolRead *read)
 		pool_read_again(known->frame, known->version, read);
 }
 
+/* If the page has changed meanwhile it has another version, and what is noted here is never believed. */
 static void
-learn_parent(const PoolFile *file, TreeKey key, const KnownParent *parent)
-{
-	KnownParent *known = known_parent_entry(file, key);
-
-	*known = *parent;
-	known->node = file->node;
-	known->backend = file->backend;
-}
-
-/* step_down to a leaf, remembering where we came from. */
-static Descent
-step_to_leaf(const PoolFile *file, TreeKey key, int attempt, PoolRing *ring, PoolRead *read,
-			 BlockNumber *block)
+note_parent(const TreeSearch *search, const PoolRead *read)
 {
 	PageTrailer trailer = page_trailer(read->page);
-	KnownParent parent;
-	Descent		result;
+	KnownParent *known = known_parent_entry(search->file, key_of(search));
 
-	parent.frame = read->latched ? NULL : read->frame;
-	parent.version = read->version;
-	parent.low = trailer->low_fence;
-	parent.high = trailer->high_fence;
-	result = step_down(file, key, attempt, ring, read, block);
-	if (result == DESCENT_FOUND && parent.frame != NULL)
-		learn_parent(file, key, &parent);
-	return result;
+	if (read->latched)
+		return;
+	known->node = search->file->node;
+	known->backend = search->file->backend;
+	known->frame = read->frame;
+	known->version = read->version;
+	known->low = trailer->low_fence;
+	known->high = trailer->high_fence;
 }
 
-/* Begins at the root; returns its level. */
-static int
-read_root(const PoolFile *file, int attempt, PoolRead *read)
+/* ---- the kind ---- */
+
+static PoolFrame *
+latch(const TreeSearch *search, int level, LWLockMode mode)
 {
-	pool_read_begin(file, ROWAN_ROOT_BLOCK, attempt, NULL, read);
-	return ((volatile PageTrailerData *) page_trailer(read->page))->level;
+	return tree_latch_page(search->file, key_of(search), level, mode);
 }
 
-static Descent
-descend(const PoolFile *file, TreeKey key, int level, int attempt, PoolRing *ring,
-		PoolRead *read, BlockNumber *block)
-{
-	bool		known = level == 0 && attempt == 0 && read_known_parent(file, key, read);
-	int			at = known ? 1 : read_root(file, attempt, read);
+static const TreeKind id_kind = {
+	.leaf_type = ROWAN_PAGE_LEAF,
+	.inner_type = ROWAN_PAGE_INNER,
+	.first_slot = 0,
+	.may_cover = covers,
+	.covers = covers,
+	.find_child = find_child,
+	.recall_parent = recall_parent,
+	.note_parent = note_parent,
+	.latch = latch,
+	.child_of_slot = child_of_slot,
+	.is_child = is_child,
+	.leaf_has_room = id_leaf_has_room,
+	.plan_split = id_plan_split,
+	.divide = id_divide,
+	.add_child = id_add_child,
+	.fill_root = id_fill_root,
+	.may_merge = id_may_merge,
+	.absorb = id_absorb,
+	.even_out = id_even_out
+};
 
+void
+id_search_init(IdSearch *search, const PoolFile *file, TreeKey key)
+{
 	Assert(key < TREE_KEY_MAX);
-	*block = known ? pool_block(read->frame) : ROWAN_ROOT_BLOCK;
-	if (at < level)
-		return pool_read_end(read) ? DESCENT_TOO_LOW : DESCENT_RETRY;
-	for (;;)
-	{
-		Descent		result;
-
-		if (!page_covers(read->page, at, key))
-			return give_up(file, *block, read, "page is not the one its parent says");
-		if (at == level)
-			break;
-		if (at == 1 && !known)
-			result = step_to_leaf(file, key, attempt, ring, read, block);
-		else
-			result = step_down(file, key, attempt, at == 1 ? ring : NULL, read, block);
-		if (result != DESCENT_FOUND)
-			return result;
-		at--;
-	}
-	if (pool_read_valid(read))
-		return DESCENT_FOUND;
-	pool_read_end(read);
-	return DESCENT_RETRY;
+	search->search.kind = &id_kind;
+	search->search.file = file;
+	search->key = key;
 }
 
-/* Descends until it succeeds; false if the tree is too low. */
-static bool
-descend_persistently(const PoolFile *file, TreeKey key, int level, int attempt, PoolRing *ring,
-					 PoolRead *read, BlockNumber *block)
-{
-	for (;; attempt++)
-	{
-		Descent		result = descend(file, key, level, attempt, ring, read, block);
+/* ---- leaves ---- */
 
-		if (result != DESCENT_RETRY)
-			return result == DESCENT_FOUND;
-		CHECK_FOR_INTERRUPTS();
-	}
+static bool
+find_page(const PoolFile *file, TreeKey key, int level, int attempt, PoolRing *ring, PoolRead *read)
+{
+	IdSearch	search;
+	BlockNumber block;
+
+	id_search_init(&search, file, key);
+	return descent_to(&search.search, &id_kind, level, attempt, ring, read, &block);
 }
 
 void
 tree_read_leaf(const PoolFile *file, TreeKey key, int attempt, PoolRing *ring, PoolRead *read)
 {
-	BlockNumber block;
-
-	descend_persistently(file, key, 0, attempt, ring, read, &block);
+	find_page(file, key, 0, attempt, ring, read);
 }
 
 bool
@@ -229,9 +211,8 @@ tree_copy_page(const PoolFile *file, TreeKey key, int level, PoolRing *ring, cha
 	for (int attempt = 0;; attempt++)
 	{
 		PoolRead	read;
-		BlockNumber block;
 
-		if (!descend_persistently(file, key, level, attempt, ring, &read, &block))
+		if (!find_page(file, key, level, attempt, ring, &read))
 			return false;
 		memcpy(dest, read.page, BLCKSZ);
 		if (pool_read_end(&read))
@@ -274,21 +255,10 @@ tree_copy_left_leaf(const PoolFile *file, TreeKey low_fence, PoolRing *ring, cha
 PoolFrame *
 tree_latch_page(const PoolFile *file, TreeKey key, int level, LWLockMode mode)
 {
-	for (int attempt = 0;; attempt++)
-	{
-		PoolRead	read;
-		BlockNumber block;
-		PoolFrame  *frame;
+	IdSearch	search;
 
-		if (!descend_persistently(file, key, level, attempt, NULL, &read, &block))
-			return NULL;
-		pool_read_end(&read);
-		frame = pool_latch(file, block, mode);
-		if (page_covers(pool_page(frame), level, key))
-			return frame;
-		pool_unlatch(frame);
-		CHECK_FOR_INTERRUPTS();
-	}
+	id_search_init(&search, file, key);
+	return descent_latch(&search.search, &id_kind, level, mode);
 }
 
 PoolFrame *
@@ -322,26 +292,4 @@ tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block)
 		pool_unlatch(frame);
 	}
 	return checked_last_leaf(file, tree_latch_page(file, TREE_KEY_MAX - 1, 0, LW_EXCLUSIVE));
-}
-
-PoolFrame *
-tree_latch_child(const PoolFile *file, Page parent, int pos)
-{
-	BlockNumber block = inner_child(parent, pos);
-	int			level = page_trailer(parent)->level - 1;
-	TreeKey		low_fence = inner_key(parent, pos);
-	TreeKey		high_fence = pos + 1 < page_nslots(parent) ?
-		inner_key(parent, pos + 1) : page_trailer(parent)->high_fence;
-	PoolFrame  *frame;
-	Page		page;
-
-	if (block == InvalidBlockNumber || block <= ROWAN_ROOT_BLOCK)
-		tree_corrupted(file, page_trailer(parent)->self_block, "impossible child");
-	frame = pool_latch(file, block, LW_EXCLUSIVE);
-	page = pool_page(frame);
-	if (!page_covers(page, level, low_fence) ||
-		page_trailer(page)->low_fence != low_fence ||
-		page_trailer(page)->high_fence != high_fence)
-		tree_corrupted(file, block, "page is not the one its parent says");
-	return frame;
 }

@@ -14,7 +14,7 @@
 #include "base/fault.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
-#include "tree/descend.h"
+#include "tree/idtree.h"
 
 #define EXTEND_MIN_BLOCKS	8	/* but a very small file grows by half */
 #define EXTEND_MAX_BLOCKS	128

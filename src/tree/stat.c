@@ -8,7 +8,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "tree/descend.h"
+#include "tree/idtree.h"
 
 static void
 count_page(Page page, TreeStat *stat)

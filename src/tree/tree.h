@@ -86,6 +86,9 @@ extern Page space_alloc(PageChange *change, uint8 type, uint8 level, BlockNumber
 /* Puts a page (already in the change) on the free list. */
 extern void space_free(PageChange *change, BlockNumber block);
 
+/* The file header's working copy, latched if the change does not have it yet. */
+extern FileHeaderData *space_change_header(PageChange *change);
+
 /* Copies the file header (consistent). */
 extern void space_read_header(const PoolFile *file, FileHeaderData *header);
 

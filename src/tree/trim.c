@@ -11,7 +11,7 @@
 
 #include "base/fault.h"
 #include "miscadmin.h"
-#include "tree/descend.h"
+#include "tree/idtree.h"
 
 /* ---- what is there ---- */
 
@@ -277,6 +277,7 @@ move_page(TrimList *list, const PageTrailerData *trailer)
 	const PoolFile *file = list->file;
 	PoolFrame  *left_frame = NULL;
 	PoolFrame  *parent_frame;
+	IdSearch	search;
 	PageChange	change;
 	Page		left = NULL;
 	Page		parent,
@@ -297,7 +298,8 @@ move_page(TrimList *list, const PageTrailerData *trailer)
 	pos = inner_search(parent, trailer->low_fence);
 	if (inner_child(parent, pos) != trailer->self_block)
 		tree_corrupted(file, trailer->self_block, "page is not the one its parent says");
-	page = change_page(&change, tree_latch_child(file, parent, pos), false);
+	id_search_init(&search, file, trailer->low_fence);
+	page = change_page(&change, tree_latch_child(&search.search, parent, pos), false);
 	to = trim_take_first(list, &change, trailer);
 	page_copy_content(to, page);
 	inner_set_child(parent, pos, page_trailer(to)->self_block);

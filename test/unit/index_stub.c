@@ -243,8 +243,6 @@ detoast_attr(struct varlena *attr)
 
 /* ---- WAL: one ENTRY ---- */
 
-bool		wal_check_enabled = false;
-
 static BlockNumber wal_block;
 static char wal_data[2 * BLCKSZ];
 static int	wal_size;
@@ -256,10 +254,9 @@ XLogBeginInsert(void)
 }
 
 void
-XLogRegisterBlock(uint8 block_id, RelFileNode *rnode, ForkNumber forknum, BlockNumber blknum,
-				  Page page, uint8 flags)
+wal_add_page(uint8 block_id, PoolFrame *frame)
 {
-	wal_block = blknum;
+	wal_block = pool_block(frame);
 }
 
 void
@@ -296,12 +293,7 @@ wal_register_kind(uint8 info, const RowanRedoOps *ops)
 }
 
 void
-wal_check_add(uint8 block_id, Page page)
-{
-}
-
-void
-wal_check_redo(XLogReaderState *record, uint8 block_id, Page page)
+wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply apply)
 {
 }
 
