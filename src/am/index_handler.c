@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
-#include "access/xlog.h"
 #include "am/index.h"
 #include "am/opclass.h"
 #include "am/table.h"
@@ -158,14 +157,10 @@ index_unlock_tids(Relation index)
 
 /* ---- planner ---- */
 
-/*
- * On a standby nothing keeps redo of VACUUM from making a TID that a scan has copied mean another
- * row: plans made there always look at the row.
- */
 static bool
 can_return(Relation index, int attno)
 {
-	return !RecoveryInProgress();
+	return true;
 }
 
 static void

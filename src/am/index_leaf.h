@@ -22,6 +22,8 @@ typedef struct LeafPlace
 typedef struct ScanLeaf
 {
 	bool		valid;
+	bool		unlocked;		/* copied in recovery: TIDs are looked up before they are returned */
+	BlockNumber visible_block;	/* then: all TIDs in this block of the table may be trusted */
 	bool		more_left;		/* entries beyond the leaf may match */
 	bool		more_right;
 	int			first;			/* slots whose entries may match: [first, last) */

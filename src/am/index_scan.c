@@ -13,7 +13,7 @@
 #include "access/nbtree.h"
 #include "access/relscan.h"
 #include "access/xlog.h"
-#include "am/index_leaf.h"
+#include "am/index_trust.h"
 #include "miscadmin.h"
 #include "nodes/tidbitmap.h"
 #include "pgstat.h"
@@ -32,6 +32,7 @@ typedef struct LeafScan
 	LeafPlace	mark_at;
 	bool		mark_is_here;	/* mark_at is on the current leaf; else on mark, if that is valid */
 	bool		locked;			/* interlock with VACUUM held */
+	TidLookup	lookup;
 	KilledEntry *killed;		/* entries of the current leaf */
 	int			nkilled;
 	int			killed_room;
@@ -51,21 +52,30 @@ scan_state(IndexScanDesc scan)
 static bool
 needs_lock(IndexScanDesc scan)
 {
-	return (scan->xs_want_itup ||
-			(scan->xs_snapshot != NULL && !IsMVCCSnapshot(scan->xs_snapshot))) &&
-		!RecoveryInProgress();
+	return scan->xs_want_itup ||
+		(scan->xs_snapshot != NULL && !IsMVCCSnapshot(scan->xs_snapshot));
 }
 
+/*
+ * A leaf is going to be copied.  In recovery VACUUM is redone without waiting for anybody: then TIDs are
+ * looked up instead (index_trust.c), those of that leaf also after a promotion.
+ */
 static void
 lock_tids(IndexScanDesc scan)
 {
-	LeafScan  *state = scan_state(scan);
+	LeafScan   *state = scan_state(scan);
 
-	if (!state->locked && needs_lock(scan))
+	state->current.unlocked = false;
+	if (state->locked || !needs_lock(scan))
+		return;
+	if (RecoveryInProgress())
 	{
-		index_lock_tids(scan->indexRelation);
-		state->locked = true;
+		state->current.unlocked = scan->xs_want_itup;
+		state->current.visible_block = InvalidBlockNumber;
+		return;
 	}
+	index_lock_tids(scan->indexRelation);
+	state->locked = true;
 }
 
 /* Nobody's TIDs are kept any more. */
@@ -288,8 +298,8 @@ begin(IndexScanDesc scan, ScanDirection direction)
 	return found;
 }
 
-bool
-rowan_index_get_tuple(IndexScanDesc scan, ScanDirection direction)
+static bool
+next_tuple(IndexScanDesc scan, ScanDirection direction)
 {
 	BTScanOpaque so = scan->opaque;
 	LeafScan   *state = scan_state(scan);
@@ -325,6 +335,22 @@ rowan_index_get_tuple(IndexScanDesc scan, ScanDirection direction)
 	if (scan->xs_want_itup)
 		scan->xs_itup = (IndexTuple) state->current.tuple;
 	return true;
+}
+
+bool
+rowan_index_get_tuple(IndexScanDesc scan, ScanDirection direction)
+{
+	LeafScan   *state = scan_state(scan);
+
+	while (next_tuple(scan, direction))
+	{
+		if (likely(!state->current.unlocked) ||
+			tid_may_be_trusted(scan, &state->current, &state->lookup))
+			return true;
+		scan->kill_prior_tuple = false; /* it was said of the one before */
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
 }
 
 /* TIDs that are given to a bitmap at once. */
@@ -419,6 +445,7 @@ rowan_index_end_scan(IndexScanDesc scan)
 	leave_leaf(scan);
 	leaf_free(&state->current);
 	leaf_free(&state->mark);
+	tid_lookup_end(&state->lookup);
 	if (state->killed != NULL)
 		pfree(state->killed);
 	if (so->keyData != NULL)

@@ -9,7 +9,7 @@
  * the row, or not through an MVCC snapshot, would then be wrong; so at the end we wait until each such
  * scan has left the leaf that it had copied (index_lock_tids).  Scans that come
  * later find no dead TID.  Other scans look at the row with an MVCC snapshot, older than whatever row
- * has got the TID meanwhile, and do not see that.
+ * has got the TID meanwhile, and do not see that.  On a standby redo waits for nobody: see index_trust.c.
  */
 #include "postgres.h"
 
