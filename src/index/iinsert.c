@@ -76,7 +76,7 @@ add_to_posting(const KeyDesc *keys, Page page, int pos, const IndexItem *item, I
 static bool
 belongs_to_list(const PageView *view, const KeyPoint *point, int pos, IndexItem *item, char *buffer)
 {
-	if (pos >= page_nslots(view->page))
+	if (pos >= page_nslots(view->page) || ipage_head_is_beyond(view, point, pos))
 		return false;
 	view_item(view, pos, item, buffer);
 	return item->ntids > 1 && key_compare(view->keys, point, item) == 0;

@@ -287,15 +287,18 @@ head_is_key(const PageView *view, const KeyPoint *point, uint16 *head)
 	return *head > 0 && *head < HEAD_MAX && number < PG_UINT64_MAX;
 }
 
-/* Of the entries [low, high), which have the point's key, the first one with a TID at or behind the point's. */
+/*
+ * Of the entries [low, high), which have the point's key, the first one with a TID at or behind the point's.  The last one is
+ * looked at first: new rows tend to come behind all others in the table.
+ */
 static int
 search_tid(const PageView *view, const KeyPoint *point, int low, int high)
 {
 	ItemPointer tid = unconstify(ItemPointerData *, &point->tid);
+	int			mid = high - 1;
 
-	while (low < high)
+	for (; low < high; mid = low + (high - low) / 2)
 	{
-		int			mid = low + (high - low) / 2;
 		ItemPointerData last;
 
 		if (!cell_last_tid(view->page, mid, &last))
