@@ -136,7 +136,7 @@ extern int	key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexIt
 /* The same, but an item with several TIDs counts as its first one.  *maybe_inside, if not NULL: the point lies among them or behind. */
 extern int	key_compare_first(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item,
 							  bool *maybe_inside);
-extern bool key_same_point(const KeyDesc *keys, const IndexItem *a, const IndexItem *b);
+extern bool key_same_point(const IndexItem *a, const IndexItem *b);
 extern int	key_compare_tuples(const KeyDesc *keys, IndexTuple a, IndexTuple b, int natts,
 							   int *first_difference);
 extern bool key_equal_images(IndexTuple a, IndexTuple b);

@@ -104,7 +104,7 @@ says_the_same(const IndexTree *tree, Page page, int a, Page other, int b)
 	view_page(&views[1], tree, other, NULL);
 	view_item(&views[0], a, &items[0], buffers[0].data);
 	view_item(&views[1], b, &items[1], buffers[1].data);
-	return key_same_point(tree->keys, &items[0], &items[1]);
+	return key_same_point(&items[0], &items[1]);
 }
 
 /* The first child begins where the parent does, whatever its cell says. */

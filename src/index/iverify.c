@@ -55,9 +55,9 @@ check_fences(Walk *walk, const PageView *view, const Expected *expected)
 		return;
 	if (!low.is_separator || !high.is_separator)
 		verification_report(walk->v, block, "a fence is no separator");
-	else if (!key_same_point(view->keys, &low, expected->low))
+	else if (!key_same_point(&low, expected->low))
 		verification_report(walk->v, block, "low fence differs from the parent's separator");
-	else if (!key_same_point(view->keys, &high, expected->high))
+	else if (!key_same_point(&high, expected->high))
 		verification_report(walk->v, block, "high fence differs from the parent's separator");
 	if (high.is_infinite != !BlockNumberIsValid(page_trailer(view->page)->right_block))
 		verification_report(walk->v, block, "right sibling does not fit the high fence");

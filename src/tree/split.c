@@ -17,13 +17,6 @@
 #include "tree/kind.h"
 #include "tree/tree.h"
 
-static inline void
-leaf_moves(const TreeSearch *search, int level, BlockNumber from, BlockNumber to)
-{
-	if (level == 0 && search->kind->leaf_moves != NULL)
-		search->kind->leaf_moves(search, from, to);
-}
-
 /*
  * Splits a page below a parent that has room for another child.  Changes
  * parent, page, new page, file header.
@@ -45,7 +38,7 @@ split_child(const TreeWish *wish, PoolFrame *parent_frame, int slot, PoolFrame *
 						&right_block);
 	kind->divide(wish, left, right);
 	kind->add_child(wish, parent, slot + 1, right_block);
-	leaf_moves(wish->search, wish->level, pool_block(frame), right_block);
+	tree_leaf_moves(wish->search, wish->level, pool_block(frame), right_block);
 	FAULT_POINT(split_before_commit);
 	change_commit(&change, InvalidTransactionId);
 	FAULT_POINT(split_after_commit);
@@ -77,8 +70,8 @@ split_root(const TreeWish *wish, PoolFrame *root_frame)
 
 	page_reset(root, kind->inner_type, wish->level + 1);
 	kind->fill_root(wish, root, left_block, right_block);
-	leaf_moves(wish->search, wish->level, ROWAN_ROOT_BLOCK, left_block);
-	leaf_moves(wish->search, wish->level, ROWAN_ROOT_BLOCK, right_block);
+	tree_leaf_moves(wish->search, wish->level, ROWAN_ROOT_BLOCK, left_block);
+	tree_leaf_moves(wish->search, wish->level, ROWAN_ROOT_BLOCK, right_block);
 	FAULT_POINT(root_split_before_commit);
 	change_commit(&change, InvalidTransactionId);
 	FAULT_POINT(root_split_after_commit);
