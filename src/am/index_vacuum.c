@@ -37,8 +37,14 @@ typedef struct Cleaning
 	void	   *arg;
 } Cleaning;
 
-/* A leaf with less than this is offered for merging. */
+/* A leaf with less than this is offered for merging; so is an empty one, whose fences alone may take more. */
 #define UNDERFULL_BYTES	(ROWAN_PAGE_ROOM * 2 / 5)
+
+static inline bool
+is_underfull(Page page)
+{
+	return page_nslots(page) <= SLOT_FIRST || page_packed_bytes(page) < (int) UNDERFULL_BYTES;
+}
 
 /* Removes dead TIDs from tids; returns how many are left. */
 static int
@@ -53,29 +59,34 @@ keep_living(void *arg, int slot, ItemPointerData *tids, int ntids)
 	return n;
 }
 
-/* Any dead entry on the copy of a leaf?  Counts the living ones. */
+/* Any dead entry on the copy of a leaf?  Counts the living ones from the point on: those before it were, on a leaf merged since. */
 static bool
-has_dead(Cleaning *cleaning, Page page, int64 *living)
+has_dead(Cleaning *cleaning, const KeyPoint *point, Page page, int64 *living)
 {
 	PGAlignedBlock buffer;
 	PageView	view;
-	int64		all = 0;
+	int64		dead = 0;
+	int			first;
 
 	*living = 0;
 	view_page(&view, &cleaning->tree, page, NULL);
+	first = ipage_search(&view, point);
 	for (int pos = SLOT_FIRST; pos < page_nslots(page); pos++)
 	{
 		ItemPointerData *tids;
 		IndexItem	item;
+		int			kept;
 
 		view_item(&view, pos, &item, buffer.data);
 		tids = palloc(sizeof(ItemPointerData) * item.ntids);
 		view_tids(&view, &item, tids);
-		all += item.ntids;
-		*living += keep_living(cleaning, pos, tids, item.ntids);
+		kept = keep_living(cleaning, pos, tids, item.ntids);
+		dead += item.ntids - kept;
+		if (pos >= first)
+			*living += kept;
 		pfree(tids);
 	}
-	return *living < all;
+	return dead > 0;
 }
 
 /* Removes the dead entries of a latched leaf, whose latch is given away; returns how many. */
@@ -89,7 +100,7 @@ clean_latched(Cleaning *cleaning, PoolFrame *frame, bool *underfull)
 	change_begin(&change, &cleaning->tree.file);
 	page = change_page(&change, frame, false);
 	removed = ipage_remove_tids(&cleaning->tree, frame, page, keep_living, cleaning);
-	*underfull = page_packed_bytes(page) < (int) UNDERFULL_BYTES;
+	*underfull = is_underfull(page);
 	FAULT_POINT(index_vacuum);
 	change_commit(&change, InvalidTransactionId);
 	return removed;
@@ -111,8 +122,8 @@ clean_leaf(Cleaning *cleaning, const KeyPoint *point, BlockNumber *hint, IndexIt
 	view_page(&view, &cleaning->tree, (Page) leaf.data, NULL);
 	view_item(&view, SLOT_HIGH_FENCE, high, high_buffer);
 	*hint = page_trailer(view.page)->right_block;
-	underfull = page_packed_bytes(view.page) < (int) UNDERFULL_BYTES;
-	if (has_dead(cleaning, view.page, &living))
+	underfull = is_underfull(view.page);
+	if (has_dead(cleaning, point, view.page, &living))
 	{
 		/* it may have been split since: then the rest is visited next */
 		frame = itree_latch_page(&cleaning->tree, point, 0, LW_EXCLUSIVE);

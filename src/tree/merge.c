@@ -4,9 +4,11 @@
  *
  * Neighbours under one parent become one page, which keeps the leftmost one's block;
  * the others are freed.  Changes parent, the pages from left to right, file header in one
- * PageChange, latched in that order.  An empty leaf goes into its left neighbour
- * where it has one: then no cell moves.  The first child of a parent is never the one that
+ * PageChange, latched in that order.  The first child of a parent is never the one that
  * goes, so a parent's low fence never changes and no inner page becomes empty.
+ *
+ * A page is tried with both neighbours: VACUUM of an index comes from the left, and what is to the right may still be full of
+ * dead entries.  An empty leaf goes to the left if it can: then no cell moves.
  */
 #include "postgres.h"
 
@@ -21,13 +23,6 @@ typedef enum MergeResult
 	MERGE_DONE,					/* a child is gone, or moved cells */
 	MERGE_ONLY_CHILD			/* no neighbour under the same parent */
 } MergeResult;
-
-static inline void
-leaf_moves(const TreeSearch *search, Page leaf, BlockNumber from, BlockNumber to)
-{
-	if (page_trailer(leaf)->level == 0 && search->kind->leaf_moves != NULL)
-		search->kind->leaf_moves(search, from, to);
-}
 
 /* ---- merging ---- */
 
@@ -68,7 +63,8 @@ merge_children(const TreeSearch *search, PoolFrame *parent_frame, int slot, Pool
 	do
 	{
 		search->kind->absorb(search, left, change_page(&change, right_frame, false), plan);
-		leaf_moves(search, left, pool_block(right_frame), pool_block(left_frame));
+		tree_leaf_moves(search, page_trailer(left)->level, pool_block(right_frame),
+						pool_block(left_frame));
 		freed[n++] = pool_block(right_frame);
 	} while (n < MERGE_MAX_RIGHT &&
 			 (right_frame = latch_if_mergeable(search, parent, slot + n + 1, left, plan)) != NULL);
@@ -84,9 +80,9 @@ merge_children(const TreeSearch *search, PoolFrame *parent_frame, int slot, Pool
 
 /* ---- who with whom ---- */
 
-/* The children of a slot and the next one; the latch of the parent is given away. */
-static MergeResult
-look_at_pair(const TreeSearch *search, PoolFrame *parent_frame, int slot, void *plan)
+/* The children of a slot and the next one.  True: changed, and all latches are released; false: that of the parent stays. */
+static bool
+join_pair(const TreeSearch *search, PoolFrame *parent_frame, int slot, void *plan)
 {
 	const TreeKind *kind = search->kind;
 	Page		parent = pool_page(parent_frame);
@@ -94,18 +90,18 @@ look_at_pair(const TreeSearch *search, PoolFrame *parent_frame, int slot, void *
 	PoolFrame  *right = tree_latch_child(search, parent, slot + 1);
 
 	if (kind->may_merge(search, pool_page(left), pool_page(right), plan))
-		merge_children(search, parent_frame, slot, left, right, plan);
-	else if (kind->even_out == NULL || !kind->even_out(search, parent_frame, slot, left, right))
 	{
-		pool_unlatch(right);
-		pool_unlatch(left);
-		pool_unlatch(parent_frame);
-		return MERGE_NOTHING;
+		merge_children(search, parent_frame, slot, left, right, plan);
+		return true;
 	}
-	return MERGE_DONE;
+	if (kind->even_out != NULL && kind->even_out(search, parent_frame, slot, left, right))
+		return true;
+	pool_unlatch(right);
+	pool_unlatch(left);
+	return false;
 }
 
-/* Empty now; it may change until it is latched, which look_at_pair finds out. */
+/* Empty now; it may change until it is latched, which join_pair finds out. */
 static bool
 child_is_empty(const TreeSearch *search, Page parent, int slot)
 {
@@ -116,7 +112,7 @@ child_is_empty(const TreeSearch *search, Page parent, int slot)
 	return empty;
 }
 
-/* Looks at the page of that level that covers what is looked for and a neighbour of it. */
+/* Looks at the page of that level that covers what is looked for and its neighbours, the right one first unless it is empty. */
 static MergeResult
 merge_once(const TreeSearch *search, int level, void *plan)
 {
@@ -125,6 +121,9 @@ merge_once(const TreeSearch *search, int level, void *plan)
 	Page		parent;
 	int			nslots,
 				slot;
+	bool		has_left,
+				has_right,
+				left_first;
 
 	if (frame == NULL)
 		return MERGE_NOTHING;
@@ -136,9 +135,15 @@ merge_once(const TreeSearch *search, int level, void *plan)
 		return MERGE_ONLY_CHILD;
 	}
 	slot = tree_child_slot(search, parent);
-	if (slot > kind->first_slot && (slot == nslots - 1 || child_is_empty(search, parent, slot)))
-		slot--;
-	return look_at_pair(search, frame, slot, plan);
+	has_left = slot > kind->first_slot;
+	has_right = slot + 1 < nslots;
+	left_first = has_left && child_is_empty(search, parent, slot);
+	if ((left_first && join_pair(search, frame, slot - 1, plan)) ||
+		(has_right && join_pair(search, frame, slot, plan)) ||
+		(has_left && !left_first && join_pair(search, frame, slot - 1, plan)))
+		return MERGE_DONE;
+	pool_unlatch(frame);
+	return MERGE_NOTHING;
 }
 
 /*
@@ -191,7 +196,7 @@ collapse_root(const TreeSearch *search)
 	root = change_page(&change, root_frame, false);
 	child = change_page(&change, child_frame, false);
 	page_copy_content(root, child);
-	leaf_moves(search, child, pool_block(child_frame), ROWAN_ROOT_BLOCK);
+	tree_leaf_moves(search, page_trailer(child)->level, pool_block(child_frame), ROWAN_ROOT_BLOCK);
 	space_free(&change, pool_block(child_frame));
 	FAULT_POINT(root_collapse_before_commit);
 	change_commit(&change, InvalidTransactionId);

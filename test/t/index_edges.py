@@ -3,6 +3,8 @@
 
 ranges      conditions whose ends are on one leaf, on neighbours, in the wrong order, or beyond all entries; scrolling in lists of TIDs; merge joins
 full_list   an entry for a list of TIDs of the largest size, on a leaf with room for the entry but not for the two lists that come of it
+shrinking   VACUUM after most rows went, here and there: leaves are merged with either neighbour, empty ones with long fences too; entries are
+            counted once; a comparison function that writes to a table
 """
 import os
 import sys
@@ -34,6 +36,69 @@ def full_list(server, longest, widths):
             c.exec("INSERT INTO full_list SELECT 0, 'A' FROM generate_series(1, 30)")
     server.verify_indexes('full_list')
     say('%d leaves with a full list' % len(widths))
+
+
+def pages(c, index):
+    return int(c.one("SELECT high_water - free_count FROM rowan.file_header('%s')" % index))
+
+
+def shrink(c, key, rows, condition, part):
+    """Rows go as the condition says: no more than that part of the index's pages stay."""
+    c.exec('DROP TABLE IF EXISTS s; CREATE TABLE s (i int, k text COLLATE "C") USING heap; ALTER TABLE s ALTER k SET STORAGE EXTERNAL')
+    c.exec('CREATE INDEX s_k ON s USING %s (k)' % METHOD)
+    c.exec('INSERT INTO s SELECT i, %s FROM generate_series(1, %d) i ORDER BY md5(i::text)' % (key, rows))
+    before = pages(c, 's_k') if ENGINE else 0
+    c.exec('DELETE FROM s WHERE ' + condition)
+    c.exec('VACUUM s')
+    if ENGINE:
+        after = pages(c, 's_k')
+        harness.check(after <= before * part, 'of %d pages %d are left, where %s' % (before, after, condition))
+    compare(c, 'shrunk', lambda c: c.rows('SELECT count(*), min(k), max(k), sum(i) FROM s WHERE k > $$0$$'))
+
+
+COUNTED = """
+CREATE TABLE counted (i int) USING heap;
+CREATE INDEX counted_i ON counted USING {m} (i);
+INSERT INTO counted SELECT i FROM generate_series(1, 60000) i;
+DELETE FROM counted WHERE i BETWEEN 10000 AND 40000 AND i % 100 < 53"""
+
+# as sane as a comparison function that writes can be
+WRITES = """
+CREATE TABLE written (i int, t text) USING {am};
+INSERT INTO written SELECT 1, repeat('y', 100) FROM generate_series(1, 1000);
+CREATE FUNCTION writes(int, int) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('test.writes', true) = 'on' THEN
+        INSERT INTO written SELECT i, repeat('z', 1000) FROM generate_series(1, 10) i;
+    END IF;
+    RETURN btint4cmp($1, $2);
+END $$;
+CREATE OPERATOR CLASS writing FOR TYPE int USING {m} AS
+    OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 writes(int, int);
+CREATE TABLE w (i int) USING heap;
+CREATE INDEX w_i ON w USING {m} (i writing);
+INSERT INTO w SELECT i FROM generate_series(1, 8000) i;
+DELETE FROM w WHERE i % 2000 <> 0;
+SET test.writes = on"""
+
+
+def shrinking(server):
+    with server.connect() as c:
+        shrink(c, "lpad(i::text, 8, '0')", 60000, 'i % 100 <> 0', 0.2)
+        shrink(c, "lpad(i::text, 8, '0') || (SELECT string_agg(md5((i * 100 + j)::text), '') FROM generate_series(1, 70) j)", 600, 'i % 100 <> 0', 0.6)
+        for statement in COUNTED.format(m=METHOD).split(';'):
+            c.exec(statement)
+        c.exec('VACUUM (FREEZE) counted')
+        c.exec('DELETE FROM counted WHERE i BETWEEN 10000 AND 40000 AND i % 100 < 62')
+        c.exec('VACUUM counted')                # reads a part of the table only, so it cannot correct what the index says
+        counted = c.rows("SELECT reltuples, (SELECT count(*) FROM counted) FROM pg_class WHERE relname = 'counted_i'")[0]
+        harness.check(float(counted[0]) == float(counted[1]), 'VACUUM counted %s entries of %s' % counted)
+        c.exec(WRITES.format(m=METHOD, am=AM))
+        c.exec('VACUUM w')
+        c.exec('SET test.writes = off')
+        harness.check(int(c.one('SELECT count(*) FROM written')) > 1000, 'the comparison function wrote nothing')
+    server.verify_indexes('s', 'counted', 'w')
+    server.verify('written')
 
 
 KEYS = {                # expression of i; some of the values to ask for; rows have equal keys but in the first two
@@ -110,6 +175,7 @@ def test(options):
     server = cluster.make('index-edges')
     ranges(server)
     step = 2 if options.long else 4
+    shrinking(server)
     full_list(server, 2500, range(1480 if not options.long else 900, 1760 if not options.long else 2400, step))
     server.stop()
     server.check_log()
