@@ -9,6 +9,7 @@
 #include "access/genam.h"
 #include "index/index.h"
 #include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
 #include "storage/lock.h"
 #include "utils/rel.h"
 
@@ -59,17 +60,26 @@ extern void rowan_index_end_scan(IndexScanDesc scan);
 extern void rowan_index_mark(IndexScanDesc scan);
 extern void rowan_index_restore(IndexScanDesc scan);
 
+/* index_skip.c */
+typedef struct ScanSkip ScanSkip;
+
 /* What a scan has to look for. */
 typedef struct ScanRange
 {
 	KeyPoint	start;
 	KeyPoint	end;
+	ScanSkip   *skip;			/* NULL: nothing in it can be passed over */
 	bool		exact;			/* all that lies between matches: entries need no check */
 	bool		may_be_empty;	/* the end may come before the start */
 } ScanRange;
 
 /* False: nothing can match.  If not exact, only the end where the direction begins is known. */
 extern bool index_scan_range(IndexScanDesc scan, ScanDirection direction, ScanRange *range);
+
+/* Column i of a point from an ordinary condition: its operator becomes the comparison function, where one is needed. */
+extern void index_put_key(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey key);
+/* The same from a member of a row comparison. */
+extern void index_put_member(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey member);
 
 /* index_parallel.c */
 typedef enum ParallelTurn
@@ -85,6 +95,11 @@ extern void rowan_index_parallel_init(void *target);
 extern ParallelTurn index_parallel_seize(IndexScanDesc scan, Bound *from, BlockNumber *hint);
 /* next: the fence that the next leaf in the direction begins at; NULL: there is none, or nothing on it can match. */
 extern void index_parallel_release(IndexScanDesc scan, const Bound *next, BlockNumber hint);
+
+/* index_cost.c */
+extern void rowan_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,
+							 Cost *startup_cost, Cost *total_cost, Selectivity *selectivity,
+							 double *correlation, double *pages);
 
 /* index_vacuum.c */
 extern IndexBulkDeleteResult *rowan_index_bulk_delete(IndexVacuumInfo *info,

@@ -15,12 +15,9 @@
 #include "catalog/pg_index.h"
 #include "commands/vacuum.h"
 #include "fmgr.h"
-#include "nodes/pathnodes.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
-#include "tree/tree.h"
 #include "utils/fmgroids.h"
-#include "utils/index_selfuncs.h"
 #include "utils/memutils.h"
 
 PG_FUNCTION_INFO_V1(rowan_btree_handler);
@@ -163,34 +160,6 @@ can_return(Relation index, int attno)
 	return true;
 }
 
-static void
-cost_estimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup_cost,
-			  Cost *total_cost, Selectivity *selectivity, double *correlation, double *pages)
-{
-	IndexOptInfo *info = path->indexinfo;
-
-	/* core asks only its own btree for the height */
-	if (info->tree_height < 0 && !info->hypothetical)
-	{
-		Relation	index = index_open(info->indexoid, NoLock);
-		IndexTree	tree;
-		FileHeaderData header;
-
-		index_tree(index, &tree);
-		info->tree_height = 0;
-		if (tree_exists(&tree.file))
-		{
-			info->tree_height = itree_height(&tree);
-			/* without pages extended in advance, free ones, and the header */
-			space_read_header(&tree.file, &header);
-			info->pages = Max(1, header.high_water - header.free_count);
-		}
-		index_close(index, NoLock);
-	}
-	btcostestimate(root, path, loop_count, startup_cost, total_cost, selectivity, correlation,
-				   pages);
-}
-
 /* ---- the routine table ---- */
 
 Datum
@@ -223,7 +192,7 @@ rowan_btree_handler(PG_FUNCTION_ARGS)
 	routine->ambulkdelete = rowan_index_bulk_delete;
 	routine->amvacuumcleanup = rowan_index_cleanup;
 	routine->amcanreturn = can_return;
-	routine->amcostestimate = cost_estimate;
+	routine->amcostestimate = rowan_index_cost;
 	routine->amoptions = btoptions;
 	routine->amproperty = btproperty;
 	routine->ambuildphasename = btbuildphasename;

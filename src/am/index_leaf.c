@@ -13,6 +13,7 @@
 #include "access/nbtree.h"
 #include "access/xact.h"
 #include "am/index_leaf.h"
+#include "am/index_skip.h"
 #include "storage/predicate.h"
 #include "utils/snapmgr.h"
 
@@ -139,11 +140,49 @@ enter_slot(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, int slot,
 	return true;
 }
 
+/* Nothing more can match in that direction. */
+static void
+end_here(ScanLeaf *leaf, bool backward)
+{
+	if (backward)
+		leaf->more_left = false;
+	else
+		leaf->more_right = false;
+}
+
+/* From the slot to just before the next one in the direction that may match. */
+static int
+skip_slots(ScanSkip *skip, ScanLeaf *leaf, int slot, bool backward)
+{
+	IndexItem	item;
+	KeyPoint	point;
+	int			to;
+
+	view_item(&leaf->view, slot, &item, leaf->tuple);
+	switch (index_skip_from(skip, &item, backward, &point))
+	{
+		case SKIP_NOT:
+			return slot;
+		case SKIP_END:
+			end_here(leaf, backward);
+			return backward ? leaf->first : leaf->last;
+		case SKIP_TO:
+			break;
+	}
+	if (!ipage_covers(&leaf->view, &point, backward))
+		return backward ? leaf->first : leaf->last;
+	to = ipage_search(&leaf->view, &point);
+	to = backward ? Min(to, slot) : Max(to - 1, slot);
+	index_skip_gained(skip, abs(to - slot));
+	return to;
+}
+
 bool
 leaf_next(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, ScanDirection direction)
 {
 	int			step = ScanDirectionIsBackward(direction) ? -1 : 1;
 	int			sub = leaf->at.sub + step;
+	int			missed = 0;
 
 	if (sub >= 0 && sub < leaf->ntids)
 	{
@@ -158,13 +197,16 @@ leaf_next(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, ScanDirect
 		prefetch_cell(leaf, slot + 2 * step);
 		if (enter_slot(scan, range, leaf, slot, direction, &go_on))
 			return true;
-		if (go_on)
-			continue;
-		if (step < 0)
-			leaf->more_left = false;
-		else
-			leaf->more_right = false;
-		return false;
+		if (!go_on)
+		{
+			end_here(leaf, step < 0);
+			return false;
+		}
+		if (range->skip != NULL && ++missed >= index_skip_patience(range->skip))
+		{
+			slot = skip_slots(range->skip, leaf, slot, step < 0);
+			missed = 0;
+		}
 	}
 	return false;
 }

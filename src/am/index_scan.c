@@ -13,6 +13,7 @@
 #include "access/nbtree.h"
 #include "access/relscan.h"
 #include "access/xlog.h"
+#include "am/index_skip.h"
 #include "am/index_trust.h"
 #include "miscadmin.h"
 #include "nodes/tidbitmap.h"
@@ -27,6 +28,7 @@ typedef struct LeafScan
 {
 	IndexTree	tree;
 	ScanRange	range;
+	ScanSkip   *skip;			/* allocated; range.skip if these conditions make use of it */
 	ScanLeaf	current;
 	ScanLeaf	mark;
 	LeafPlace	mark_at;
@@ -139,17 +141,12 @@ next_hint(const ScanLeaf *leaf, bool backward)
 	return backward ? InvalidBlockNumber : page_trailer(leaf->view.page)->right_block;
 }
 
-/* In a parallel scan it is our turn; with the leaf in our hands it is somebody else's. */
+/* In a parallel scan it was our turn; with the leaf in our hands it is somebody else's. */
 static void
-read_leaf(IndexScanDesc scan, const KeyPoint *point, bool from_start, ScanDirection direction,
-		  BlockNumber hint)
+pass_turn_on(IndexScanDesc scan, bool backward)
 {
-	LeafScan   *state = scan_state(scan);
-	ScanLeaf   *leaf = &state->current;
-	bool		backward = ScanDirectionIsBackward(direction);
+	ScanLeaf   *leaf = &scan_state(scan)->current;
 
-	lock_tids(scan);
-	leaf_read(scan, &state->tree, &state->range, leaf, point, from_start, direction, hint);
 	if (scan->parallel_scan != NULL)
 	{
 		Bound		next;
@@ -157,6 +154,79 @@ read_leaf(IndexScanDesc scan, const KeyPoint *point, bool from_start, ScanDirect
 		index_parallel_release(scan, next_bound(leaf, backward, &next) ? &next : NULL,
 							   next_hint(leaf, backward));
 	}
+}
+
+static void
+read_first_leaf(IndexScanDesc scan, ScanDirection direction)
+{
+	LeafScan   *state = scan_state(scan);
+	ScanRange  *range = &state->range;
+	bool		backward = ScanDirectionIsBackward(direction);
+
+	lock_tids(scan);
+	leaf_read(scan, &state->tree, range, &state->current, backward ? &range->end : &range->start,
+			  true, direction, InvalidBlockNumber);
+	pass_turn_on(scan, backward);
+}
+
+/*
+ * The leaf that the point is on, between which and the bound nothing matches.  As long as skipping was not found to pay, the next leaf
+ * is tried: the point may be there.
+ */
+static void
+skip_to_leaf(IndexScanDesc scan, const KeyPoint *bound, const KeyPoint *point,
+			 ScanDirection direction, BlockNumber hint)
+{
+	LeafScan   *state = scan_state(scan);
+	ScanLeaf   *leaf = &state->current;
+	ScanSkip   *skip = state->range.skip;
+	bool		backward = ScanDirectionIsBackward(direction);
+
+	/* hints are of no use there */
+	if (leaf_is_remembered(scan))
+	{
+		leaf_read(scan, &state->tree, &state->range, leaf, point, false, direction, hint);
+		return;
+	}
+	if (!index_skip_pays(skip) && BlockNumberIsValid(hint))
+	{
+		leaf_read(scan, &state->tree, &state->range, leaf, bound, false, direction, hint);
+		if (ipage_covers(&leaf->view, point, backward))
+			return;
+		index_skip_found_to_pay(skip);
+	}
+	hint = index_skip_hint(skip, &state->tree, point, backward);
+	leaf_read(scan, &state->tree, &state->range, leaf, point, false, direction, hint);
+	if (leaf->block != hint)
+		index_skip_hint_failed(skip);
+}
+
+/* The next leaf behind the bound that may have something; false: there is none. */
+static bool
+read_next_leaf(IndexScanDesc scan, const Bound *from, ScanDirection direction, BlockNumber hint)
+{
+	LeafScan   *state = scan_state(scan);
+	ScanRange  *range = &state->range;
+	bool		backward = ScanDirectionIsBackward(direction);
+	SkipResult	result = SKIP_NOT;
+	KeyPoint	bound;
+	KeyPoint	point;
+
+	if (range->skip != NULL)
+		result = index_skip_from(range->skip, &from->item, backward, &point);
+	if (result == SKIP_END)
+	{
+		_bt_parallel_done(scan);	/* if there are other processes */
+		return false;
+	}
+	key_point_from_item(state->tree.keys, &bound, &from->item);
+	lock_tids(scan);
+	if (result == SKIP_TO)
+		skip_to_leaf(scan, &bound, &point, direction, hint);
+	else
+		leaf_read(scan, &state->tree, range, &state->current, &bound, false, direction, hint);
+	pass_turn_on(scan, backward);
+	return true;
 }
 
 /*
@@ -210,7 +280,6 @@ step(IndexScanDesc scan, ScanDirection direction)
 	{
 		BlockNumber hint = next_hint(leaf, backward);
 		Bound		from;
-		KeyPoint	point;
 
 		kill_entries(state);
 		if (!(scan->parallel_scan != NULL ? next_shared_bound(scan, backward, &from, &hint) :
@@ -219,9 +288,12 @@ step(IndexScanDesc scan, ScanDirection direction)
 			leave_leaf(scan);
 			return false;
 		}
-		key_point_from_item(state->tree.keys, &point, &from.item);
 		unlock_tids(scan);
-		read_leaf(scan, &point, false, direction, hint);
+		if (!read_next_leaf(scan, &from, direction, hint))
+		{
+			leave_leaf(scan);
+			return false;
+		}
 		if (leaf_next(scan, &state->range, leaf, direction))
 			return true;
 		CHECK_FOR_INTERRUPTS();
@@ -252,20 +324,30 @@ is_empty(IndexScanDesc scan)
 	return !tree_exists(file);
 }
 
+/* What the conditions, prepared by core, say.  False: nothing can match. */
+static bool
+set_range(IndexScanDesc scan, ScanDirection direction)
+{
+	LeafScan   *state = scan_state(scan);
+	ScanRange  *range = &state->range;
+
+	range->skip = index_skip_prepare(scan, state->tree.keys, state->skip);
+	if (range->skip != NULL)
+		state->skip = range->skip;
+	return index_scan_range(scan, direction, range);
+}
+
 static bool
 first_leaf(IndexScanDesc scan, ScanDirection direction)
 {
 	BTScanOpaque so = scan->opaque;
-	LeafScan   *state = scan_state(scan);
-	ScanRange  *range = &state->range;
 	ParallelTurn turn = TURN_FIRST;
 	Bound		from;
 	BlockNumber hint = InvalidBlockNumber;
 
 	pgstat_count_index_scan(scan->indexRelation);
 	_bt_preprocess_keys(scan);
-	if (!so->qual_ok || is_empty(scan) ||
-		!index_scan_range(scan, direction, range))
+	if (!so->qual_ok || is_empty(scan) || !set_range(scan, direction))
 	{
 		_bt_parallel_done(scan);	/* if there are other processes */
 		return false;
@@ -274,16 +356,10 @@ first_leaf(IndexScanDesc scan, ScanDirection direction)
 		turn = index_parallel_seize(scan, &from, &hint);
 	if (turn == TURN_NONE)
 		return false;
-	if (turn == TURN_NEXT)
-	{
-		KeyPoint	point;
-
-		key_point_from_item(state->tree.keys, &point, &from.item);
-		read_leaf(scan, &point, false, direction, hint);
-	}
-	else
-		read_leaf(scan, ScanDirectionIsBackward(direction) ? &range->end : &range->start, true,
-				  direction, hint);
+	if (turn == TURN_FIRST)
+		read_first_leaf(scan, direction);
+	else if (!read_next_leaf(scan, &from, direction, hint))
+		return false;
 	return advance(scan, direction);
 }
 
@@ -448,6 +524,8 @@ rowan_index_end_scan(IndexScanDesc scan)
 	tid_lookup_end(&state->lookup);
 	if (state->killed != NULL)
 		pfree(state->killed);
+	if (state->skip != NULL)
+		index_skip_free(state->skip);
 	if (so->keyData != NULL)
 		pfree(so->keyData);
 	if (so->arrayContext != NULL)
@@ -477,7 +555,7 @@ rowan_index_restore(IndexScanDesc scan)
 	if (so->numArrayKeys != 0)
 	{
 		_bt_restore_array_keys(scan);
-		(void) index_scan_range(scan, ForwardScanDirection, &state->range);
+		(void) set_range(scan, ForwardScanDirection);
 	}
 	if (!state->mark_is_here)
 	{

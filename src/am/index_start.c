@@ -132,9 +132,8 @@ put_cross_type_key(Relation index, ScanKey to, int i, ScanKey key)
 						   key->sk_subtype, key->sk_collation, compare, key->sk_argument);
 }
 
-/* An ordinary condition: its operator becomes the comparison function, where one is needed. */
-static void
-put_key(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey key)
+void
+index_put_key(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey key)
 {
 	Oid			type = argument_type(index, i, key);
 
@@ -147,8 +146,8 @@ put_key(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey key
 									   keys->compare[i], key->sk_argument);
 }
 
-static void
-put_member(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey member)
+void
+index_put_member(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey member)
 {
 	point->keys[i] = *member;
 	point->kinds[i] = key_argument_kind(keys, i, argument_type(index, i, member));
@@ -167,7 +166,7 @@ put_row_comparison(Relation index, const KeyDesc *keys, StartKeys *start, KeyPoi
 
 	if (member->sk_flags & SK_ISNULL)
 		return false;
-	put_member(index, keys, point, i, member);
+	index_put_member(index, keys, point, i, member);
 	if (i < start->n - 1)
 		return true;
 	while (!used_all)
@@ -176,7 +175,7 @@ put_row_comparison(Relation index, const KeyDesc *keys, StartKeys *start, KeyPoi
 		if (member->sk_attno != start->n + 1 || member->sk_strategy != header->sk_strategy ||
 			(member->sk_flags & SK_ISNULL))
 			break;
-		put_member(index, keys, point, start->n++, member);
+		index_put_member(index, keys, point, start->n++, member);
 		used_all = (member->sk_flags & SK_ROW_END) != 0;
 	}
 	if (!used_all && start->strategy == BTLessStrategyNumber)
@@ -203,7 +202,7 @@ start_point(IndexScanDesc scan, ScanDirection direction, KeyPoint *point)
 	for (int i = 0; i < chosen; i++)
 	{
 		if (!(start.keys[i]->sk_flags & SK_ROW_HEADER))
-			put_key(index, tree.keys, point, i, start.keys[i]);
+			index_put_key(index, tree.keys, point, i, start.keys[i]);
 		else if (!put_row_comparison(index, tree.keys, &start, point, i))
 			return false;
 	}

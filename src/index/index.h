@@ -136,6 +136,9 @@ extern int	key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexIt
 /* The same, but an item with several TIDs counts as its first one.  *maybe_inside, if not NULL: the point lies among them or behind. */
 extern int	key_compare_first(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item,
 							  bool *maybe_inside);
+/* The same for column i of the point, and a value of it. */
+extern int	key_compare_column(const KeyDesc *keys, const KeyPoint *point, int i, Datum value,
+							   bool is_null);
 extern bool key_same_point(const IndexItem *a, const IndexItem *b);
 extern int	key_compare_tuples(const KeyDesc *keys, IndexTuple a, IndexTuple b, int natts,
 							   int *first_difference);

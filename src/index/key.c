@@ -230,6 +230,12 @@ key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item)
 	return result;
 }
 
+int
+key_compare_column(const KeyDesc *keys, const KeyPoint *point, int i, Datum value, bool is_null)
+{
+	return compare_column(&point->keys[i], keys->kinds[i], point->kinds[i], value, is_null);
+}
+
 /* Columns 1 ... natts; first_difference: number of the column, or natts + 1. */
 int
 key_compare_tuples(const KeyDesc *keys, IndexTuple a, IndexTuple b, int natts,
