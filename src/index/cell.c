@@ -167,6 +167,35 @@ posting_begin(const IndexItem *item, PostingReader *reader)
 	reader->offset = 0;
 }
 
+/*
+ * get_posting for the lengths that are common, without branches: whether the block is another one, and whether the offset takes one
+ * byte or two, is not to be foreseen.  NULL: other lengths, or the end is near.
+ */
+static pg_attribute_always_inline const char *
+get_posting_fast(const char *from, const char *end, BlockNumber *block, OffsetNumber *offset)
+{
+	uint8		first,
+				low,
+				high;
+	uint32		other,
+				two;
+	uint32		value;
+
+	if (end - from < 3)
+		return NULL;
+	first = (uint8) from[0];
+	low = (uint8) from[1];
+	high = (uint8) from[2];
+	other = first & 1;
+	two = low >> 7;
+	if ((first & 0x80) | (other & two & (high >> 7)))
+		return NULL;
+	value = (low & 0x7F) | ((high << 7) & -two);
+	*block += (first >> 1) & -other;
+	*offset = (value & -other) | ((*offset + (first >> 1)) & (other - 1));
+	return from + 1 + other + (other & two);
+}
+
 /* The next n TIDs; false: bytes make no sense. */
 bool
 posting_read(PostingReader *reader, ItemPointerData *tids, int n)
@@ -177,9 +206,13 @@ posting_read(PostingReader *reader, ItemPointerData *tids, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		at = get_posting(at, reader->end, &block, &offset);
-		if (at == NULL)
+		const char *next = get_posting_fast(at, reader->end, &block, &offset);
+
+		if (unlikely(next == NULL))
+			next = get_posting(at, reader->end, &block, &offset);
+		if (next == NULL)
 			return false;
+		at = next;
 		set_tid(&tids[i], block, offset);
 	}
 	reader->at = at;
