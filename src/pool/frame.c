@@ -371,6 +371,25 @@ pool_latch(const PoolFile *file, BlockNumber block, LWLockMode mode)
 }
 
 PoolFrame *
+pool_latch_near(const PoolFile *file, BlockNumber block, PoolFrame *near, LWLockMode mode)
+{
+	PoolTag		tag;
+
+	tag_init(&tag, file, block);
+	if (LWLockConditionalAcquire(&near->latch, mode))
+	{
+		if (tag_equal(&near->tag, &tag))
+		{
+			count_hit(file);
+			pool_mark_referenced(near);
+			return near;
+		}
+		LWLockRelease(&near->latch);
+	}
+	return pool_latch(file, block, mode);
+}
+
+PoolFrame *
 pool_latch_try(const PoolFile *file, BlockNumber block)
 {
 	PoolTag		tag;

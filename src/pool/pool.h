@@ -193,6 +193,10 @@ extern void pool_prefetch(const PoolFile *file, BlockNumber block);
 /* Latches the page (LW_SHARED or LW_EXCLUSIVE), loading it if need be. Raises as pool_read_begin. */
 extern PoolFrame *pool_latch(const PoolFile *file, BlockNumber block, LWLockMode mode);
 
+/* The same, if the page was in that frame a moment ago. */
+extern PoolFrame *pool_latch_near(const PoolFile *file, BlockNumber block, PoolFrame *near,
+								  LWLockMode mode);
+
 /*
  * The page latched exclusively, loading it if need be, but never waiting for another holder of its latch (or
  * for ourselves): then NULL.  For pages out of latch order.

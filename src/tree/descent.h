@@ -166,7 +166,7 @@ descent_latch(const TreeSearch *search, const TreeKind *kind, int level, LWLockM
 		if (!descent_to(search, kind, level, attempt, NULL, &read, &block))
 			return NULL;
 		pool_read_end(&read);
-		frame = pool_latch(search->file, block, mode);
+		frame = pool_latch_near(search->file, block, read.frame, mode);
 		if (kind->covers(search, pool_page(frame), level))
 			return frame;
 		pool_unlatch(frame);

@@ -214,6 +214,12 @@ pool_latch(const PoolFile *file, BlockNumber block, LWLockMode mode)
 }
 
 PoolFrame *
+pool_latch_near(const PoolFile *file, BlockNumber block, PoolFrame *near, LWLockMode mode)
+{
+	return pool_latch(file, block, mode);
+}
+
+PoolFrame *
 pool_latch_new(const PoolFile *file, BlockNumber block)
 {
 	return take_latch(frame_of(block), LW_EXCLUSIVE);
