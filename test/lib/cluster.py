@@ -291,7 +291,9 @@ class Cluster:
         return s
 
     def wait_replayed(self, primary, timeout_s=120):
-        """Waits until this standby has applied all that the primary has written."""
+        """Waits until this standby has applied all that the primary has done."""
+        # its commit writes all WAL, that of VACUUM too
+        primary.sql("SET synchronous_commit = local; SELECT pg_logical_emit_message(true, '', '')")
         lsn = primary.one('SELECT pg_current_wal_lsn()')
         end = time.time() + timeout_s
         while True:

@@ -53,15 +53,10 @@ def explain(c, query):
     return '\n'.join(r[0] for r in c.rows('EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) ' + query))
 
 
-def replayed(standby, primary):
-    primary.sql("SELECT pg_logical_emit_message(true, '', '')")        # its commit writes all WAL, that of VACUUM too
-    standby.wait_replayed(primary)
-
-
 def replayed_beside_cursor(standby, primary):
     """btree's pages are pinned by such scans, so there redo waits for them."""
     if ENGINE:
-        replayed(standby, primary)
+        standby.wait_replayed(primary)
     else:
         time.sleep(0.3)
 
@@ -118,7 +113,7 @@ def one_case(primary, standby, am, case, pruned, refill):
     name, query, fetched = case
     make_table(primary, am)
     delete_some(primary, pruned)
-    replayed(standby, primary)
+    standby.wait_replayed(primary)
     with standby.connect() as c:
         c.exec('BEGIN ISOLATION LEVEL REPEATABLE READ')
         c.exec(BY_TABLE)
@@ -143,14 +138,14 @@ def one_case(primary, standby, am, case, pruned, refill):
         again = c.rows(query)
         check(len(again) == len(expected), '%s, %s, again: %d rows by index, %d by table' % (am, name, len(again), len(expected)))
         c.exec('COMMIT')
-    replayed(standby, primary)
+    standby.wait_replayed(primary)
 
 
 def scrolled(primary, standby, am):
     """Back over entries that are gone."""
     make_table(primary, am)
     delete_some(primary, True)
-    replayed(standby, primary)
+    standby.wait_replayed(primary)
     with standby.connect() as c:
         c.exec('BEGIN ISOLATION LEVEL REPEATABLE READ')
         c.exec(INDEX_ONLY)
@@ -166,7 +161,7 @@ def scrolled(primary, standby, am):
 def storm(primary, standby, am, rnd):
     """Rows come and go, VACUUM gives their places away; each index-only answer is that of its snapshot."""
     make_table(primary, am)
-    replayed(standby, primary)
+    standby.wait_replayed(primary)
     end = time.time() + 4
     trouble, asked = [], []
 
@@ -217,7 +212,7 @@ def storm(primary, standby, am, rnd):
         check(not t.is_alive(), 'a session hangs')
     check(not trouble, '%s: %s' % (am, trouble[:1]))
     check(asked, 'nothing was asked')
-    replayed(standby, primary)
+    standby.wait_replayed(primary)
     for s in (primary, standby):
         s.verify_indexes('t')
     say('%s: %d index-only answers on the standby under load' % (am, len(asked)))
@@ -227,7 +222,7 @@ def promoted(primary, standby, am):
     """A cursor stands on a leaf copied in recovery; the server is promoted, and vacuums."""
     make_table(primary, am)
     delete_some(primary, True)
-    replayed(standby, primary)
+    standby.wait_replayed(primary)
     a, b = standby.connect(), standby.connect()
     a.exec('BEGIN ISOLATION LEVEL REPEATABLE READ')
     a.exec(BY_TABLE)
@@ -260,7 +255,7 @@ def test(options):
     standby = primary.backup_to('standby').start()
     for am in sorted({'heap', AM}):
         make_table(primary, am)
-        replayed(standby, primary)
+        standby.wait_replayed(primary)
         planned(standby, am)
         for n, case in enumerate(CASES):
             # an unpruned block that the cursor has pinned would keep redo waiting
