@@ -299,7 +299,7 @@ def lengths_in_index(server):
     write_file(path, data)
     server.start()
     for sql in ("SELECT max(length(s || 'x')) FROM texts WHERE s >= ''", "SELECT count(*) FROM texts WHERE s = md5('7')",
-                "INSERT INTO texts VALUES (md5('21'))"):
+                "INSERT INTO texts VALUES (md5('8'))"):
         with server.connect() as c:
             c.exec('SET enable_seqscan = off')
             r = c.try_(sql)
