@@ -318,6 +318,16 @@ def end_with_parent():
     _libc.prctl(1, signal.SIGQUIT)      # PR_SET_PDEATHSIG
 
 
+def vacuum_all(c, table, options='ANALYZE'):
+    """VACUUM passes over a page of a heap that somebody has pinned, who writes it for a checkpoint for example.  Until all is visible to all."""
+    for _ in range(200):
+        c.exec('VACUUM (%s) %s' % (options, table))
+        if c.one("SELECT relallvisible = relpages OR amname <> 'heap' FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE c.oid = '%s'::regclass" % table) == 't':
+            return
+        time.sleep(0.1)
+    raise Failure('VACUUM does not make all of %s visible' % table)
+
+
 def running(pid):
     try:
         stat = open('/proc/%d/stat' % pid).read()

@@ -225,7 +225,7 @@ def effect(server, seed, options):
             for groups in (4, 60, 300, 600, 1500, 6000, 60000):
                 c.exec('ALTER TABLE e ALTER a TYPE %s USING i %% %d, ALTER b TYPE int USING i / %d' % (leading, groups, groups))
                 c.exec('DROP INDEX IF EXISTS e_ab; CREATE INDEX e_ab ON e USING %s (a%s, b, i) INCLUDE (pad)' % (METHOD, direction))
-                c.exec('VACUUM ANALYZE e')
+                cluster.vacuum_all(c, 'e')
                 effect_of(c, leading, direction, groups, 60000 // groups)
 
 

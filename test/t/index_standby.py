@@ -45,8 +45,8 @@ def make_table(primary, am):
         c.exec('INSERT INTO t SELECT i, i %% 5, i %% 5, i FROM generate_series(1, %d) i; INSERT INTO u SELECT i / 2 FROM generate_series(2, 9) i' % ROWS)
         # full leaves: groups begin in the middle of them
         c.exec('CREATE INDEX t_gk ON t USING %s (g, k); CREATE INDEX u_x ON u USING %s (x)' % (METHOD, METHOD))
-        c.exec('VACUUM ANALYZE t')
-        c.exec('VACUUM ANALYZE u')
+        cluster.vacuum_all(c, 't')
+        cluster.vacuum_all(c, 'u')
 
 
 def explain(c, query):
@@ -87,7 +87,7 @@ def delete_some(primary, pruned):
 
 def take_entries_away(primary, standby):
     with primary.connect() as c:
-        c.exec('VACUUM (INDEX_CLEANUP on) t')
+        cluster.vacuum_all(c, 't', 'INDEX_CLEANUP on')
     replayed_beside_cursor(standby, primary)
     if not ENGINE:
         return

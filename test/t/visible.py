@@ -103,7 +103,7 @@ def test(options):
     c = server.connect()
     c.exec("CREATE TABLE t (id int PRIMARY KEY, k int, s text) USING %s; CREATE INDEX t_k ON t (k); "
            "INSERT INTO t SELECT i, i %% 977, 'x' FROM generate_series(1, %d) i" % (AM, ROWS))
-    c.exec('VACUUM ANALYZE t')
+    cluster.vacuum_all(c, 't')
     check(heap_fetches(c) == 0, 'after VACUUM the table is still needed')
     until = time.time() + seconds
     actors = [kind(server, options.seed * 100 + n, until)
