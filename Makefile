@@ -100,4 +100,4 @@ check-core:
 	$(RUN) test/core.py $(TESTFLAGS)
 
 check-core-indexes:
-	$(RUN) test/core_indexes.py $(TESTFLAGS)
+	$(RUN) test/core.py --suite indexes $(TESTFLAGS)

@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """PostgreSQL's own suites with the engine as the default access method: regress, isolation, contrib.
 
+--suite indexes: regress on heap tables, every default index made by rowan_btree.  A copy of the suite is rewritten: CREATE INDEX without
+USING, or USING btree, becomes USING rowan_btree; in the results it is called btree again.
+
 The sources are Debian's; test/core/get-postgres.sh fetches them once and builds a cassert server in
 ROWAN_TEST_POSTGRES (default /var/tmp/rowan-postgres-15; 5 minutes).  Results go through a filter that masks what no
 user can rely on (test/core/classify.py); what differs still must be listed in test/core/exceptions.tsv.
 """
 import argparse
+import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,11 +21,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, 'lib'))
 import cluster
 import harness
+import rewrite
 from harness import AM, as_user, env, own, say
 
 CORE = os.path.join(HERE, 'core')
 CACHE = env('ROWAN_TEST_POSTGRES', '/var/tmp/rowan-postgres-15')
 SUITES = ('regress', 'isolation', 'contrib')
+INDEXES = 'indexes'
 
 # Modules whose suites store data.
 CONTRIB = ('citext hstore ltree pg_trgm btree_gin btree_gist bloom intarray seg cube tablefunc unaccent dblink '
@@ -66,8 +73,9 @@ def schedule(path, only):
 class Suite:
     """One server, one database, one directory of results."""
 
-    def __init__(self, name, directory, database, conf):
-        self.name, self.input, self.database = name, directory, database
+    def __init__(self, name, directory, database, conf, table_am=AM, plain=None):
+        """plain: what to make of texts, expected ones and results, before they are compared."""
+        self.name, self.input, self.database, self.table_am, self.plain = name, directory, database, table_am, plain
         self.server = cluster.Cluster('core', variant='pages', conf=dict(CONF, **conf))
         self.server.start()
         if AM == 'rowan':
@@ -78,7 +86,7 @@ class Suite:
         s = self.server
         s.sql('DROP DATABASE IF EXISTS ' + self.database)
         s.sql('CREATE DATABASE %s TEMPLATE template1' % self.database)
-        for setting in DATABASE + ["default_table_access_method TO '%s'" % AM]:
+        for setting in DATABASE + ["default_table_access_method TO '%s'" % self.table_am]:
             s.sql('ALTER DATABASE %s SET %s' % (self.database, setting))
 
     def extension_objects(self, path):
@@ -112,10 +120,13 @@ class Suite:
         with open(out + '/driver.log', 'w') as log:
             subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, cwd=directory, env=environment,
                            timeout=CLIENT_TIMEOUT_S, **as_user())
+        results = out + '/results'
+        if self.plain:
+            directory, results = converted(directory, results, out + '/plain', self.plain)
         kept = os.path.join(harness.TOP, 'build', 'core', label)
         shutil.rmtree(kept, ignore_errors=True)
         os.makedirs(kept + '/diffs')
-        subprocess.run([sys.executable, CORE + '/classify.py', '--suite', kind, '--in', directory, '--results', out + '/results',
+        subprocess.run([sys.executable, CORE + '/classify.py', '--suite', kind, '--in', directory, '--results', results,
                         '--tests', out + '/tests', '--am', AM, '--extobjs', out + '/extension-objects', '--log', self.server.log,
                         '--out', kept, '--header', label], stdout=subprocess.DEVNULL)
         shutil.copytree(out + '/results', kept + '/results')
@@ -138,6 +149,42 @@ class Suite:
         return self.rows
 
 
+def convert(source, target, change):
+    with open(source, errors='surrogateescape') as f:
+        text = f.read()
+    with open(target, 'w', errors='surrogateescape') as f:
+        f.write(change(text))
+
+
+def converted(directory, results, target, change):
+    """Copies of scripts, expected output and results."""
+    for part, files in (('sql', directory + '/sql/*.sql'), ('expected', directory + '/expected/*.out'), ('results', results + '/*.out')):
+        os.makedirs('%s/%s' % (target, part))
+        for path in glob.glob(files):
+            convert(path, '%s/%s/%s' % (target, part, os.path.basename(path)), change)
+    return target, target + '/results'
+
+
+def with_our_indexes(directory):
+    """A copy of the suite whose default indexes are rowan_btree's."""
+    target = os.path.join(harness.new_dir('indexes'), 'regress')
+    shutil.copytree(directory, target)
+    count = 0
+    for path in glob.glob(target + '/sql/*.sql') + glob.glob(target + '/expected/*.out'):
+        name = re.sub(r'_\d$', '', os.path.basename(path)[:-4])
+
+        def change(text):
+            nonlocal count
+            after = rewrite.regress_script(text, name)
+            if path.endswith('.sql'):
+                count += after.count(rewrite.METHOD) - text.count(rewrite.METHOD)
+            return after
+        convert(path, path, change)
+    say('%d indexes made by %s instead of btree' % (count, rewrite.METHOD))
+    own(os.path.dirname(target))
+    return target
+
+
 def regress_library(directory):
     """regress.so and the modules of contrib/spi that the suite loads, for this server."""
     include = harness.pg_config('--includedir-server')
@@ -149,15 +196,21 @@ def regress_library(directory):
 
 
 def run_core_suite(name, only, conf):
-    directory = source('src/test', name)
-    suite = Suite(name, directory, {'regress': 'regression', 'isolation': 'isolation_regression'}[name], conf)
+    kind = 'regress' if name == INDEXES else name
+    directory = source('src/test', kind)
+    database = {'regress': 'regression', 'isolation': 'isolation_regression'}[kind]
+    if name == INDEXES:
+        directory = with_our_indexes(directory)
+        suite = Suite(name, directory, database, conf, 'heap', rewrite.plain)
+    else:
+        suite = Suite(name, directory, database, conf)
     suite.make_database()
     arguments = []
-    if name == 'regress':
+    if kind == 'regress':
         arguments = [regress_library(harness.new_dir('lib')), '--max-concurrent-tests=20']
-    groups, ignored = schedule(os.path.join(directory, {'regress': 'parallel_schedule', 'isolation': 'isolation_schedule'}[name]),
+    groups, ignored = schedule(os.path.join(directory, {'regress': 'parallel_schedule', 'isolation': 'isolation_schedule'}[kind]),
                                only)
-    suite.run(name, name, directory, groups, ignored, arguments)
+    suite.run(name, kind, directory, groups, ignored, arguments)
     return suite.finish()
 
 
@@ -195,7 +248,7 @@ def report(rows, only):
     for suite in dict.fromkeys(row[0] for row in rows):
         mine = [row for row in rows if row[0] == suite]
         same = [row for row in mine if row[2] in ('same', 'explained')]
-        say('%-10s %d of %d as on heap' % (suite, len(same), len(mine)))
+        say('%-10s %d of %d the same' % (suite, len(same), len(mine)))
         for _, test, status, note in mine:
             reason = listed.get((suite, test))
             if status in ('same', 'explained'):
@@ -212,7 +265,7 @@ def report(rows, only):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--suite', choices=SUITES, action='append')
+    parser.add_argument('--suite', choices=SUITES + (INDEXES,), action='append')
     parser.add_argument('--only', default='', help='only these tests (modules, for contrib)')
     parser.add_argument('--conf', action='append', default=[], metavar='NAME=VALUE', help='a server setting')
     parser.add_argument('--bindir', help='binaries of another PostgreSQL 15 than the one built')

@@ -41,3 +41,24 @@ def keys(text):
     """Primary keys too."""
     text = ADD_KEY.sub(lambda m: 'CREATE UNIQUE INDEX %s_pkey ON %s USING %s %s;' % (m.group('name'), m.group('name'), METHOD, m.group('columns')), text)
     return TABLE.sub(_table, text)
+
+
+# ---- PostgreSQL's regression suite ----
+
+# Unique indexes stay btree where core 15 insists: ON CONFLICT, foreign keys, USING INDEX, partitioned tables, REFRESH CONCURRENTLY
+UNIQUE_STAYS = {'insert_conflict', 'indexing', 'matview', 'foreign_key', 'partition_info', 'alter_table', 'constraints', 'create_index', 'updatable_views',
+                'replica_identity', 'triggers', 'rules', 'with', 'truncate', 'rowsecurity', 'partition_aggregate', 'partition_join', 'merge', 'inherit',
+                'write_parallel', 'privileges', 'publication', 'foreign_data', 'join'}
+# Scripts about btree itself: left alone
+LEFT_ALONE = {'create_am', 'opr_sanity', 'type_sanity', 'amutils'}
+
+
+def regress_script(text, name):
+    """A script, or the echo of it in its expected output.  (Constraints are btree in any case.)"""
+    return text if name in LEFT_ALONE else indexes(text, name not in UNIQUE_STAYS)
+
+
+def plain(text):
+    """Output in which it does not count what the method is called, and how wide a column is."""
+    text = re.sub(r'^(LINE \d+):.*\n *\^$', r'\1', text.replace(METHOD, 'btree'), flags=re.M)
+    return '\n'.join(re.sub('-{3,}', '--', re.sub(' +', ' ', x)).rstrip() for x in text.split('\n'))
