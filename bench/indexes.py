@@ -62,13 +62,13 @@ class Bench:
         c.exec('INSERT INTO %s SELECT i, %s FROM (%s) q' % (t, row.format(i='i'), shuffled))
         c.exec('CHECKPOINT')
         self.timed(c, key, 'build, s', method, 'CREATE INDEX %s_x ON %s USING %s (%s)' % (t, t, method, index_key))
-        self.record(key, 'size after build, MB', method, self.size(c, t))
+        self.record(key, 'size after build, MB', method, self.size(c, method, t))
         c.exec('VACUUM ANALYZE ' + t)
         self.reads(c, key, method, t, point, span, rnd)
         for order, source in (('random', shuffled), ('ascending', 'SELECT generate_series(1, %d) i' % self.n)):
             c.exec('TRUNCATE ' + t)
             self.timed(c, key, 'insert, %s, us' % order, method, 'INSERT INTO %s SELECT i, %s FROM (%s) q' % (t, row.format(i='i'), source), 1e6 / self.n)
-            self.record(key, 'size after %s insertion, MB' % order, method, self.size(c, t))
+            self.record(key, 'size after %s insertion, MB' % order, method, self.size(c, method, t))
         c.exec('DROP TABLE ' + t)
 
     def reads(self, c, key, method, t, point, span, rnd):
@@ -89,9 +89,11 @@ class Bench:
         self.timed(c, key, 'whole index alone, ms', method, 'SELECT count(%s) FROM (SELECT %s FROM %s ORDER BY %s OFFSET 0) q' % (
             index_key.split(',')[0], index_key, t, index_key), 1e3)
 
-    def size(self, c, t):
+    def size(self, c, method, t):
         """Pages in use: files are extended in advance."""
-        return int(c.one("SELECT pg_relation_size('%s_x')" % t)) / 1048576
+        if method == 'btree':
+            return int(c.one("SELECT pg_relation_size('%s_x')" % t)) / 1048576
+        return int(c.one("SELECT high_water - free_count FROM rowan.file_header('%s_x')" % t)) / 128
 
     def summary(self):
         say('%-6s %-40s %12s %12s %8s' % ('key', 'measure (median)', *METHODS, 'ratio'))
