@@ -388,6 +388,7 @@ rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlo
 	RowOutcome	outcome;
 
 	table_row_table(rel, &table);
+	writer.find_newest = (flags & TUPLE_LOCK_FLAG_FIND_LAST_VERSION) != 0;
 	tmfd->traversed = false;
 	for (;;)
 	{
@@ -397,14 +398,19 @@ rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlo
 		version.data.data = NULL;
 		wait_init(&wait, rel, row_id_from_tid(&at), mode, wait_policy, XLTW_Lock);
 		lock_version(&table, &at, &writer, &wait, dest, work, &version, &outcome);
-		if (outcome.result != TM_Updated || (flags & TUPLE_LOCK_FLAG_FIND_LAST_VERSION) == 0)
+		if (outcome.traversed)
+		{
+			row_tid_set(&at, row_id_from_tid(&at), outcome.tag);
+			tmfd->traversed = true;
+		}
+		if (outcome.result != TM_Updated || !writer.find_newest)
 			break;
 		if (outcome.moved_partition)
 			refuse_moved_partition();
 		if (ItemPointerEquals(&at, &outcome.newer_tid))
 			break;
 		at = outcome.newer_tid;
-		tmfd->traversed = true;
+		writer.traversed = tmfd->traversed = true;
 	}
 	MemoryContextSwitchTo(caller);
 	if (tmfd->traversed && (outcome.result == TM_Invisible || outcome.result == TM_SelfModified))
@@ -415,7 +421,7 @@ rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlo
 		outcome.newer_cid = outcome.top_cid;
 	}
 	*tid = at;
-	if (version.data.data != NULL && outcome.result != TM_Deleted)
+	if (version.data.data != NULL && outcome.result != TM_Deleted && outcome.result != TM_Updated)
 		table_store_version(rel, slot, row_id_from_tid(&at), &version, true);
 	slot->tts_tid = at;
 	slot->tts_tableOid = RelationGetRelid(rel);

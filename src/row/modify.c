@@ -91,17 +91,44 @@ judge_forgotten(RowTarget *target, RowVersion *version, RowWork *work, RowOutcom
 	return TM_Updated;
 }
 
+/*
+ * The version asked about is not the newest, and its row is not being changed by us.  As only the versions of a
+ * transaction that still runs (or has just ended) stand above the newest committed one, those and that one tell
+ * whether it was superseded for good: the rest of the chain, which is long if many wait for the row or an old
+ * snapshot is held, is not looked at.
+ */
+static TM_Result
+judge_passed(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version,
+			 RowWork *work, RowOutcome *outcome)
+{
+	bool		gone;
+
+	*version = target->top;
+	while ((version->meta.flags & ROW_DELETED) || xid_state(version->meta.xid) != XID_COMMITTED)
+	{
+		if (!row_step_older(target->table, target->row, version, work, &gone))
+			return judge_forgotten(target, version, work, outcome);
+		if (version->meta.tag == tag)
+			return judge_superseded(version, writer, outcome);
+	}
+	outcome->newer_xid = version->meta.xid;
+	outcome->newer_cid = version->meta.cid;
+	row_tid_set(&outcome->newer_tid, target->row, version->meta.tag);
+	return TM_Updated;
+}
+
 static TM_Result
 judge(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version,
 	  RowWork *work, RowOutcome *outcome)
 {
 	RowMeta    *top = &target->top.meta;
+	XidState	state = xid_state(top->xid);
 
 	if (top->tag == tag && (top->flags & ROW_DELETED) == 0)
 	{
 		*version = target->top;
 		row_tid_set(&outcome->newer_tid, target->row, tag);
-		switch (xid_state(top->xid))
+		switch (state)
 		{
 			case XID_OWN:
 				return top->cid >= writer->cid ? TM_Invisible : TM_Ok;
@@ -114,6 +141,9 @@ judge(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version
 				return TM_BeingModified;
 		}
 	}
+	/* FOR KEY SHARE may lock an old version; and which command of ours superseded it matters */
+	if (state != XID_OWN && writer->mode != LockTupleKeyShare)
+		return judge_passed(target, tag, writer, version, work, outcome);
 	if (find_asked(target, tag, version, work))
 		return judge_superseded(version, writer, outcome);
 	return judge_forgotten(target, version, work, outcome);
@@ -407,20 +437,69 @@ lock_is_implied(const RowMeta *top, LockTupleMode mode)
 		(mode != LockTupleExclusive || (top->flags & ROW_VERSION) == 0);
 }
 
+/*
+ * The version asked about was superseded for good: may the newest be locked, whatever came in between?
+ * As heapam_tuple_lock asks it of the last version of a chain; what a transaction of our own has deleted is gone,
+ * by whichever command.
+ */
+static TM_Result
+judge_newest(RowTarget *target, const RowWriter *writer, RowVersion *version, RowOutcome *outcome)
+{
+	const RowMeta *top = &target->top.meta;
+	XidState	state = xid_state(top->xid);
+
+	outcome_init(outcome, target->row, top->tag);
+	outcome->traversed = true;
+	outcome->newer_xid = top->xid;
+	*version = target->top;
+	if (state == XID_RUNNING)
+		outcome->wait[outcome->nwait++] = top->xid;
+	outcome->again = state == XID_ABORTED;
+	if (state == XID_RUNNING || state == XID_ABORTED)
+		return TM_BeingModified;
+	if (top->flags & ROW_DELETED)
+	{
+		if ((top->flags & ROW_FORWARD) == 0)
+			return TM_Deleted;
+		ItemPointerSet(&outcome->newer_tid, top->forward_block, top->forward_offset);
+		outcome->moved_partition = ItemPointerIndicatesMovedPartitions(&outcome->newer_tid);
+		return TM_Updated;
+	}
+	if (state == XID_OWN && top->cid >= writer->cid)
+	{
+		outcome->newer_cid = top->cid;
+		return TM_SelfModified;
+	}
+	return TM_Ok;
+}
+
+/* The row has a version newer than the one asked about: it was not moved from it, to another place. */
+static bool
+was_updated_here(const RowTarget *target, RowOutcome *outcome)
+{
+	return !outcome->moved_partition && row_id_from_tid(&outcome->newer_tid) == target->row;
+}
+
 /* May it be locked? Notes in outcome what else there is to do. */
 static TM_Result
 judge_lock(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version,
 		   RowWork *work, RowOutcome *outcome)
 {
-	TM_Result	result = judge(target, tag, writer, version, work, outcome);
+	TM_Result	result;
 
-	outcome->top_xid = target->top.meta.xid;
-	outcome->top_cid = target->top.meta.cid;
-	if ((result == TM_BeingModified || result == TM_Updated) &&
-		key_share_passes(target, version, writer, outcome))
+	if (writer->traversed)
+		result = judge_newest(target, writer, version, outcome);
+	else
 	{
-		result = TM_Ok;
-		outcome->nwait = 0;
+		result = judge(target, tag, writer, version, work, outcome);
+		if ((result == TM_BeingModified || result == TM_Updated) &&
+			version->meta.tag == tag && key_share_passes(target, version, writer, outcome))
+		{
+			result = TM_Ok;
+			outcome->nwait = 0;
+		}
+		else if (result == TM_Updated && writer->find_newest && was_updated_here(target, outcome))
+			result = judge_newest(target, writer, version, outcome);
 	}
 	if (result == TM_Ok)
 	{
@@ -428,6 +507,8 @@ judge_lock(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *ve
 		if (outcome->nwait > 0)
 			result = TM_BeingModified;
 	}
+	outcome->top_xid = target->top.meta.xid;
+	outcome->top_cid = target->top.meta.cid;
 	return result;
 }
 

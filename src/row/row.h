@@ -219,8 +219,9 @@ typedef struct RowOutcome
 	uint16		lock_bits;
 	bool		follow;			/* row_lock: TM_Ok, but the row has moved: lock it at follow_tid too */
 	ItemPointerData follow_tid;
+	bool		traversed;		/* row_lock: this is about the newest version, not the one asked about */
 	bool		again;			/* somebody aborted while we looked: look again */
-	uint8		tag;			/* TM_Ok: tag of the version written or locked */
+	uint8		tag;			/* TM_Ok, or traversed: tag of the version written or locked */
 	bool		must_move;		/* row_update: in place is not possible (tag wrap) */
 	bool		holds_lock;		/* TM_BeingModified: we are one of the row's lockers */
 	int			nwait;
@@ -233,6 +234,8 @@ typedef struct RowWriter
 	CommandId	cid;
 	Snapshot	crosscheck;		/* or InvalidSnapshot */
 	LockTupleMode mode;			/* how strongly lockers are in our way */
+	bool		find_newest;	/* row_lock: the version is superseded? lock the newest of the row */
+	bool		traversed;		/* row_lock: the newest in any case, the row has moved to this one */
 } RowWriter;
 
 /* In-place update of the version with that tag. */
@@ -262,8 +265,11 @@ extern void row_insert_moved(RowTable *table, const RowData *data, RowId old_row
 extern void row_set_forward(RowTable *table, RowId row, ItemPointer where);
 
 /*
- * Locks the version (writer->mode).  On TM_Ok *version is what was locked, its data in dest (BLCKSZ + 8
- * bytes) or the RowWork.
+ * Locks the version (writer->mode).  On TM_Ok *version is what was locked, its data in dest (2 * BLCKSZ); on
+ * TM_Updated and TM_Deleted it is any version of the row.
+ *
+ * With writer->find_newest, if the version was superseded for good by another one of the row, the newest is
+ * locked, or waited for, in one step (outcome->traversed, ->tag): TM_Updated then says where the row has moved.
  */
 extern void row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer,
 					 char *dest, RowWork *work, RowVersion *version, RowOutcome *outcome);
