@@ -126,15 +126,13 @@ rowan_scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, do
 	{
 		TransactionId xid;
 		RowStatus	status;
-		bool		gone;
 
 		status = table_row_status(&scan->table, row, &version, scan->work, scan->cell,
 								  &xid);
 		if (!count_row(status, xid, live, dead))
 			continue;
-		if ((version.meta.flags & ROW_DELETED) &&
-			!row_step_older(&scan->table, row, &version, scan->work, &gone))
-			continue;
+		if (version.meta.flags & ROW_DELETED)
+			row_undelete(&scan->table, row, &version, scan->work);
 		table_store_version(sscan->rs_rd, slot, row, &version, false);
 		return true;
 	}

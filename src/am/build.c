@@ -26,6 +26,7 @@ RowStatus
 table_row_status(RowTable *table, RowId row, RowVersion *version, RowWork *work,
 				 char *cell, TransactionId *xid)
 {
+	RowMeta		newest = version->meta;
 	XidState	state;
 	bool		gone;
 
@@ -35,8 +36,9 @@ table_row_status(RowTable *table, RowId row, RowVersion *version, RowWork *work,
 		if (row_step_older(table, row, version, work, &gone))
 			continue;
 		/* gone: it was popped since we copied the page, the row itself knows better */
-		if (!gone || !row_read(table, row, NULL, cell, version))
+		if (!gone || !row_read_changed(table, row, &newest, NULL, cell, version))
 			return ROW_STATUS_DEAD;
+		newest = version->meta;
 	}
 	*xid = version->meta.xid;
 	if (version->meta.flags & ROW_DELETED)
@@ -167,7 +169,6 @@ build_row_any(IndexBuild *build, RowId row, RowVersion *version, IndexBuildCallb
 	ItemPointerData tid;
 	bool		alive = false;
 	bool		again;
-	bool		gone;
 
 	pgstat_count_heap_getnext(build->rel);
 	row_tid_set(&tid, row, 0);
@@ -179,17 +180,16 @@ build_row_any(IndexBuild *build, RowId row, RowVersion *version, IndexBuildCallb
 
 		if (row_is_to_be_indexed(build, status, xid, &tid, &alive, &again, reltuples))
 			break;
+		/* again: a transaction has ended that we waited for */
 		if (!again || !row_read(&scan->table, row, NULL, scan->cell, version))
 			return;
 	}
-	if ((version->meta.flags & ROW_DELETED) &&
-		!row_step_older(&scan->table, row, version, scan->work, &gone))
-	{
-		/* changed since we copied the page: begin again with the row as it is now */
-		if (gone && row_read(&scan->table, row, NULL, scan->cell, version))
-			build_row_any(build, row, version, callback, callback_state, reltuples);
-		return;
-	}
+	/*
+	 * By a newer horizon than ours everybody may see the deletion, and the record of it be reclaimed; BRIN, which
+	 * summarises beside writers, meets that.  An entry too many does no harm.
+	 */
+	if (version->meta.flags & ROW_DELETED)
+		row_undelete(&scan->table, row, version, scan->work);
 	if (older_version_visible(build, version))
 		build->info->ii_BrokenHotChain = true;
 	table_store_version(build->rel, build->slot, row, version, true);

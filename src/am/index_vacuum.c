@@ -168,13 +168,29 @@ clean_all(Cleaning *cleaning)
 
 #define WAIT_MIN_MS		1
 #define WAIT_MAX_MS		100
-#define MAX_DEPTH		16		/* of processes that wait for each other */
 
-/* Does that process wait for this one, by way of others perhaps? */
-static bool
-waits_for_us(int pid, int depth)
+/* Processes, each of which waits for the one it was found by, or for another; without duplicates. */
+typedef struct Waiters
 {
-	int			us = MyProc->lockGroupLeader != NULL ? MyProc->lockGroupLeader->pid : MyProcPid;
+	int		   *pids;
+	int			n;
+	int			room;
+} Waiters;
+
+static void
+add_waiter(Waiters *waiters, int pid)
+{
+	for (int i = 0; i < waiters->n; i++)
+		if (waiters->pids[i] == pid)
+			return;
+	if (waiters->n == waiters->room)
+		waiters->pids = repalloc(waiters->pids, sizeof(int) * (waiters->room *= 2));
+	waiters->pids[waiters->n++] = pid;
+}
+
+static void
+add_blockers(Waiters *waiters, int pid)
+{
 	Datum		array = DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(pid));
 	Datum	   *blockers;
 	int			n;
@@ -182,13 +198,31 @@ waits_for_us(int pid, int depth)
 	deconstruct_array(DatumGetArrayTypeP(array), INT4OID, sizeof(int32), true, TYPALIGN_INT,
 					  &blockers, NULL, &n);
 	for (int i = 0; i < n; i++)
-	{
-		int			blocker = DatumGetInt32(blockers[i]);
+		add_waiter(waiters, DatumGetInt32(blockers[i]));
+	pfree(blockers);
+	pfree(DatumGetPointer(array));
+}
 
-		if (blocker == us || (depth < MAX_DEPTH && waits_for_us(blocker, depth + 1)))
-			return true;
+/*
+ * Does that process wait for this one, by way of others perhaps?  Each process is asked once: in a queue for one
+ * lock each waits for all before it, and the ways through it are more than could be gone.
+ */
+static bool
+waits_for_us(int pid)
+{
+	int			us = MyProc->lockGroupLeader != NULL ? MyProc->lockGroupLeader->pid : MyProcPid;
+	Waiters		waiters = {.pids = palloc(sizeof(int) * 16),.room = 16};
+	bool		found = false;
+
+	add_waiter(&waiters, pid);
+	for (int next = 0; next < waiters.n && !found; next++)
+	{
+		found = next > 0 && waiters.pids[next] == us;
+		if (!found)
+			add_blockers(&waiters, waiters.pids[next]);
 	}
-	return false;
+	pfree(waiters.pids);
+	return found;
 }
 
 /* No lock queue knows that we wait, so nobody else notices. */
@@ -200,7 +234,7 @@ check_deadlock(Relation index, const VirtualTransactionId *holders, int nholders
 		PGPROC	   *holder = BackendIdGetProc(holders[i].backendId);
 		int			pid = holder != NULL ? holder->pid : 0;
 
-		if (pid != 0 && waits_for_us(pid, 0))
+		if (pid != 0 && waits_for_us(pid))
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
 					 errmsg("deadlock detected"),

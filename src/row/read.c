@@ -241,6 +241,8 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 	RowMeta    *meta = &version->meta;
 	VersionRecordData *record = (VersionRecordData *) work->record;
 
+	/* a chain is as long as an old snapshot made it */
+	CHECK_FOR_INTERRUPTS();
 	*gone = false;
 	if ((meta->flags & ROW_VERSION) == 0)
 	{
@@ -349,31 +351,35 @@ find_dirty(RowTable *table, RowId row, RowVersion *version, Snapshot snapshot, R
 	}
 }
 
+void
+row_undelete(RowTable *table, RowId row, RowVersion *version, RowWork *work)
+{
+	bool		gone;
+
+	Assert((version->meta.flags & ROW_DELETED) && !row_is_stub(&version->meta));
+	if (row_step_older(table, row, version, work, &gone))
+		return;
+	/* only its maker's record is gone: everybody could see the version, and its data stayed */
+	note_superseder(version, row);
+	version->meta.flags &= ROW_LOCK;
+	version->meta.xid = InvalidTransactionId;
+	version->meta.cid = FirstCommandId;
+}
+
 /* Any data there is: the newest version, or the one that was deleted. */
 static bool
-find_any(RowTable *table, RowId row, RowVersion *version, RowWork *work, bool *gone)
+find_any(RowTable *table, RowId row, RowVersion *version, RowWork *work)
 {
 	if (row_is_stub(&version->meta))
 		return false;
-	if ((version->meta.flags & ROW_DELETED) == 0)
-		return true;
-	if (row_step_older(table, row, version, work, gone))
-		return true;
-	if (*gone)
-	{
-		/* its maker is forgotten, so everybody could see it */
-		*gone = false;
-		note_superseder(version, row);
-		version->meta.flags &= ROW_LOCK;
-		version->meta.xid = InvalidTransactionId;
-		return true;
-	}
-	return false;
+	if (version->meta.flags & ROW_DELETED)
+		row_undelete(table, row, version, work);
+	return true;
 }
 
 static bool
 find_non_vacuumable(RowTable *table, RowId row, RowVersion *version, Snapshot snapshot,
-					RowWork *work, bool *gone)
+					RowWork *work)
 {
 	TransactionId removed;
 	RowTable	with_horizon = *table;
@@ -381,7 +387,7 @@ find_non_vacuumable(RowTable *table, RowId row, RowVersion *version, Snapshot sn
 	with_horizon.horizon = snapshot->vistest;
 	if (row_is_dead_to_all(&with_horizon, &version->meta, &removed))
 		return false;
-	return find_any(table, row, version, work, gone);
+	return find_any(table, row, version, work);
 }
 
 static bool
@@ -390,7 +396,7 @@ find_not_aborted(RowTable *table, RowId row, RowVersion *version, RowWork *work,
 	while (xid_state(version->meta.xid) == XID_ABORTED)
 		if (!row_step_older(table, row, version, work, gone))
 			return false;
-	return find_any(table, row, version, work, gone);
+	return find_any(table, row, version, work);
 }
 
 bool
@@ -405,13 +411,13 @@ row_find_visible(RowTable *table, RowId row, RowVersion *version, Snapshot snaps
 		case SNAPSHOT_SELF:
 			return find_self(table, row, version, work, gone);
 		case SNAPSHOT_ANY:
-			return find_any(table, row, version, work, gone);
+			return find_any(table, row, version, work);
 		case SNAPSHOT_TOAST:
 			return find_not_aborted(table, row, version, work, gone);
 		case SNAPSHOT_DIRTY:
 			return find_dirty(table, row, version, snapshot, work, gone);
 		case SNAPSHOT_NON_VACUUMABLE:
-			return find_non_vacuumable(table, row, version, snapshot, work, gone);
+			return find_non_vacuumable(table, row, version, snapshot, work);
 		case SNAPSHOT_HISTORIC_MVCC:
 			break;
 	}
@@ -424,7 +430,7 @@ bool
 row_find_tag(RowTable *table, RowId row, RowVersion *version, uint8 tag, RowWork *work, bool *gone)
 {
 	*gone = false;
-	if (!find_any(table, row, version, work, gone))
+	if (!find_any(table, row, version, work))
 		return false;
 	while (version->meta.tag != tag)
 	{
@@ -443,36 +449,30 @@ same_newest(const RowMeta *a, const RowMeta *b)
 		a->older_block == b->older_block && a->older_offset == b->older_offset;
 }
 
-/*
- * A cut chain means that the row changed since we read it (an aborted version was popped).
- * If it did not change, a version that we need is missing.
- */
-static void
-check_progress(RowTable *table, RowId row, const RowMeta *before, const RowMeta *now)
+bool
+row_read_changed(RowTable *table, RowId row, const RowMeta *before, RowHint *hint, char *dest,
+				 RowVersion *version)
 {
-	if (same_newest(before, now))
-		row_corrupt(&table->file, now->older_block, row, "an older version of it is missing");
+	CHECK_FOR_INTERRUPTS();
+	if (!row_read(table, row, hint, dest, version))
+		return false;
+	if (same_newest(before, &version->meta))
+		row_corrupt(&table->file, before->older_block, row, "an older version of it is missing");
+	return true;
 }
 
 bool
 row_fetch_visible(RowTable *table, RowId row, Snapshot snapshot, RowHint *hint, char *dest,
 				  RowWork *work, RowVersion *version, bool *all_dead)
 {
-	RowMeta		before = {0};
+	bool		exists = row_read(table, row, hint, dest, version);
 
 	if (all_dead != NULL)
-		*all_dead = false;
-	for (int attempt = 0;; attempt++)
+		*all_dead = !exists;
+	while (exists)
 	{
 		RowMeta		newest;
 		bool		gone;
-
-		if (!row_read(table, row, hint, dest, version))
-		{
-			if (all_dead != NULL)
-				*all_dead = true;
-			return false;
-		}
 
 		/* the common case: the newest version is the one */
 		if (snapshot->snapshot_type == SNAPSHOT_MVCC &&
@@ -480,8 +480,6 @@ row_fetch_visible(RowTable *table, RowId row, Snapshot snapshot, RowHint *hint, 
 			creator_visible_mvcc(&version->meta, snapshot))
 			return true;
 		newest = version->meta;
-		if (attempt > 0)
-			check_progress(table, row, &before, &newest);
 		if (row_find_visible(table, row, version, snapshot, work, &gone))
 			return true;
 		if (!gone)
@@ -492,9 +490,11 @@ row_fetch_visible(RowTable *table, RowId row, Snapshot snapshot, RowHint *hint, 
 				*all_dead = row_is_dead_to_all(table, &newest, &removed);
 			return false;
 		}
-		before = newest;
-		CHECK_FOR_INTERRUPTS();
+		exists = row_read_changed(table, row, &newest, hint, dest, version);
+		if (all_dead != NULL)
+			*all_dead = !exists;
 	}
+	return false;
 }
 
 bool

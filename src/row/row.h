@@ -132,11 +132,25 @@ row_version_init(RowVersion *version, RowId row)
 extern bool row_read(RowTable *table, RowId row, RowHint *hint, char *dest, RowVersion *version);
 
 /*
+ * row_read of a row whose newest version, as it was read before, led to a chain that is cut.  It must have changed
+ * since: an unchanged one lacks a version that somebody needs, and is reported as corrupt.  So whoever starts over
+ * with what this returns makes progress.
+ */
+extern bool row_read_changed(RowTable *table, RowId row, const RowMeta *before, RowHint *hint,
+							 char *dest, RowVersion *version);
+
+/*
  * Steps *version to the one before it.  False if there is none; *gone says that the
  * chain was cut meanwhile (pop or reclaim): read the row again.
  */
 extern bool row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work,
 						   bool *gone);
+
+/*
+ * From a deletion (no stub) to the version that was deleted.  There always is one: its data stays on the leaf
+ * until the row is a stub, and *version is a copy.
+ */
+extern void row_undelete(RowTable *table, RowId row, RowVersion *version, RowWork *work);
 
 /*
  * From a newest version (as row_read gave it) to the one that snapshot sees.

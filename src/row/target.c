@@ -56,44 +56,77 @@ target_unlatch(RowTarget *target)
 	target->leaf = NULL;
 }
 
-bool
-target_replace(RowTarget *target, const RowMeta *meta, const RowData *data,
-			   VersionRecordData *record)
+/* Replaces the cell, and appends the record to the latched version page, if there is one.  Releases both latches. */
+static void
+write_cell(RowTarget *target, RowMeta *meta, const RowData *data, PoolFrame *version,
+		   VersionRecordData *record)
 {
 	const PoolFile *file = &target->table->file;
 	Page		page = pool_page(target->leaf);
 	uint16		natts = page_trailer(page)->page_natts;
-	bool		aligned = (data->flags & ROW_ALIGNED) != 0;
-	RowMeta		final = *meta;
-	PoolFrame  *version = NULL;
+	uint16		size = row_cell_size(meta, data, natts);
 	CellDiff	diff;
 	char	   *old;
 	uint16		old_size = 0;
-	uint16		size = row_cell_size(&final, data, natts);
 
-	if (!page_fits_replace(page, target->pos, size, aligned))
-	{
-		make_room(target, size, aligned);
-		return false;
-	}
-	if (record != NULL)
-	{
-		version = version_latch_active(file, record->size);
-		if (version == NULL)
-		{
-			make_version_room(target);
-			return false;
-		}
-		final.older_block = pool_block(version);
-		final.older_offset = version_next_offset(pool_page(version));
-	}
-	row_write(write_buffer.bytes, &final, data, natts);
+	row_write(write_buffer.bytes, meta, data, natts);
 	old = page_cell(page, target->pos, &old_size);
 	cell_diff(old, old_size, target->top_header, write_buffer.bytes, size, size - data->size,
 			  &diff);
 	clear_visibility(target);
 	leaf_replace(file, target->leaf, target->pos, write_buffer.bytes, &diff, version, record);
 	target_unlatch(target);
+}
+
+/* The cell fits on its leaf; if not, room is made, with the latch released. */
+static bool
+fits_on_leaf(RowTarget *target, const RowMeta *meta, const RowData *data)
+{
+	Page		page = pool_page(target->leaf);
+	uint16		size = row_cell_size(meta, data, page_trailer(page)->page_natts);
+	bool		aligned = (data->flags & ROW_ALIGNED) != 0;
+
+	if (page_fits_replace(page, target->pos, size, aligned))
+		return true;
+	make_room(target, size, aligned);
+	return false;
+}
+
+/*
+ * Replaces the row's cell; nothing goes to the version store.  Popping needs no more than this: it would reclaim
+ * for a new version page, and reclaiming pops.
+ */
+static bool
+replace_cell(RowTarget *target, const RowMeta *meta, const RowData *data)
+{
+	RowMeta		final = *meta;
+
+	if (!fits_on_leaf(target, &final, data))
+		return false;
+	write_cell(target, &final, data, NULL, NULL);
+	return true;
+}
+
+bool
+target_replace(RowTarget *target, const RowMeta *meta, const RowData *data,
+			   VersionRecordData *record)
+{
+	RowMeta		final = *meta;
+	PoolFrame  *version;
+
+	if (record == NULL)
+		return replace_cell(target, meta, data);
+	if (!fits_on_leaf(target, &final, data))
+		return false;
+	version = version_latch_active(&target->table->file, record->size);
+	if (version == NULL)
+	{
+		make_version_room(target);
+		return false;
+	}
+	final.older_block = pool_block(version);
+	final.older_offset = version_next_offset(pool_page(version));
+	write_cell(target, &final, data, version, record);
 	return true;
 }
 
@@ -139,7 +172,7 @@ pop_top(RowTarget *target, RowWork *work)
 	target->top.meta.lock_xid = lock.lock_xid;
 	target->top.meta.lock_bits = lock.lock_bits;
 	FAULT_POINT(row_pop);
-	(void) target_replace(target, &target->top.meta, &target->top.data, NULL);
+	(void) replace_cell(target, &target->top.meta, &target->top.data);
 }
 
 bool

@@ -100,6 +100,46 @@ def deadlock(server, am):
     b.close()
 
 
+def queue(server, am):
+    """The cursor's session stands in a long queue for another lock, where each waits for all before it: VACUUM, that
+    looks through the queue for itself, can still be cancelled."""
+    a, b = server.connect(), server.connect()
+    fill(b, am)
+    ask_only_the_index(a)
+    b.exec('DELETE FROM t WHERE k BETWEEN 5 AND 100')
+    a.exec('BEGIN; DECLARE c CURSOR FOR SELECT k FROM t WHERE k > 0 ORDER BY k')
+    a.exec('FETCH 3 FROM c')
+    b.exec('BEGIN; SELECT pg_advisory_xact_lock(1)')
+    queued = [server.connect() for _ in range(30)]
+    for n, c in enumerate(queued + [a]):
+        c.send('SELECT pg_advisory_xact_lock(1)')
+        while server.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") != str(n + 1):
+            time.sleep(0.01)
+    said = []
+
+    def vacuum():
+        try:
+            with server.connect() as v:
+                v.exec("SET deadlock_timeout = '50ms'")
+                v.exec("SET statement_timeout = '2s'")
+                v.exec('VACUUM (INDEX_CLEANUP on) t')
+        except pq.Error as e:
+            said.append(e.sqlstate)
+
+    thread = threading.Thread(target=vacuum, daemon=True)
+    thread.start()
+    thread.join(100)
+    check(said == ['57014'], 'VACUUM that was to be cancelled said %s' % said)
+    b.exec('COMMIT')
+    check(a.receive().error is None, 'the cursor lost its place')
+    a.exec('COMMIT')
+    for c in queued:
+        check(c.receive().error is None, 'the queue broke')
+    for c in queued + [a, b]:
+        c.close()
+    say('%s: VACUUM looks through a long queue of waiters' % am)
+
+
 def storm(server, am):
     """Rows come and go, VACUUM gives their places away; each index-only answer is that of its snapshot."""
     with server.connect() as c:
@@ -166,6 +206,7 @@ def test(options):
         vacuum_waits(server, am)
         if ENGINE:              # btree notices nothing
             deadlock(server, am)
+            queue(server, am)
         storm(server, am)
         invalidated(server, am)
     server.stop()
