@@ -75,7 +75,7 @@ bench:
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
 CAMPAIGNS = twin index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
-	visible segments storm
+	visible segments storm replica
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-crash:      ; $(RUN) test/t/crash.py --long kill $(TESTFLAGS)
@@ -93,6 +93,7 @@ check-duel:       ; $(RUN) test/t/duel.py --long $(TESTFLAGS)
 check-visible:    ; $(RUN) test/t/visible.py --long $(TESTFLAGS)
 check-storm:      ; $(RUN) test/t/storm.py --long $(TESTFLAGS)
 check-segments:   ; $(RUN) test/t/segments.py --long $(TESTFLAGS)
+check-replica:    ; $(RUN) test/t/replica.py --long $(TESTFLAGS)
 
 # PostgreSQL's own suites with Rowan as the default; fetches the sources and builds a
 # cassert server first (ROWAN_TEST_POSTGRES says where).

@@ -305,5 +305,6 @@ hooks_install(void)
 	next_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 	guard_install();
+	decoding_install();
 	rowcompare_install();
 }

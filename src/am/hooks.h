@@ -16,6 +16,9 @@ extern void guard_install(void);
 extern void publish_warn(const char *name);
 extern void publish_warn_copy(const CopyStmt *copy);
 
+/* Logical decoding leaves TRUNCATE of our tables out, and none of them is its user_catalog_table. */
+extern void decoding_install(void);
+
 /* Before the first block of a bitmap scan: core must not prefetch its blocks. */
 extern void hooks_stop_prefetching(void);
 

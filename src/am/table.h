@@ -23,6 +23,7 @@ extern BlockNumber table_logical_blocks(const PoolFile *file);
 /* Whether block numbers that core asks and gives for the table are logical ones (BRIN), or pages. */
 extern bool table_blocks_are_logical(Relation rel);
 
+extern bool rowan_routine_is_ours(const TableAmRoutine *routine);
 extern bool rowan_relation_is_rowan(Relation rel);
 
 /* ANALYZE is taking a sample, and core's questions about block numbers are its. */

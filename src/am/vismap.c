@@ -38,14 +38,18 @@ map_byte(Page page, BlockNumber block, int *shift)
 /*
  * Begins a change of the map page, locked exclusively.  It has its content where generic records suppose a
  * hole: they are told that there is none.
+ *
+ * Core extends the map without WAL.  Redo extends it where a record has the whole page, and only there; so the
+ * first record of a page must, whatever full_page_writes says.  A page without an LSN has had none.
  */
 static Page
 begin_map_change(Relation rel, Buffer buffer, GenericXLogState **state)
 {
+	bool		is_first = XLogRecPtrIsInvalid(PageGetLSN(BufferGetPage(buffer)));
 	Page		page;
 
 	*state = GenericXLogStart(rel);
-	page = GenericXLogRegisterBuffer(*state, buffer, 0);
+	page = GenericXLogRegisterBuffer(*state, buffer, is_first ? GENERIC_XLOG_FULL_IMAGE : 0);
 	((PageHeader) page)->pd_lower = BLCKSZ;
 	return page;
 }

@@ -5,7 +5,7 @@
 #include "postgres.h"
 
 #include "pool/change.h"
-#include "pool/frame.h"
+#include "pool/decode.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/reorderbuffer.h"
@@ -29,23 +29,33 @@ is_to_be_decoded(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 	return node_database(node) == context->slot->data.database;
 }
 
-/* Warns once for each time that somebody starts decoding. */
+/* Once for each time that somebody starts decoding: later, a context reads further on. */
 void
-wal_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
+wal_decode_warn(LogicalDecodingContext *context, TransactionId xid, XLogRecPtr lsn)
 {
 	static LogicalDecodingContext *warned = NULL;
 	static XLogRecPtr warned_at = InvalidXLogRecPtr;
-	bool		same = warned == context && buffer->origptr > warned_at;
+	XLogRecPtr	read_to = context->reader->EndRecPtr;
+	bool		same = warned == context && read_to >= warned_at;
 
-	ReorderBufferProcessXid(context->reorder, XLogRecGetXid(buffer->record), buffer->origptr);
-	if (same || context->fast_forward || !is_to_be_decoded(context, buffer))
-		return;
 	warned = context;
-	warned_at = buffer->origptr;
+	warned_at = read_to;
+	if (same)
+		return;
 	ereport(WARNING,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("changes of Rowan tables are left out of logical decoding"),
 			 errdetail("Transaction %u, at %X/%X, is the first one concerned.",
-					   XLogRecGetXid(buffer->record), LSN_FORMAT_ARGS(buffer->origptr)),
+					   xid, LSN_FORMAT_ARGS(lsn)),
 			 errhint("Replicate Rowan tables by streaming replication, or keep tables to be decoded in heap.")));
+}
+
+void
+wal_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
+{
+	TransactionId xid = XLogRecGetXid(buffer->record);
+
+	ReorderBufferProcessXid(context->reorder, xid, buffer->origptr);
+	if (!context->fast_forward && is_to_be_decoded(context, buffer))
+		wal_decode_warn(context, xid, buffer->origptr);
 }

@@ -196,11 +196,6 @@ extern void pool_discard_files(const RelFileNode *nodes, int n);
 extern void pool_discard_tablespace(Oid database, Oid tablespace);
 extern void pool_file_create_in_redo(const PoolFile *file);
 
-/* decode.c */
-struct LogicalDecodingContext;
-struct XLogRecordBuffer;
-extern void wal_decode(struct LogicalDecodingContext *context, struct XLogRecordBuffer *buffer);
-
 /* change.c, wal.c */
 extern void change_register(void);
 extern void wal_register(void);

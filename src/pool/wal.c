@@ -17,6 +17,7 @@
 #include "access/xlogutils.h"
 #include "miscadmin.h"
 #include "pool/change.h"
+#include "pool/decode.h"
 #include "pool/frame.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"

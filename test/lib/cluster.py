@@ -301,7 +301,7 @@ class Cluster:
                 if self.one("SELECT coalesce(pg_last_wal_replay_lsn() >= '%s', false)" % lsn) == 't':
                     return
             except pq.Error:
-                pass
+                check(self.postmaster.poll() is None, 'the standby has ended')
             if time.time() > end:
                 raise Failure('standby has not replayed up to %s' % lsn)
             time.sleep(0.05)

@@ -2,12 +2,13 @@
 """The inspection functions agree with what is in tables and indexes, and take any bytes."""
 import os
 import random
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 import cluster
 import harness
-from harness import AM, ENGINE, check, say
+from harness import AM, ENGINE, TOP, check, say
 
 INDEXES = {
     'i': ('(i)', "'(' || i || ')'"),
@@ -99,6 +100,43 @@ def any_bytes(c, rnd, n):
     check(c.rows('SELECT 1') == [('1',)], 'the session is gone')
 
 
+def script_for_everything(server):
+    """README.md's script: silent on what is sound, not on what is damaged; pg_amcheck is, of both."""
+    with open(TOP + '/README.md') as f:
+        script = re.search(r'(?m)(^    CREATE EXTENSION IF NOT EXISTS amcheck;\n(^    .*\n)+)', f.read()).group(1)
+    server.sql('CREATE TABLE whole (id int PRIMARY KEY, t text) USING rowan; CREATE INDEX ON whole USING rowan_btree (t); '
+               "INSERT INTO whole SELECT i, 't' || i FROM generate_series(1, 3000) i; CREATE EXTENSION IF NOT EXISTS amcheck")
+    got = server.psql(script, options='-c client_min_messages=warning')
+    check(got == '', 'the script that checks everything: ' + got)
+    for relation in ('whole', 'whole_t_idx', 'whole_pkey'):
+        path = server.path_of(relation)
+        server.stop()
+        with open(path, 'r+b') as f:
+            f.seek(3 * 8192 + 5000)
+            sound = f.read(500)
+            f.seek(3 * 8192 + 5000)
+            f.write(b'damage' * 83)
+        server.start()
+        got = server.psql(script, options='-c client_min_messages=warning', check_=False)
+        check('whole' in got or 'invalid page' in got, 'the script that checks everything does not see damage in %s: %s' % (relation, got))
+        server.run_tool('pg_amcheck', 'postgres')       # fails if it finds something: README.md says that it does not
+        server.stop()
+        with open(path, 'r+b') as f:
+            f.seek(3 * 8192 + 5000)
+            f.write(sound)
+        server.start()
+
+
+def records_have_names(server):
+    """pg_walinspect runs in the server, which knows the records of extensions."""
+    server.sql('CREATE EXTENSION pg_walinspect')
+    start = server.one('SELECT pg_current_wal_lsn()')
+    server.sql('CREATE TABLE named (id int) USING rowan; INSERT INTO named VALUES (1); UPDATE named SET id = 2')
+    rows = server.sql("SELECT DISTINCT record_type FROM pg_get_wal_records_info('%s', pg_current_wal_lsn()) "
+                      "WHERE resource_manager = 'rowan' AND description <> ''" % start)
+    check({'INSERT', 'REPLACE', 'CHANGE'} <= {r[0] for r in rows}, 'names of records: %s' % rows)
+
+
 def test(options):
     if not ENGINE:
         return
@@ -116,6 +154,8 @@ def test(options):
         r = c.try_("SELECT rowan.prewarm('ix_heap_i')")
         check(r.error and r.error.sqlstate == '42501', 'prewarm without SELECT')
     server.verify()
+    records_have_names(server)
+    script_for_everything(server)
     server.stop()
     server.check_log()
     say('inspection: %d indexes, page by page' % (2 * len(INDEXES)))
