@@ -122,13 +122,15 @@ def main():
     p.add_argument('--seconds', type=int, default=8)
     p.add_argument('--pairs', type=int, default=3)
     p.add_argument('--workloads', default='update', help=', '.join(WORKLOADS) + '; or all')
+    p.add_argument('--plan', choices=['index', 'any'], default='index', help='any: the planner may scan the whole table, too')
     p.add_argument('--fsync', action='store_true', help='commits wait for the disk')
     p.add_argument('--bindir')
     options = p.parse_args()
     harness.reexec_with(options)
     server = cluster.make('bench-hot', fsync=options.fsync, conf={
         'shared_buffers': '256MB', 'rowan.buffers': '256MB', 'max_wal_size': '4GB', 'checkpoint_timeout': '30min', 'autovacuum': 'on',
-        'max_connections': str(max(options.clients) + 20)})
+        'max_connections': str(max(options.clients) + 20),
+        **({'enable_seqscan': 'off', 'enable_bitmapscan': 'off'} if options.plan == 'index' else {})})
     bench = Bench(server, options)
     say('%-8s %4s %7s %9s %9s %18s %7s %7s %7s %7s %18s'
         % ('workload', 'rows', 'clients', 'heap tps', 'ours', 'ratio (min-max)', 'p50 ms', 'ours', 'p99 ms', 'ours', 'ratio (min-max)'))

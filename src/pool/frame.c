@@ -35,6 +35,9 @@ static LWLockPadded *init_locks;
 /* How long to spin for a change to end before waiting for the latch. */
 #define SPINS_BEFORE_LATCH	200
 
+/* How long to spin for a latch before sleeping. */
+#define SPINS_BEFORE_SLEEP	200
+
 /* ---- shared memory ---- */
 
 Size
@@ -210,6 +213,27 @@ wait_for_latch(PoolFrame *frame, const PoolTag *tag, LWLockMode mode)
 	return same;
 }
 
+/*
+ * A latch is held for microseconds, as long as its holder keeps the processor.  Who sleeps for it gives up his own,
+ * and with many sessions is woken at the end of a long queue of those that want one.
+ */
+static bool
+spin_for_latch(PoolFrame *frame, LWLockMode mode)
+{
+	uint32		held = pg_atomic_read_u32(&frame->latch.state);
+
+	for (int i = 0; i < SPINS_BEFORE_SLEEP; i++)
+	{
+		SPIN_DELAY();
+		if (pg_atomic_read_u32(&frame->latch.state) == held)
+			continue;
+		if (LWLockConditionalAcquire(&frame->latch, mode))
+			return true;
+		held = pg_atomic_read_u32(&frame->latch.state);
+	}
+	return false;
+}
+
 /* Latches the page if it is in the pool, after waiting for its load; else NULL. */
 PoolFrame *
 frame_latch_if_present(const PoolTag *tag, LWLockMode mode)
@@ -223,7 +247,7 @@ frame_latch_if_present(const PoolTag *tag, LWLockMode mode)
 		if (frame == NULL)
 			return NULL;
 		if (!LWLockConditionalAcquire(&frame->latch, mode) &&
-			!wait_for_latch(frame, tag, mode))
+			!spin_for_latch(frame, mode) && !wait_for_latch(frame, tag, mode))
 			continue;
 		if (tag_equal(&frame->tag, tag))
 			return frame;

@@ -176,6 +176,14 @@ pool_read_again(PoolFrame *frame, uint64 version, PoolRead *read)
 	return true;
 }
 
+/* Whether the page, in whatever state, is in that frame: a moment later it may be no more. */
+static inline bool
+pool_is_in_frame(const PoolFile *file, BlockNumber block, const PoolFrame *frame)
+{
+	return frame->tag.block == block && frame->tag.backend == file->backend &&
+		RelFileNodeEquals(frame->tag.node, file->node);
+}
+
 /* A consistent private copy of the page (dest: BLCKSZ bytes, MAXALIGNed). */
 extern void pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest);
 

@@ -41,18 +41,45 @@ typedef struct KnownHeader
 
 static KnownHeader known_headers[KNOWN_HEADERS];
 
+static inline KnownHeader *
+known_header_entry(const PoolFile *file)
+{
+	return &known_headers[node_relation(file->node) % KNOWN_HEADERS];
+}
+
+/* Something is known of that file. */
+static inline bool
+known_header_is_of(const KnownHeader *known, const PoolFile *file)
+{
+	return known->frame != NULL && known->backend == file->backend &&
+		RelFileNodeEquals(known->node, file->node);
+}
+
 /* The entry that the file would have, and whether it is the file's and still true. */
 static KnownHeader *
 find_known_header(const PoolFile *file, bool *is_known)
 {
-	KnownHeader *known = &known_headers[node_relation(file->node) % KNOWN_HEADERS];
+	KnownHeader *known = known_header_entry(file);
 	PoolRead	read;
 
-	*is_known = known->frame != NULL && known->backend == file->backend &&
-		RelFileNodeEquals(known->node, file->node) &&
+	*is_known = known_header_is_of(known, file) &&
 		pool_read_again(known->frame, known->version, &read) &&
 		pool_read_end(&read);
 	return known;
+}
+
+/*
+ * The header that was seen is in the same frame still, changed perhaps, as a busy table's is all the time, or being
+ * changed.  Waits for nobody and looks at no file.
+ */
+static bool
+header_is_where_it_was(const PoolFile *file)
+{
+	KnownHeader *known = known_header_entry(file);
+
+	return known_header_is_of(known, file) &&
+		page_trailer(pool_page(known->frame))->magic == ROWAN_MAGIC &&
+		pool_is_in_frame(file, ROWAN_HEADER_BLOCK, known->frame);
 }
 
 /* Reads the header of a file that has one. */
@@ -103,7 +130,7 @@ tree_exists(const PoolFile *file)
 	KnownHeader *known = find_known_header(file, &is_known);
 	BlockNumber nblocks;
 
-	if (is_known)
+	if (is_known || header_is_where_it_was(file))
 		return true;
 	nblocks = pool_file_blocks(file);
 
