@@ -291,12 +291,12 @@ rowan_index_build(Relation heap, Relation index, IndexInfo *info)
 	return result;
 }
 
-/* An empty file is an empty index: an init fork without a page does. */
+/* Core has created the init fork. */
 void
 rowan_index_build_empty(Relation index)
 {
-	SMgrRelation file = RelationGetSmgr(index);
+	PoolFile	file = {.node = index->rd_node,.backend = InvalidBackendId};
 
-	log_smgrcreate(&file->smgr_rnode.node, INIT_FORKNUM);
-	smgrimmedsync(file, INIT_FORKNUM);
+	log_smgrcreate(&file.node, INIT_FORKNUM);
+	itree_create_init_fork(&file);
 }

@@ -2,7 +2,8 @@
  * storage.c
  *	  Files of tables: creation, truncation, copies; sizes for the planner.
  *
- * An empty file is an empty table: the tree is made by the first insertion.
+ * A file has its first pages from the start: where core's functions for heaps find no page, they
+ * make one (I1).
  */
 #include "postgres.h"
 
@@ -30,11 +31,20 @@
 /* Per row, besides its data: slot and fixed header. */
 #define ROW_OVERHEAD	(sizeof(SlotData) + sizeof(RowHeaderData))
 
+static void
+create_init_fork(SMgrRelation srel, const PoolFile *file)
+{
+	smgrcreate(srel, INIT_FORKNUM, false);
+	log_smgrcreate(&file->node, INIT_FORKNUM);
+	tree_create_table_init_fork(file);
+}
+
 void
 rowan_set_new_filenode(Relation rel, const RelFileNode *node, char persistence,
 					   TransactionId *freeze_xid, MultiXactId *min_multi)
 {
-	PoolFile	file = {.node = *node,.backend = InvalidBackendId};
+	PoolFile	file = {.node = *node,.backend = InvalidBackendId,
+	.logged = persistence == RELPERSISTENCE_PERMANENT};
 	SMgrRelation srel;
 
 	rowan_require_preload();
@@ -43,14 +53,11 @@ rowan_set_new_filenode(Relation rel, const RelFileNode *node, char persistence,
 	srel = RelationCreateStorage(*node, persistence, true);
 	if (persistence == RELPERSISTENCE_TEMP)
 		file.backend = BackendIdForTempRelations();
-	/* frames of a file that had the name before and was never heard of again */
-	pool_discard_file(&file, 0);
 	if (persistence == RELPERSISTENCE_UNLOGGED)
-	{
-		smgrcreate(srel, INIT_FORKNUM, false);
-		log_smgrcreate(node, INIT_FORKNUM);
-		smgrimmedsync(srel, INIT_FORKNUM);
-	}
+		create_init_fork(srel, &file);
+
+	/* forgets frames of a file that had the name before and was never heard of again */
+	tree_create(&file);
 	smgrclose(srel);
 }
 
@@ -60,9 +67,8 @@ rowan_nontransactional_truncate(Relation rel)
 	PoolFile	file;
 
 	table_pool_file(rel, &file);
-	pool_discard_file(&file, 0);
-	RelationTruncate(rel, 0);
-	pool_discard_file(&file, 0);
+	table_truncate_visibility(rel);
+	tree_make_empty(&file);
 }
 
 /* Copies every page through the pool, logged whole: core's own copy would log what shared_buffers holds. */
@@ -74,7 +80,10 @@ copy_main_fork(const PoolFile *from, const PoolFile *to)
 	FileHeaderData header;
 
 	if (!tree_exists(from))
+	{
+		tree_create(to);
 		return;
+	}
 	space_read_header(from, &header);
 	nblocks = Min(nblocks, header.high_water);
 	pool_prepare_write();
@@ -109,13 +118,14 @@ rowan_copy_data(Relation rel, const RelFileNode *node)
 	pool_discard_file(&to, 0);
 	copy_main_fork(&from, &to);
 	FlushRelationBuffers(rel);	/* visibility map */
-	for (ForkNumber fork = MAIN_FORKNUM + 1; fork <= MAX_FORKNUM; fork++)
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+		create_init_fork(dst, &to);
+	for (ForkNumber fork = MAIN_FORKNUM + 1; fork < INIT_FORKNUM; fork++)
 	{
 		if (!smgrexists(RelationGetSmgr(rel), fork))
 			continue;
 		smgrcreate(dst, fork, false);
-		if (RelationIsPermanent(rel) ||
-			(rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED && fork == INIT_FORKNUM))
+		if (RelationIsPermanent(rel))
 			log_smgrcreate(node, fork);
 		RelationCopyStorage(RelationGetSmgr(rel), dst, fork, rel->rd_rel->relpersistence);
 	}
@@ -145,10 +155,47 @@ has_brin_index(Relation rel)
 	return found;
 }
 
+BlockNumber
+table_pages_in_use(const PoolFile *file)
+{
+	FileHeaderData header;
+
+	if (tree_is_empty_file(file))
+		return 0;
+	space_read_header(file, &header);
+	return header.high_water;
+}
+
+/* Core's functions for heaps would find a file without pages, which they begin by adding one. */
+static void
+create_missing_tree(Relation rel, const PoolFile *file)
+{
+	if (!tree_exists(file) && !RELATION_IS_OTHER_TEMP(rel) && pool_can_write())
+		tree_create(file);
+}
+
 /*
- * The range of block numbers.  Pages in use, which ANALYZE samples and the planner counts, not
+ * Core's functions for heaps come here before they insert, and read the last page.  They are to be told that it is
+ * none of theirs (I1).  With this setting they would make a page of their own of it.
+ */
+static void
+refuse_to_zero_pages(Relation rel)
+{
+	if (zero_damaged_pages)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot tell the size of Rowan table \"%s\" while zero_damaged_pages is on",
+						RelationGetRelationName(rel)),
+				 errdetail("PostgreSQL's functions for heap tables would overwrite its pages."),
+				 errhint("Set zero_damaged_pages to off.")));
+}
+
+/*
+ * The range of block numbers.  Pages in use, which ANALYZE samples, not
  * those that the file was extended by in advance.  But with a BRIN index: logical blocks, since BRIN
  * takes what comes from here for the range of block numbers in TIDs; unless it is ANALYZE who asks.
+ *
+ * The last page is one of ours on disk, or the file ends before it; there is always one, but for ANALYZE.
  */
 uint64
 rowan_relation_size(Relation rel, ForkNumber fork)
@@ -160,10 +207,14 @@ rowan_relation_size(Relation rel, ForkNumber fork)
 		return table_block_relation_size(rel, fork);
 	guard_check_size(rel);
 	table_pool_file(rel, &file);
+	if (table_is_being_sampled())
+		return (uint64) table_pages_in_use(&file) * BLCKSZ;
+	refuse_to_zero_pages(rel);
+	create_missing_tree(rel, &file);
 	if (!tree_exists(&file))
 		return 0;
 	if (table_blocks_are_logical(rel))
-		return (uint64) table_logical_blocks(&file) * BLCKSZ;
+		return (uint64) Max(table_logical_blocks(&file), 1) * BLCKSZ;
 	space_read_header(&file, &header);
 	return (uint64) header.high_water * BLCKSZ;
 }
@@ -222,11 +273,12 @@ rowan_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double
 {
 	BlockNumber relpages = (BlockNumber) rel->rd_rel->relpages;
 	double		reltuples = rel->rd_rel->reltuples;
-	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
+	BlockNumber blocks;
 	BlockNumber scanned = 0;
 	PoolFile	file;
 
 	table_pool_file(rel, &file);
+	blocks = table_pages_in_use(&file);
 	if (blocks > 0)
 	{
 		FileHeaderData header;
@@ -246,7 +298,8 @@ rowan_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double
 	}
 	if (scanned == 0)
 		return;
-	if (reltuples >= 0 && relpages > 0 && blocks > 0)
+	/* ANALYZE gives a new file's pages as those of an empty table: no density follows from that */
+	if (reltuples >= 0 && relpages > (reltuples > 0 ? 0 : ROWAN_ROOT_BLOCK + 1) && blocks > 0)
 		*tuples = rint(reltuples / relpages * blocks);
 	else
 		*tuples = rint(estimate_density(rel, attr_widths) * scanned);

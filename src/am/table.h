@@ -20,6 +20,9 @@ extern const RowLayout *table_layout(Relation rel);
 /* Number of logical blocks: all row ids are below it times 256. */
 extern BlockNumber table_logical_blocks(const PoolFile *file);
 
+/* Pages in use, for statistics: 0 while the table's file is as a new one. */
+extern BlockNumber table_pages_in_use(const PoolFile *file);
+
 /* Whether block numbers that core asks and gives for the table are logical ones (BRIN), or pages. */
 extern bool table_blocks_are_logical(Relation rel);
 

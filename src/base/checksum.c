@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "base/checksum.h"
+#include "base/new_page.h"
 #include "port/pg_crc32c.h"
 #include "storage/checksum.h"
 
@@ -45,14 +46,47 @@ page_set_checksums(Page page, BlockNumber block)
 	((PageHeader) page)->pd_checksum = pg_checksum_page((char *) page, block);
 }
 
-static const char *
-structure_problem(Page page, BlockNumber block)
+void
+page_make_unused(Page page, BlockNumber block)
+{
+	page_init(page, ROWAN_PAGE_UNUSED, 0, block, 0);
+	page_set_checksums(page, block);
+}
+
+static bool
+is_all_zero(Page page)
+{
+	const uint64 *words = (const uint64 *) page;
+
+	for (int i = 0; i < BLCKSZ / (int) sizeof(uint64); i++)
+		if (words[i] != 0)
+			return false;
+	return true;
+}
+
+/* What core would let into shared_buffers: the page of a heap, an index of core's, or their like. */
+static bool
+is_page_of_core(Page page)
 {
 	PageHeader	header = (PageHeader) page;
-	PageTrailer trailer = page_trailer(page);
+
+	return page_trailer(page)->magic != ROWAN_MAGIC && !PageIsNew(page) &&
+		(header->pd_flags & ~PD_VALID_FLAG_BITS) == 0 &&
+		PageGetPageSize(page) == BLCKSZ &&
+		PageGetPageLayoutVersion(page) == PG_PAGE_LAYOUT_VERSION &&
+		header->pd_lower >= SizeOfPageHeaderData &&
+		header->pd_lower <= header->pd_upper &&
+		header->pd_upper <= header->pd_special &&
+		header->pd_special <= BLCKSZ;
+}
+
+static const char *
+structure_problem(Page page)
+{
+	PageHeader	header = (PageHeader) page;
 
 	if (PageIsNew(page))
-		return "the page is empty";
+		return "wrong page header";
 	if (PageGetPageSize(page) != BLCKSZ ||
 		PageGetPageLayoutVersion(page) != PG_PAGE_LAYOUT_VERSION)
 		return "wrong page size or layout version";
@@ -61,31 +95,76 @@ structure_problem(Page page, BlockNumber block)
 		header->pd_lower > header->pd_upper ||
 		header->pd_upper > header->pd_special)
 		return "wrong page header";
-	if (trailer->magic != ROWAN_MAGIC)
+	if (page_trailer(page)->magic != ROWAN_MAGIC)
 		return "not a Rowan page";
-	if (trailer->format_version == 0 || trailer->format_version > ROWAN_FORMAT_VERSION)
-		return "unknown format version";
-	if (trailer->self_block != block)
-		return "the page belongs to another block";
 	return NULL;
+}
+
+/* The page's bytes are as Rowan, of whatever version, wrote them: is it the page that was asked for? */
+static void
+judge_sound_page(Page page, BlockNumber block, PageVerdict *verdict)
+{
+	PageTrailer trailer = page_trailer(page);
+
+	if (trailer->format_version != ROWAN_FORMAT_VERSION)
+	{
+		verdict->fault = trailer->format_version < ROWAN_FORMAT_VERSION ?
+			PAGE_OLDER_FORMAT : PAGE_NEWER_FORMAT;
+		verdict->problem = "the page has another format version";
+	}
+	else if (trailer->self_block != block)
+	{
+		verdict->fault = PAGE_MISPLACED;
+		verdict->problem = "the page belongs to another block";
+	}
+	else if (((PageHeader) page)->pd_flags != ROWAN_PAGE_SEAL)
+	{
+		verdict->fault = PAGE_DAMAGED;
+		verdict->problem = "wrong page header";
+	}
 }
 
 bool
 page_verify(Page page, BlockNumber block, PageVerdict *verdict)
 {
-	const char *structure = structure_problem(page, block);
-
+	memset(verdict, 0, sizeof(*verdict));
 	verdict->checksum_found = ((PageHeader) page)->pd_checksum;
-	verdict->checksum_computed = PageIsNew(page) ? 0 : pg_checksum_page((char *) page, block);
 	verdict->crc_found = page_trailer(page)->crc;
 	verdict->crc_computed = page_crc(page);
-	verdict->sums_only = structure == NULL;
-	verdict->problem = structure;
-	if (structure == NULL &&
-		(verdict->checksum_found != verdict->checksum_computed ||
-		 verdict->crc_found != verdict->crc_computed))
-		verdict->problem = "wrong checksum";
-	return verdict->problem == NULL;
+	if (is_all_zero(page))
+	{
+		verdict->fault = PAGE_ZERO;
+		verdict->problem = "the page is empty";
+		return false;
+	}
+	if (!PageIsNew(page))
+		verdict->checksum_computed = pg_checksum_page((char *) page, block);
+	if (is_page_of_core(page))
+	{
+		verdict->fault = PAGE_OF_CORE;
+		verdict->problem = "not a Rowan page";
+		return false;
+	}
+	verdict->fault = PAGE_DAMAGED;
+	verdict->problem = structure_problem(page);
+	if (verdict->problem != NULL)
+		return false;
+
+	/* the CRC knows nothing of the block that the page is found at */
+	if (verdict->crc_found == verdict->crc_computed)
+	{
+		verdict->fault = PAGE_GOOD;
+		judge_sound_page(page, block, verdict);
+		if (verdict->fault != PAGE_GOOD)
+			return false;
+		if (verdict->checksum_found == verdict->checksum_computed)
+			return true;
+		verdict->fault = PAGE_DAMAGED;
+	}
+	verdict->problem = "wrong checksum";
+	verdict->sums_only = page_trailer(page)->format_version == ROWAN_FORMAT_VERSION &&
+		page_trailer(page)->self_block == block;
+	return false;
 }
 
 uint32

@@ -6,12 +6,16 @@
  *
  *	block 0		file header
  *	block 1		root of the tree, for ever
- *	others		inner pages, leaves, version pages, free pages
+ *	others		inner pages, leaves, version pages, free pages, unused pages
+ *
+ * There is no zero page, for core takes one for its own to initialise, and a file has these two pages
+ * from the start.
  *
  * Every page:
  *
  *	offset			what
- *	0				PageHeaderData (24 bytes; pd_lower, pd_upper and pd_special are true)
+ *	0				PageHeaderData (24 bytes; pd_lower, pd_upper and pd_special are true;
+ *					pd_flags is ROWAN_PAGE_SEAL)
  *	24				body; slotted pages: slot array, growing up to pd_lower
  *	pd_lower		free gap, not logged with full-page images
  *	pd_upper		cells, growing down
@@ -27,7 +31,15 @@
 #include "storage/bufpage.h"
 
 #define ROWAN_MAGIC				0x5257	/* "RW" */
-#define ROWAN_FORMAT_VERSION	1
+#define ROWAN_FORMAT_VERSION	2
+
+/*
+ * In pd_flags of every page: a bit that core does not know, so that PageIsVerifiedExtended refuses the page
+ * when somebody reads it into shared_buffers.  Tools that look at files check nothing but pd_checksum.
+ */
+#define ROWAN_PAGE_SEAL			0x8000
+
+StaticAssertDecl((ROWAN_PAGE_SEAL & PD_VALID_FLAG_BITS) == 0, "core refuses pages with the seal");
 
 #define ROWAN_HEADER_BLOCK		0
 #define ROWAN_ROOT_BLOCK		1
@@ -46,7 +58,8 @@ typedef enum RowanPageType
 	ROWAN_PAGE_VERSION = 4,		/* older row versions */
 	ROWAN_PAGE_FREE = 5,		/* on the free list */
 	ROWAN_PAGE_INDEX_INNER = 6,
-	ROWAN_PAGE_INDEX_LEAF = 7
+	ROWAN_PAGE_INDEX_LEAF = 7,
+	ROWAN_PAGE_UNUSED = 8		/* the file was extended by it in advance; no content */
 } RowanPageType;
 
 /*
@@ -308,7 +321,7 @@ typedef struct FileHeaderData
 	uint16		tree_kind;		/* 4: RowanTreeKind */
 	uint16		page_size_kb;	/* 6: BLCKSZ / 1024 */
 	BlockNumber high_water;		/* 8: blocks ever handed out; beyond them the file
-								 * may have zero pages */
+								 * may have unused pages, or left ones */
 	BlockNumber free_head;		/* 12: first free page, or InvalidBlockNumber */
 	uint32		free_count;		/* 16: pages on the free list */
 	BlockNumber version_head;	/* 20: oldest version page */

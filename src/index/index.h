@@ -271,6 +271,10 @@ ipage_is_index(Page page)
 
 /* iseek.c */
 extern void itree_create(const IndexTree *tree);
+
+/* The init fork of an unlogged index. */
+extern void itree_create_init_fork(const PoolFile *file);
+
 /* Begins a read of the leaf that covers the point (with before: what is just before it). */
 extern void itree_read_leaf(const IndexTree *tree, const KeyPoint *point, bool before, int attempt,
 							PoolRead *read);

@@ -31,6 +31,12 @@ itree_create(const IndexTree *tree)
 	tree_create_kind(&tree->file, ROWAN_TREE_INDEX, init_root);
 }
 
+void
+itree_create_init_fork(const PoolFile *file)
+{
+	tree_create_init_fork(file, ROWAN_TREE_INDEX, init_root);
+}
+
 /* ---- what a descent asks ---- */
 
 static inline bool

@@ -243,6 +243,8 @@ page_type_name(uint8 type)
 			return "index leaf";
 		case ROWAN_PAGE_FREE:
 			return "free";
+		case ROWAN_PAGE_UNUSED:
+			return "unused";
 	}
 	return "unknown";
 }

@@ -1,7 +1,7 @@
 /*
  * truncate.c
  *	  The last step of VACUUM: giving free pages at the end of the file back to the operating
- *	  system, and making the file of an empty table empty.
+ *	  system, and making the file of an empty table a new one.
  *
  * The policy is that of lazy_truncate_heap: only when it is worthwhile, with an AccessExclusiveLock that
  * is not waited for long and given up when somebody waits for it.  It is waited for at all only if this VACUUM
@@ -84,7 +84,7 @@ is_worthwhile(const PoolFile *file)
 	freeable = space_count_free_tail(file, SPACE_MOVE_FREELY, stop_never, NULL);
 
 	/* more than a file is extended by in advance: left from a truncation that was interrupted */
-	if (nblocks > header.high_water && nblocks - header.high_water > SPACE_MAX_SPARE_BLOCKS)
+	if (nblocks > header.high_water && nblocks - header.high_water > POOL_MAX_SPARE_BLOCKS)
 		freeable += nblocks - header.high_water;
 	return freeable > TRUNCATE_LEAST &&
 		(freeable >= TRUNCATE_MINIMUM || freeable >= header.high_water / TRUNCATE_FRACTION);
@@ -151,7 +151,7 @@ cut_to_nothing(Truncation *truncation)
 {
 	table_truncate_visibility(truncation->rel);
 	FAULT_POINT(vacuum_before_truncate);
-	pool_truncate_logged(&truncation->file, 0);
+	tree_make_empty(&truncation->file);
 }
 
 static void
@@ -174,7 +174,8 @@ table_truncate_tail(Relation rel, int message_level, bool rows_removed)
 	if (old_snapshot_threshold >= 0)
 		return;
 	table_pool_file(rel, &truncation.file);
-	if (!has_no_rows(&truncation.file) && !is_worthwhile(&truncation.file))
+	if (tree_is_empty_file(&truncation.file) ||
+		(!has_no_rows(&truncation.file) && !is_worthwhile(&truncation.file)))
 		return;
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_TRUNCATE);
 	do

@@ -371,7 +371,7 @@ vacuum_tree(Vacuum *vacuum)
 static void
 update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_multi)
 {
-	BlockNumber pages = RelationGetNumberOfBlocks(vacuum->rel);
+	BlockNumber pages = table_pages_in_use(&vacuum->table.file);
 	BlockNumber all_visible = 0;
 
 	if (tree_exists(&vacuum->table.file))

@@ -97,6 +97,7 @@ extern void wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame,
 #define ROWAN_XLOG_REPLACE		0x20	/* row/: a row's cell replaced, version appended */
 #define ROWAN_XLOG_TRUNCATE		0x30	/* file cut */
 #define ROWAN_XLOG_ENTRY		0x40	/* index/: an entry added to a leaf of an index */
+#define ROWAN_XLOG_INIT_FORK	0x50	/* file.c: the init fork of an unlogged file */
 #define ROWAN_XLOG_KIND_MASK	0xF0
 
 #define wal_record_kind(record) (XLogRecGetInfo(record) & ROWAN_XLOG_KIND_MASK)

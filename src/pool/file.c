@@ -1,7 +1,7 @@
 /*
  * file.c
- *	  Files below the pool: existence, size, growth, truncation, and forgetting their
- *	  frames.
+ *	  Files below the pool: existence, size, growth, truncation, init forks, and forgetting
+ *	  their frames; TRUNCATE and INIT_FORK records.
  *
  * Latches: discarding takes the frames of the file exclusively, one at a time.  The extend
  * lock of a file is taken with latches held; under it there is only I/O (and, for an
@@ -16,6 +16,7 @@
 #include "pool/change.h"
 #include "pool/frame.h"
 
+#include "base/checksum.h"
 #include "base/compat.h"
 #include "base/fault.h"
 
@@ -59,10 +60,14 @@ pool_file_create_in_redo(const PoolFile *file)
 	smgrcreate(open_file(file), MAIN_FORKNUM, true);
 }
 
+/*
+ * By pages that say they are unused, each by itself: a zero page would be core's to initialise,
+ * in shared_buffers, if a function for heaps met it (I1).
+ */
 void
 pool_file_extend(const PoolFile *file, BlockNumber nblocks)
 {
-	static PGAlignedBlock zero;
+	static PGAlignedBlock unused;
 	SMgrRelation reln = open_file(file);
 	LWLock	   *lock = pool_extend_lock(file);
 	BlockNumber block;
@@ -76,9 +81,125 @@ pool_file_extend(const PoolFile *file, BlockNumber nblocks)
 	if (block == 0)
 		pool_discard_file(file, 0);
 	for (; block < nblocks; block++)
-		compat_extend(reln, block, zero.data, file->backend != InvalidBackendId);
+	{
+		page_make_unused((Page) unused.data, block);
+		compat_extend(reln, block, unused.data, file->backend != InvalidBackendId);
+	}
 	LWLockRelease(lock);
 	FAULT_POINT(pool_extend);
+}
+
+/*
+ * After a crash of the machine the end of a file that grew may be zero, where the file system had noted
+ * the new length but not the pages.  All pages with content have been written when this is
+ * called, at the end of redo.
+ */
+void
+pool_file_seal_end(const PoolFile *file)
+{
+	PGAlignedBlock page;
+	SMgrRelation reln = open_file(file);
+	BlockNumber nblocks = pool_file_blocks(file);
+
+	for (BlockNumber block = nblocks - Min(nblocks, POOL_MAX_SPARE_BLOCKS); block < nblocks; block++)
+	{
+		compat_read(reln, block, page.data);
+		if (!PageIsNew((Page) page.data))
+			continue;
+		page_make_unused((Page) page.data, block);
+		compat_write(reln, block, page.data, false);
+	}
+}
+
+/* ---- init forks ---- */
+
+/*
+ * An unlogged file begins anew with a copy of its init fork, which has the first pages.  Nobody reads it in any
+ * pool: pages are written to the file here and in redo, and are durable at once, since core copies the file
+ * without asking anybody.
+ */
+typedef struct InitForkRecordData
+{
+	RelFileNode node;
+	uint32		npages;			/* followed by their bytes, each page without its gap */
+} InitForkRecordData;
+
+#define INIT_FORK_PAGES	2
+
+static void
+write_init_fork(RelFileNode node, char *const *pages, int npages)
+{
+	SMgrRelation reln = smgropen(node, InvalidBackendId);
+	BlockNumber nblocks;
+
+	smgrcreate(reln, INIT_FORKNUM, true);
+	nblocks = smgrnblocks(reln, INIT_FORKNUM);
+	for (BlockNumber block = 0; block < (BlockNumber) npages; block++)
+	{
+		page_set_checksums((Page) pages[block], block);
+		if (block < nblocks)
+			smgrwrite(reln, INIT_FORKNUM, block, pages[block], true);
+		else
+			smgrextend(reln, INIT_FORKNUM, block, pages[block], true);
+	}
+	smgrimmedsync(reln, INIT_FORKNUM);
+}
+
+void
+pool_write_init_fork(const PoolFile *file, char *const *pages, int npages)
+{
+	InitForkRecordData record = {.node = file->node,.npages = npages};
+
+	Assert(npages <= INIT_FORK_PAGES);
+	XLogBeginInsert();
+	XLogRegisterData((char *) &record, sizeof(record));
+	for (int i = 0; i < npages; i++)
+	{
+		PageHeader	header = (PageHeader) pages[i];
+
+		XLogRegisterData(pages[i], header->pd_lower);
+		XLogRegisterData(pages[i] + header->pd_upper, BLCKSZ - header->pd_upper);
+	}
+	(void) XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_INIT_FORK);
+	write_init_fork(file->node, pages, npages);
+}
+
+static void
+init_fork_redo(XLogReaderState *record)
+{
+	PGAlignedBlock blocks[INIT_FORK_PAGES];
+	char	   *pages[INIT_FORK_PAGES];
+	InitForkRecordData data;
+	const char *bytes = XLogRecGetData(record) + sizeof(data);
+
+	memcpy(&data, XLogRecGetData(record), sizeof(data));
+	if (data.npages > INIT_FORK_PAGES)
+		elog(PANIC, "rowan: %u pages in an init fork", data.npages);
+	for (uint32 i = 0; i < data.npages; i++)
+	{
+		PageHeaderData header;
+
+		pages[i] = blocks[i].data;
+		memset(pages[i], 0, BLCKSZ);
+		memcpy(&header, bytes, SizeOfPageHeaderData);
+		memcpy(pages[i], bytes, header.pd_lower);
+		bytes += header.pd_lower;
+		memcpy(pages[i] + header.pd_upper, bytes, BLCKSZ - header.pd_upper);
+		bytes += BLCKSZ - header.pd_upper;
+	}
+	write_init_fork(data.node, pages, data.npages);
+}
+
+static void
+init_fork_desc(StringInfo buf, XLogReaderState *record)
+{
+	InitForkRecordData data;
+	char	   *path;
+
+	memcpy(&data, XLogRecGetData(record), sizeof(data));
+	path = relpathperm(data.node, INIT_FORKNUM);
+	appendStringInfo(buf, "%s pages %u", path, data.npages);
+	pfree(path);
 }
 
 /* ---- discarding ---- */
@@ -281,9 +402,11 @@ truncate_desc(StringInfo buf, XLogReaderState *record)
 }
 
 void
-file_register_truncate(void)
+file_register_records(void)
 {
-	static const RowanRedoOps ops = {"TRUNCATE", truncate_redo, truncate_desc};
+	static const RowanRedoOps truncate = {"TRUNCATE", truncate_redo, truncate_desc};
+	static const RowanRedoOps init_fork = {"INIT_FORK", init_fork_redo, init_fork_desc};
 
-	wal_register_kind(ROWAN_XLOG_TRUNCATE, &ops);
+	wal_register_kind(ROWAN_XLOG_TRUNCATE, &truncate);
+	wal_register_kind(ROWAN_XLOG_INIT_FORK, &init_fork);
 }

@@ -191,10 +191,11 @@ extern void checkpoint_watch(TimestampTz now);
 extern void core_events_register(void);
 
 /* file.c */
-extern void file_register_truncate(void);
+extern void file_register_records(void);
 extern void pool_discard_files(const RelFileNode *nodes, int n);
 extern void pool_discard_tablespace(Oid database, Oid tablespace);
 extern void pool_file_create_in_redo(const PoolFile *file);
+extern void pool_file_seal_end(const PoolFile *file);
 
 /* change.c, wal.c */
 extern void change_register(void);

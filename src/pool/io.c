@@ -20,6 +20,7 @@
 #include "base/checksum.h"
 #include "base/compat.h"
 #include "base/fault.h"
+#include "base/new_page.h"
 
 void		(*pool_page_for_disk) (Page copy);
 
@@ -37,18 +38,76 @@ report_beyond_end(const PoolTag *tag, BlockNumber nblocks)
 					 "check the disk, then restore the table from a backup.")));
 }
 
-static void
-report_bad_page(int elevel, const PoolTag *tag, const PageVerdict *verdict)
+/*
+ * What to do about it.  Only some faults point at the disk; a sound page that is not the one
+ * looked for got there by somebody's doing.
+ */
+static const char *
+hint_for(PageFault fault)
 {
+	switch (fault)
+	{
+		case PAGE_GOOD:
+		case PAGE_DAMAGED:
+			break;
+		case PAGE_OF_CORE:
+			return "The file was made for another access method than the catalog says: some tool exchanged the files of "
+				"two relations, or their rows in pg_class, or restored the wrong file. Undo that, or restore the table from a backup.";
+		case PAGE_OLDER_FORMAT:
+			return "The file was made by an older version of Rowan: dump the table with that version and restore it with this one.";
+		case PAGE_NEWER_FORMAT:
+			return "The file was made by a newer version of Rowan: install that one.";
+		case PAGE_MISPLACED:
+		case PAGE_OF_OTHER_FILE:
+			return "The page is sound, but in the wrong place: files were mixed up when they were copied or restored, or a write "
+				"went astray. Restore the table from a backup; if no file was copied, check the disk.";
+		case PAGE_ZERO:
+		case PAGE_UNUSED:
+			return "What was written there is lost: the file was restored in parts, zeroes were written over it, or "
+				"the disk lost a write. Restore the table from a backup. Other pages stay readable.";
+	}
+	return "The page is damaged on disk: check the disk, then restore the table from a "
+		"backup. Other pages stay readable.";
+}
+
+/* Within ereport, as errdetail. */
+static int
+detail_of(const PageVerdict *verdict, Page page)
+{
+	switch (verdict->fault)
+	{
+		case PAGE_OF_CORE:
+			return errdetail("It is a valid page of a heap or of an index of another kind.");
+		case PAGE_OLDER_FORMAT:
+		case PAGE_NEWER_FORMAT:
+			return errdetail("The page has format version %u, this server reads version %u.",
+							 page_trailer(page)->format_version, ROWAN_FORMAT_VERSION);
+		case PAGE_MISPLACED:
+			return errdetail("It says that it is block %u.", page_trailer(page)->self_block);
+		case PAGE_OF_OTHER_FILE:
+			return errdetail("Its file id is %08X.", page_trailer(page)->file_id);
+		case PAGE_ZERO:
+		case PAGE_UNUSED:
+			return 0;
+		default:
+			return errdetail("Checksum found %u, computed %u; CRC found %08X, computed %08X.",
+							 verdict->checksum_found, verdict->checksum_computed,
+							 verdict->crc_found, verdict->crc_computed);
+	}
+}
+
+static void
+report_bad_page(int elevel, const PoolTag *tag, Page page, const PageVerdict *verdict)
+{
+	bool		other_format = verdict->fault == PAGE_OLDER_FORMAT ||
+		verdict->fault == PAGE_NEWER_FORMAT;
+
 	ereport(elevel,
-			(errcode(ERRCODE_DATA_CORRUPTED),
+			(errcode(other_format ? ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE : ERRCODE_DATA_CORRUPTED),
 			 errmsg("invalid page in block %u of file \"%s\", main fork: %s",
 					tag->block, compat_path(tag->node, tag->backend), verdict->problem),
-			 errdetail("Checksum found %u, computed %u; CRC found %08X, computed %08X.",
-					   verdict->checksum_found, verdict->checksum_computed,
-					   verdict->crc_found, verdict->crc_computed),
-			 errhint("The page is damaged on disk: check the disk, then restore the table from a "
-					 "backup. Other pages stay readable.")));
+			 detail_of(verdict, page),
+			 errhint("%s", hint_for(verdict->fault))));
 }
 
 static void
@@ -58,11 +117,19 @@ check_page(const PoolTag *tag, Page page, bool allow_new)
 
 	if (allow_new && PageIsNew(page))
 		return;
-	if (page_verify(page, tag->block, &verdict))
-		return;
-	pgstat_report_checksum_failures_in_db(node_database(tag->node), 1);
-	report_bad_page(ignore_checksum_failure && verdict.sums_only ? WARNING : ERROR,
-					tag, &verdict);
+	if (!page_verify(page, tag->block, &verdict))
+	{
+		if (verdict.fault == PAGE_DAMAGED || verdict.fault == PAGE_MISPLACED)
+			pgstat_report_checksum_failures_in_db(node_database(tag->node), 1);
+		report_bad_page(ignore_checksum_failure && verdict.sums_only ? WARNING : ERROR,
+						tag, page, &verdict);
+	}
+	else if (!allow_new && page_has_no_content(page))
+	{
+		verdict.fault = PAGE_UNUSED;
+		verdict.problem = "the page has no content";
+		report_bad_page(ERROR, tag, page, &verdict);
+	}
 }
 
 static void
@@ -114,9 +181,10 @@ check_file_id(const PoolTag *tag, SMgrRelation reln, Page page)
 	}			cache[FILE_ID_CACHE_SIZE];
 	int			entry = node_relation(tag->node) % FILE_ID_CACHE_SIZE;
 	uint32		found = page_trailer(page)->file_id;
-	PageVerdict verdict = {.problem = "it and the file header in block 0 belong to different files"};
+	PageVerdict verdict = {.fault = PAGE_OF_OTHER_FILE,
+	.problem = "it and the file header in block 0 belong to different files"};
 
-	if (tag->block == ROWAN_HEADER_BLOCK || PageIsNew(page) || RecoveryInProgress())
+	if (tag->block == ROWAN_HEADER_BLOCK || page_has_no_content(page) || RecoveryInProgress())
 		return;
 	if (RelFileNodeEquals(cache[entry].node, tag->node) &&
 		cache[entry].backend == tag->backend && cache[entry].file_id == found)
@@ -125,10 +193,13 @@ check_file_id(const PoolTag *tag, SMgrRelation reln, Page page)
 	cache[entry].backend = tag->backend;
 	cache[entry].file_id = read_file_id(reln);
 	if (cache[entry].file_id != 0 && cache[entry].file_id != found)
-		report_bad_page(ERROR, tag, &verdict);
+		report_bad_page(ERROR, tag, page, &verdict);
 }
 
-/* Reads a page into its frame; raises an error unless it is a good page (or empty, if allowed). */
+/*
+ * Reads a page into its frame; raises an error unless it is a good page with content (or without
+ * any, or zero, if allowed).
+ */
 void
 io_read(const PoolTag *tag, Page page, bool allow_new)
 {

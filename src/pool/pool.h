@@ -260,8 +260,17 @@ extern LWLock *pool_init_lock(const PoolFile *file);
 /* Blocks in the file on disk; 0 if it does not exist. */
 extern BlockNumber pool_file_blocks(const PoolFile *file);
 
-/* Appends zero pages so that the file has nblocks blocks. Raises ENOSPC as core does. */
+/* Blocks that a file may well have beyond those in use, extended in advance. */
+#define POOL_MAX_SPARE_BLOCKS	512
+
+/* Appends unused pages so that the file has nblocks blocks. Raises ENOSPC as core does. */
 extern void pool_file_extend(const PoolFile *file, BlockNumber nblocks);
+
+/*
+ * Makes the init fork of an unlogged file from these pages (their sums are set here), WAL-logged; it is
+ * durable on return.
+ */
+extern void pool_write_init_fork(const PoolFile *file, char *const *pages, int npages);
 
 /*
  * Forget all frames of the file from first_block on, dirty or not, waiting for

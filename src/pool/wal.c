@@ -25,6 +25,7 @@
 #include "base/checksum.h"
 #include "base/compat.h"
 #include "base/fault.h"
+#include "base/new_page.h"
 
 #define KINDS	(ROWAN_XLOG_KIND_MASK / 0x10 + 1)
 
@@ -73,6 +74,53 @@ rowan_identify(uint8 info)
 	const RowanRedoOps *ops = kind_of_info(info);
 
 	return ops ? ops->name : NULL;
+}
+
+/* ---- files that grew ---- */
+
+/*
+ * Files whose header some record changed: each growth of a file ends in such a change, so
+ * others have no unwritten pages at their end.
+ */
+static HTAB *grown_files;
+
+static void
+remember_grown(RelFileNode node)
+{
+	if (grown_files == NULL)
+	{
+		HASHCTL		ctl = {.keysize = sizeof(RelFileNode), .entrysize = sizeof(RelFileNode)};
+
+		grown_files = hash_create("rowan files that grew", 100, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+	(void) hash_search(grown_files, &node, HASH_ENTER, NULL);
+}
+
+/* A file that was dropped does no harm here but for its entry. */
+static void
+forget_grown(RelFileNode node)
+{
+	if (grown_files != NULL)
+		(void) hash_search(grown_files, &node, HASH_REMOVE, NULL);
+}
+
+static void
+seal_grown(void)
+{
+	HASH_SEQ_STATUS scan;
+	RelFileNode *node;
+
+	if (grown_files == NULL)
+		return;
+	hash_seq_init(&scan, grown_files);
+	while ((node = hash_seq_search(&scan)) != NULL)
+	{
+		PoolFile	file = {.node = *node, .backend = InvalidBackendId, .logged = true};
+
+		pool_file_seal_end(&file);
+	}
+	hash_destroy(grown_files);
+	grown_files = NULL;
 }
 
 /* ---- pages found missing in redo ---- */
@@ -154,6 +202,8 @@ void
 wal_forget_file(RelFileNode node, BlockNumber first_block)
 {
 	forget_missing(&node, first_block, InvalidOid);
+	if (first_block == 0)
+		forget_grown(node);
 }
 
 void
@@ -188,6 +238,7 @@ rowan_cleanup(void)
 	check_missing();
 	FAULT_POINT(redo_cleanup);
 	pool_flush_all();
+	seal_grown();
 	FAULT_POINT(redo_flushed);
 }
 
@@ -205,7 +256,7 @@ latch_existing(const PoolFile *file, BlockNumber block, BlockNumber nblocks)
 		return NULL;
 	}
 	frame = pool_latch_redo(file, block);
-	if (PageIsNew(pool_page(frame)))
+	if (page_has_no_content(pool_page(frame)))
 	{
 		pool_unlatch(frame);
 		remember_missing(file->node, block, true);
@@ -252,6 +303,8 @@ pool_redo_latch(XLogReaderState *record, uint8 block_id, bool will_init, PoolFra
 		will_init != ((XLogRecGetBlock(record, block_id)->flags & BKPBLOCK_WILL_INIT) != 0))
 		elog(PANIC, "rowan: block reference %u of a WAL record is not what redo expects", block_id);
 
+	if (block == 0)
+		remember_grown(file.node);
 	pool_file_create_in_redo(&file);
 	nblocks = smgrnblocks(smgropen(file.node, InvalidBackendId), MAIN_FORKNUM);
 	if (image || will_init)
@@ -397,5 +450,5 @@ wal_register(void)
 	/* rm_mask stays NULL: core's own check would read its stale buffers */
 	RegisterCustomRmgr(ROWAN_RMGR_ID, &rmgr);
 	change_register();
-	file_register_truncate();
+	file_register_records();
 }

@@ -23,25 +23,6 @@ header_of(Page page)
 }
 
 void
-page_init(Page page, uint8 type, uint8 level, BlockNumber self, uint32 file_id)
-{
-	PageTrailer trailer = page_trailer(page);
-
-	memset(page, 0, BLCKSZ);
-	header_of(page)->pd_lower = ROWAN_PAGE_BODY;
-	header_of(page)->pd_upper = ROWAN_PAGE_SPECIAL;
-	header_of(page)->pd_special = ROWAN_PAGE_SPECIAL;
-	header_of(page)->pd_pagesize_version = BLCKSZ | PG_PAGE_LAYOUT_VERSION;
-	trailer->self_block = self;
-	trailer->right_block = InvalidBlockNumber;
-	trailer->file_id = file_id;
-	trailer->type = type;
-	trailer->level = level;
-	trailer->magic = ROWAN_MAGIC;
-	trailer->format_version = ROWAN_FORMAT_VERSION;
-}
-
-void
 page_reset(Page page, uint8 type, uint8 level)
 {
 	PageTrailer trailer = page_trailer(page);
@@ -597,7 +578,8 @@ check_header(Page page, BlockNumber self)
 		return "page has no Rowan magic number";
 	if (trailer->format_version != ROWAN_FORMAT_VERSION)
 		return "page has an unknown format version";
-	if (header->pd_special != ROWAN_PAGE_SPECIAL ||
+	if (header->pd_flags != ROWAN_PAGE_SEAL ||
+		header->pd_special != ROWAN_PAGE_SPECIAL ||
 		header->pd_pagesize_version != (BLCKSZ | PG_PAGE_LAYOUT_VERSION))
 		return "page header is wrong";
 	if (header->pd_lower < ROWAN_PAGE_BODY || header->pd_lower > header->pd_upper ||
@@ -746,6 +728,7 @@ page_check(Page page, BlockNumber self)
 		case ROWAN_PAGE_VERSION:
 			return header->pd_upper == ROWAN_PAGE_SPECIAL ? NULL : "version page has cells";
 		case ROWAN_PAGE_FREE:
+		case ROWAN_PAGE_UNUSED:
 			return header->pd_lower == ROWAN_PAGE_BODY &&
 				header->pd_upper == ROWAN_PAGE_SPECIAL ? NULL : "free page is not empty";
 		default:

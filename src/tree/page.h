@@ -17,14 +17,12 @@
 #define ROWAN_TREE_PAGE_H
 
 #include "base/format.h"
+#include "base/new_page.h"
 
 /*
  * Every byte outside the free gap is determined by the calls made, padding
  * included (zero): redo and full-page images (which drop the gap) give the same bytes.
  */
-
-/* Initialises all BLCKSZ bytes; pd_lower = body, pd_upper = pd_special. flags, xids, fences zero. */
-extern void page_init(Page page, uint8 type, uint8 level, BlockNumber self, uint32 file_id);
 
 static inline SlotData *
 page_slots(Page page)

@@ -6,7 +6,7 @@
  * then right_block of each free page.  Latches: the file header, then a free page; both
  * are the last ones in latch order.  A file is extended under the header's latch
  * only, before the change that needs it can no longer fail; blocks at or beyond
- * high_water are zero pages and their content on disk never matters.
+ * high_water are unused or left pages, and their content on disk never matters, but to core: there is no zero page.
  */
 #include "postgres.h"
 
@@ -20,7 +20,7 @@
 #define EXTEND_MAX_BLOCKS	128
 #define EXTEND_PART			256 /* of the file, that is not used yet */
 
-StaticAssertDecl(EXTEND_MAX_BLOCKS <= SPACE_MAX_SPARE_BLOCKS, "a file has no more spare blocks");
+StaticAssertDecl(EXTEND_MAX_BLOCKS <= POOL_MAX_SPARE_BLOCKS, "a file has no more spare blocks");
 
 /* ---- does the file exist ---- */
 
@@ -112,15 +112,16 @@ static bool
 page_is_initialised(const PoolFile *file, BlockNumber block)
 {
 	PoolFrame  *frame = pool_latch_redo(file, block);
-	bool		initialised = page_trailer(pool_page(frame))->magic == ROWAN_MAGIC;
+	bool		initialised = !page_has_no_content(pool_page(frame));
 
 	pool_unlatch(frame);
 	return initialised;
 }
 
 /*
- * A file that was extended, but whose initialisation never was committed, has nothing but
- * empty pages.  If only some of the first two are empty or missing, the file is damaged: it is said to
+ * Files are initialised when they are made.  Yet somebody may come upon one in between: redo, or a
+ * build of an index that begins anew.  A file that was extended, but whose initialisation never was committed, has nothing but
+ * unused pages.  If only some of the first two are empty or missing, the file is damaged: it is said to
  * exist, and whoever reads it meets the damage.
  */
 bool
@@ -179,13 +180,18 @@ init_header_page(Page page, uint32 file_id, uint16 tree_kind)
 		header->version_active[i] = InvalidBlockNumber;
 }
 
+static uint32
+new_file_id(void)
+{
+	return pg_prng_uint32(&pg_global_prng_state);
+}
+
 /*
  * Changes the root and the header, both new.  Redo: both pages are made anew.
  */
 static void
-init_file(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root)
+init_file(const PoolFile *file, uint32 file_id, uint16 tree_kind, TreeRootInit init_root)
 {
-	uint32		file_id = pg_prng_uint32(&pg_global_prng_state);
 	PageChange	change;
 	Page		page;
 
@@ -217,9 +223,22 @@ tree_create_kind(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root)
 	{
 		if (pool_file_blocks(file) <= ROWAN_ROOT_BLOCK)
 			pool_file_extend(file, ROWAN_ROOT_BLOCK + 1);
-		init_file(file, tree_kind, init_root);
+		init_file(file, new_file_id(), tree_kind, init_root);
 	}
 	LWLockRelease(lock);
+}
+
+void
+tree_create_init_fork(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root)
+{
+	char	   *pages[] = {palloc(BLCKSZ), palloc(BLCKSZ)};
+	uint32		file_id = new_file_id();
+
+	init_header_page((Page) pages[ROWAN_HEADER_BLOCK], file_id, tree_kind);
+	init_root((Page) pages[ROWAN_ROOT_BLOCK], file_id);
+	pool_write_init_fork(file, pages, lengthof(pages));
+	pfree(pages[0]);
+	pfree(pages[1]);
 }
 
 static void
@@ -233,6 +252,51 @@ void
 tree_create(const PoolFile *file)
 {
 	tree_create_kind(file, ROWAN_TREE_TABLE, init_table_root);
+}
+
+void
+tree_create_table_init_fork(const PoolFile *file)
+{
+	tree_create_init_fork(file, ROWAN_TREE_TABLE, init_table_root);
+}
+
+/*
+ * The file id stays: pages are compared with the one in the file, where the old header may
+ * stand for a while.
+ */
+void
+tree_make_empty(const PoolFile *file)
+{
+	FileHeaderData header;
+
+	if (!tree_exists(file))
+	{
+		tree_create(file);
+		return;
+	}
+	pool_prepare_write();
+	space_read_header(file, &header);
+	init_file(file, header.file_id, ROWAN_TREE_TABLE, init_table_root);
+	pool_truncate_logged(file, ROWAN_ROOT_BLOCK + 1);
+}
+
+bool
+tree_is_empty_file(const PoolFile *file)
+{
+	FileHeaderData header;
+	char	   *page;
+	bool		empty;
+
+	if (!tree_exists(file))
+		return true;
+	space_read_header(file, &header);
+	if (header.high_water > ROWAN_ROOT_BLOCK + 1)
+		return false;
+	page = palloc(BLCKSZ);
+	pool_read_copy(file, ROWAN_ROOT_BLOCK, NULL, page);
+	empty = page_trailer(page)->type == ROWAN_PAGE_LEAF && page_nslots((Page) page) == 0;
+	pfree(page);
+	return empty;
 }
 
 void
@@ -318,7 +382,7 @@ take_free_page(PageChange *change, FileHeaderData *header, uint8 type, uint8 lev
 
 /*
  * Extends in batches that grow with the file.  If the change fails afterwards, the
- * zero pages stay behind high_water and serve the next one.
+ * unused pages stay behind high_water and serve the next one.
  */
 static void
 extend_beyond(const PoolFile *file, BlockNumber block)

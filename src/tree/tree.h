@@ -17,7 +17,7 @@
 #include "pool/pool.h"
 #include "tree/page.h"
 
-/* True if the file has been initialised (blocks 0 and 1 exist). Cheap once true. */
+/* True if the file has been initialised (blocks 0 and 1 are written). Cheap once true. */
 extern bool tree_exists(const PoolFile *file);
 
 /* Initialises an empty file: header and an empty root leaf. No-op if done already. Logged as one record. */
@@ -26,6 +26,19 @@ extern void tree_create(const PoolFile *file);
 /* The same for another kind of tree, whose empty root init_root makes in a working copy. */
 typedef void (*TreeRootInit) (Page page, uint32 file_id);
 extern void tree_create_kind(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root);
+
+/* Makes the init fork of an unlogged file: header and root. */
+extern void tree_create_init_fork(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root);
+extern void tree_create_table_init_fork(const PoolFile *file);
+
+/*
+ * Makes a table's file one of header and empty root, row ids begin anew, and cuts it.  AccessExclusiveLock; the
+ * visibility map has been emptied before.  A crash between the two steps leaves a file that is longer than needed.
+ */
+extern void tree_make_empty(const PoolFile *file);
+
+/* A table's file that has nothing but header and empty root, as a new one. */
+extern bool tree_is_empty_file(const PoolFile *file);
 
 /*
  * Begins an optimistic read of the leaf that covers key.  The page was a leaf
@@ -116,9 +129,6 @@ extern BlockNumber space_trim(const PoolFile *file, SpaceStop stop, void *arg);
 /* So many pages are moved in any case, and one more for so many that it gained. */
 #define SPACE_MOVE_FREELY	4
 #define SPACE_MOVE_PART		4
-
-/* Blocks that a file may well have beyond high_water, extended in advance. */
-#define SPACE_MAX_SPARE_BLOCKS	512
 
 /* ---- statistics ---- */
 typedef struct TreeStat

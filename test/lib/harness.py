@@ -227,6 +227,17 @@ def shim():
     return path
 
 
+def server_module(name):
+    """The path of test/lib/NAME.c compiled as a module for the server under test."""
+    path = os.path.join(tmp(), name + '.so')
+    if not os.path.exists(path):
+        run(['gcc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Wno-unused-parameter', '-shared', '-fPIC',
+             '-isystem', pg_config('--includedir-server'), '-o', path + '.new', '%s/%s.c' % (HERE, name)])
+        os.chmod(path + '.new', 0o755)
+        os.rename(path + '.new', path)
+    return path
+
+
 # ---- options and the frame of a test ----
 
 def arguments(description):

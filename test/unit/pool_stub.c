@@ -328,6 +328,20 @@ pool_file_extend(const PoolFile *file, BlockNumber to)
 	nblocks = to;
 }
 
+void
+pool_truncate_logged(const PoolFile *file, BlockNumber to)
+{
+	must(nheld == 0);
+	nblocks = Min(nblocks, to);
+}
+
+/* Init forks are the server's. */
+void
+pool_write_init_fork(const PoolFile *file, char *const *pages, int npages)
+{
+	must(false);
+}
+
 /* ---- changes ---- */
 
 static __thread PageChange *open_change;
