@@ -22,9 +22,9 @@ ROWAN_PYTHON ?= python3
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -MMD -MP
 
-# Nobody replaces our functions: calls within the library need no indirection, and may be inlined.
-PG_CFLAGS += -fno-semantic-interposition
-SHLIB_LINK += -Wl,-Bsymbolic-functions
+# What others may see is marked (base/export.h): other libraries' symbols cannot meet ours, and calls
+# within the library need no indirection.
+PG_CFLAGS += -fvisibility=hidden
 
 ifeq ($(FAULTS),1)
 PG_CPPFLAGS += -DROWAN_FAULTS

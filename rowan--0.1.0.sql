@@ -3,7 +3,70 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION rowan" to load this file. \quit
 
+--
+-- The schema.  What is in it, users and superusers call by name: so nobody else may have put anything
+-- into it, or be able to.  It belongs to the extension, and goes with it.  Names are qualified all through this
+-- script; the search path is pg_catalog, then pg_temp, in which no functions and operators are looked for.
+--
+DO $script$
+DECLARE
+	existing pg_catalog.oid;
+	owner pg_catalog.name;
+	others pg_catalog.text;
+	content pg_catalog.text;
+BEGIN
+	SELECT n.oid, r.rolname,
+		(SELECT pg_catalog.string_agg(DISTINCT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC'
+				ELSE a.grantee::pg_catalog.regrole::pg_catalog.text END, ', ')
+			FROM pg_catalog.aclexplode(n.nspacl) a
+			WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+				AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner)
+		INTO existing, owner, others
+		FROM pg_catalog.pg_namespace n
+			LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+		WHERE n.nspname OPERATOR(pg_catalog.=) 'rowan';
+	IF existing IS NULL THEN
+		CREATE SCHEMA rowan;
+		RETURN;
+	END IF;
+	IF owner IS DISTINCT FROM CURRENT_USER THEN
+		RAISE EXCEPTION 'schema "rowan" belongs to role "%"', owner
+			USING ERRCODE = 'insufficient_privilege',
+				DETAIL = 'Its owner could put functions of his own among those of the extension.',
+				HINT = 'Rename or drop that schema; CREATE EXTENSION makes its own.';
+	END IF;
+	IF others IS NOT NULL THEN
+		RAISE EXCEPTION 'other roles may create objects in schema "rowan"'
+			USING ERRCODE = 'insufficient_privilege',
+				DETAIL = pg_catalog.format('CREATE was granted to %s.', others),
+				HINT = 'Revoke that, or drop the schema; CREATE EXTENSION makes its own.';
+	END IF;
+	SELECT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) INTO content
+		FROM pg_catalog.pg_depend d
+		WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+			AND d.refobjid OPERATOR(pg_catalog.=) existing
+		LIMIT 1;
+	IF content IS NOT NULL THEN
+		RAISE EXCEPTION 'schema "rowan" is not empty'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = pg_catalog.format('It has %s.', content),
+				HINT = 'Rename or drop that schema; CREATE EXTENSION makes its own.';
+	END IF;
+	ALTER EXTENSION rowan ADD SCHEMA rowan;
+END
+$script$;
 COMMENT ON SCHEMA rowan IS 'functions of the Rowan storage engine';
+
+-- Catalog entries can be made without the library in memory; tables cannot.
+DO $script$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'rowan.buffers') THEN
+		RAISE WARNING 'rowan is not loaded by shared_preload_libraries'
+			USING DETAIL = 'The extension is installed, but its tables and indexes can neither be made nor read.',
+				HINT = 'Add rowan to shared_preload_libraries in postgresql.conf and restart the server.';
+	END IF;
+END
+$script$;
 
 --
 -- The table access method
@@ -302,28 +365,16 @@ COMMENT ON FUNCTION rowan.prewarm(regclass)
 IS 'loads a Rowan table or index into the pool; returns the number of pages';
 
 --
--- Privileges.  Functions that show rows' bytes, whatever the table's
--- privileges and row security say, are the superuser's; those that show the
--- structure only are for monitoring roles too.
+-- Privileges: all is closed, then opened to those who may.  Functions that show rows' bytes, whatever the table's
+-- privileges and row security say, are the superuser's; those that show the structure only are for monitoring roles
+-- too; rowan.prewarm asks for the privilege to read the table.
 --
 GRANT USAGE ON SCHEMA rowan TO PUBLIC;
 
-REVOKE ALL ON FUNCTION rowan.get_page(regclass, bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.page_items(regclass, bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.page_items(bytea) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.index_items(regclass, bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.flush(regclass) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.adopt_operator_classes() FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA rowan FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA rowan FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowan.page_header(regclass, bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.page_header(bytea) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.file_header(regclass) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.tree_stats(regclass) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.version_store_stats(regclass) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.verify(regclass) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.verify(regclass, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION rowan.pool_stat() FROM PUBLIC;
-REVOKE ALL ON rowan.pool_stat FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION rowan.prewarm(regclass) TO PUBLIC;
 
 GRANT EXECUTE ON FUNCTION rowan.page_header(regclass, bigint) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.page_header(bytea) TO pg_monitor;

@@ -12,7 +12,6 @@
 
 #include "access/xlog.h"
 #include "am/hooks.h"
-#include "fmgr.h"
 #include "index/index.h"
 #include "miscadmin.h"
 #include "pool/change.h"
@@ -24,11 +23,12 @@
 #include "utils/guc.h"
 
 #include "base/compat.h"
+#include "base/export.h"
 #include "base/fault.h"
 
 PG_MODULE_MAGIC;
 
-void		_PG_init(void);
+extern PGDLLEXPORT void _PG_init(void);
 
 static bool preloaded = false;
 static shmem_request_hook_type next_shmem_request_hook;

@@ -13,6 +13,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "am/index_build.h"
+#include "base/export.h"
 #include "catalog/index.h"
 #include "commands/progress.h"
 #include "executor/instrument.h"

@@ -11,16 +11,16 @@
 #include "am/index.h"
 #include "am/opclass.h"
 #include "am/table.h"
+#include "base/export.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "commands/vacuum.h"
-#include "fmgr.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 
-PG_FUNCTION_INFO_V1(rowan_btree_handler);
+ROWAN_SQL_FUNCTION(rowan_btree_handler);
 
 /* ---- keys ---- */
 

@@ -27,6 +27,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "am/opclass.h"
+#include "base/export.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
@@ -38,7 +39,6 @@
 #include "catalog/pg_opfamily.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "parser/parse_type.h"
 #include "storage/lmgr.h"
@@ -48,7 +48,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-PG_FUNCTION_INFO_V1(rowan_adopt_operator_classes);
+ROWAN_SQL_FUNCTION(rowan_adopt_operator_classes);
 
 /* A class to be made. */
 typedef struct NewClass

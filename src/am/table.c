@@ -7,14 +7,14 @@
 #include "access/tableam.h"
 #include "am/table.h"
 #include "am/toast.h"
+#include "base/export.h"
 #include "catalog/pg_am_d.h"
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-PG_FUNCTION_INFO_V1(rowan_table_handler);
+ROWAN_SQL_FUNCTION(rowan_table_handler);
 
 void
 table_pool_file(Relation rel, PoolFile *file)

@@ -16,8 +16,8 @@
 #include "am/index.h"
 #include "am/table.h"
 #include "base/checksum.h"
+#include "base/export.h"
 #include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "funcapi.h"
 #include "maint/inspect.h"
 #include "miscadmin.h"
@@ -31,36 +31,51 @@
 #include "utils/rel.h"
 #include "version/version.h"
 
-PG_FUNCTION_INFO_V1(rowan_get_page);
-PG_FUNCTION_INFO_V1(rowan_page_header);
-PG_FUNCTION_INFO_V1(rowan_page_header_bytes);
-PG_FUNCTION_INFO_V1(rowan_page_items);
-PG_FUNCTION_INFO_V1(rowan_page_items_bytes);
-PG_FUNCTION_INFO_V1(rowan_file_header);
-PG_FUNCTION_INFO_V1(rowan_tree_stats);
-PG_FUNCTION_INFO_V1(rowan_version_store_stats);
-PG_FUNCTION_INFO_V1(rowan_pool_stat);
-PG_FUNCTION_INFO_V1(rowan_flush);
-PG_FUNCTION_INFO_V1(rowan_prewarm);
+ROWAN_SQL_FUNCTION(rowan_get_page);
+ROWAN_SQL_FUNCTION(rowan_page_header);
+ROWAN_SQL_FUNCTION(rowan_page_header_bytes);
+ROWAN_SQL_FUNCTION(rowan_page_items);
+ROWAN_SQL_FUNCTION(rowan_page_items_bytes);
+ROWAN_SQL_FUNCTION(rowan_file_header);
+ROWAN_SQL_FUNCTION(rowan_tree_stats);
+ROWAN_SQL_FUNCTION(rowan_version_store_stats);
+ROWAN_SQL_FUNCTION(rowan_pool_stat);
+ROWAN_SQL_FUNCTION(rowan_flush);
+ROWAN_SQL_FUNCTION(rowan_prewarm);
 
 /* How many blocks rowan.prewarm announces to the operating system in advance. */
 #define PREWARM_AHEAD_BLOCKS	32
 
 /* ---- opening ---- */
 
+static void
+refuse_relation(Relation rel, bool tables_only)
+{
+	char		kind = rel->rd_rel->relkind;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 tables_only ?
+			 errmsg("\"%s\" is not a Rowan table", RelationGetRelationName(rel)) :
+			 errmsg("\"%s\" is not a Rowan table or index", RelationGetRelationName(rel)),
+			 RELKIND_HAS_STORAGE(kind) && kind != RELKIND_SEQUENCE ? 0 :
+			 errdetail_relkind_not_supported(kind),
+			 RELKIND_HAS_PARTITIONS(kind) ? errhint("Name its partitions.") : 0));
+}
+
 static Relation
 open_for_looking(Oid relid, bool tables_only, PoolFile *file)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
-	bool		is_table = rowan_relation_is_rowan(rel) &&
-		RELKIND_HAS_STORAGE(rel->rd_rel->relkind);
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	bool		is_table;
 
-	if (!is_table && (tables_only || !index_is_rowan(rel)))
+	if (rel == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 tables_only ?
-				 errmsg("\"%s\" is not a Rowan table", RelationGetRelationName(rel)) :
-				 errmsg("\"%s\" is not a Rowan table or index", RelationGetRelationName(rel))));
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	is_table = rowan_relation_is_rowan(rel) && RELKIND_HAS_STORAGE(rel->rd_rel->relkind);
+	if (!is_table && (tables_only || !index_is_rowan(rel)))
+		refuse_relation(rel, tables_only);
 	if (RELATION_IS_OTHER_TEMP(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -92,6 +107,12 @@ check_block(Relation rel, const PoolFile *file, int64 block)
 				 errmsg("block %lld of \"%s\" does not exist",
 						(long long) block, RelationGetRelationName(rel)),
 				 errdetail("Its file has %u blocks.", nblocks)));
+	if (pool_never_written(file, (BlockNumber) block))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("block %lld of \"%s\" is not in use",
+						(long long) block, RelationGetRelationName(rel)),
+				 errdetail("The file was extended by it in advance; nothing was ever written to it.")));
 	return (BlockNumber) block;
 }
 
@@ -584,8 +605,9 @@ put_page_items(FunctionCallInfo fcinfo, Page page)
 		return (Datum) 0;
 	if (page_trailer(page)->magic != ROWAN_MAGIC)
 		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("not a Rowan page")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("these bytes are not a Rowan page"),
+				 errdetail("Their magic number is %u, not %u.", page_trailer(page)->magic, ROWAN_MAGIC)));
 	if (has_slots(page))
 		put_slotted_items(fcinfo, page);
 	else if (page_trailer(page)->type == ROWAN_PAGE_VERSION)
@@ -779,6 +801,7 @@ rowan_pool_stat(PG_FUNCTION_ARGS)
 	ResultRow	row;
 	int			column = 0;
 
+	rowan_require_preload();
 	pool_get_stat(&stat);
 	clear_row(&row);
 	set_bigint(&row, column++, stat.frames);

@@ -9,13 +9,14 @@
 
 #include "access/relation.h"
 #include "am/index.h"
+#include "base/export.h"
 #include "funcapi.h"
 #include "maint/inspect.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-PG_FUNCTION_INFO_V1(rowan_index_items);
+ROWAN_SQL_FUNCTION(rowan_index_items);
 
 /* ---- cells ---- */
 

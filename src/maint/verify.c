@@ -10,8 +10,8 @@
 #include "access/relation.h"
 #include "access/xlog.h"
 #include "am/table.h"
+#include "base/export.h"
 #include "catalog/pg_class.h"
-#include "fmgr.h"
 #include "funcapi.h"
 #include "maint/verify_index.h"
 #include "miscadmin.h"
@@ -20,7 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
-PG_FUNCTION_INFO_V1(rowan_verify);
+ROWAN_SQL_FUNCTION(rowan_verify);
 
 typedef struct Verify
 {

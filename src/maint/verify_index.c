@@ -13,6 +13,7 @@
 #include "access/tableam.h"
 #include "access/xlog.h"
 #include "am/index.h"
+#include "base/export.h"
 #include "catalog/index.h"
 #include "executor/executor.h"
 #include "funcapi.h"
@@ -25,7 +26,7 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
-PG_FUNCTION_INFO_V1(rowan_verify_both_ways);
+ROWAN_SQL_FUNCTION(rowan_verify_both_ways);
 
 typedef struct Check
 {

@@ -43,9 +43,10 @@
 #include "utils/wait_event.h"
 
 #include "base/compat.h"
+#include "base/export.h"
 #include "base/fault.h"
 
-PGDLLEXPORT void pool_worker_main(Datum arg);
+extern PGDLLEXPORT void rowan_pool_worker_main(Datum arg);
 
 int			pool_clean_interval_setting;
 
@@ -408,7 +409,7 @@ worker_loop(void)
 }
 
 void
-pool_worker_main(Datum arg)
+rowan_pool_worker_main(Datum arg)
 {
 	pqsignal(SIGTERM, handle_sigterm);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -436,7 +437,7 @@ checkpoint_register_worker(void)
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = 0;
 	strlcpy(worker.bgw_library_name, "rowan", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "pool_worker_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "rowan_pool_worker_main", BGW_MAXLEN);
 	strlcpy(worker.bgw_name, "rowan pool worker", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "rowan pool worker", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);

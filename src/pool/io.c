@@ -213,6 +213,18 @@ io_read(const PoolTag *tag, Page page, bool allow_new)
 	check_file_id(tag, reln, page);
 }
 
+bool
+pool_never_written(const PoolFile *file, BlockNumber block)
+{
+	static const PGAlignedBlock zeroes;
+	PGAlignedBlock page;
+
+	if (pool_peek(file, block) != NULL)
+		return false;
+	compat_read(smgropen(file->node, file->backend), block, page.data);
+	return memcmp(page.data, zeroes.data, BLCKSZ) == 0;
+}
+
 /* ---- the WAL rule ---- */
 
 static inline bool
