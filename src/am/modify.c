@@ -121,12 +121,30 @@ slot_now_holds(Relation rel, TupleTableSlot *slot, RowId row, TransactionId xid,
 	}
 }
 
+/* COPY FREEZE: everybody sees the rows, but it is still we who have made them. */
+static void
+insert_rows(RowTable *table, const RowData *data, int nrows, CommandId cid, int options,
+			uint32 token, RowId *rows)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	TransactionId *xids;
+
+	if ((options & TABLE_INSERT_FROZEN) == 0)
+	{
+		row_insert(table, data, nrows, xid, cid, token, rows);
+		return;
+	}
+	xids = palloc(sizeof(TransactionId) * nrows);
+	for (int i = 0; i < nrows; i++)
+		xids[i] = xid;
+	row_insert_frozen(table, data, nrows, xids, rows);
+}
+
 static void
 insert_one(Relation rel, TupleTableSlot *slot, CommandId cid, int options, uint32 token)
 {
 	MemoryContext caller = enter_row_context();
 	TransactionId xid = GetCurrentTransactionId();
-	bool		frozen = (options & TABLE_INSERT_FROZEN) != 0;
 	RowTable	table;
 	RowData		data;
 	RowId		row;
@@ -134,7 +152,7 @@ insert_one(Relation rel, TupleTableSlot *slot, CommandId cid, int options, uint3
 	table_row_table(rel, &table);
 	slot_row_for_storage(rel, slot, NULL, options, &data);
 	check_conflicts_in(rel, NULL);
-	row_insert(&table, &data, 1, frozen ? InvalidTransactionId : xid, cid, token, &row);
+	insert_rows(&table, &data, 1, cid, options, token, &row);
 	check_conflicts_in(rel, NULL);
 	MemoryContextSwitchTo(caller);
 	slot_now_holds(rel, slot, row, xid, cid);
@@ -185,7 +203,6 @@ rowan_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId c
 {
 	MemoryContext caller = enter_row_context();
 	TransactionId xid = GetCurrentTransactionId();
-	bool		frozen = (options & TABLE_INSERT_FROZEN) != 0;
 	RowTable	table;
 	RowData    *data = palloc(sizeof(RowData) * nslots);
 	RowId	   *rows = palloc(sizeof(RowId) * nslots);
@@ -194,7 +211,7 @@ rowan_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId c
 	for (int i = 0; i < nslots; i++)
 		slot_row_for_storage(rel, slots[i], NULL, options, &data[i]);
 	check_conflicts_in(rel, NULL);
-	row_insert(&table, data, nslots, frozen ? InvalidTransactionId : xid, cid, 0, rows);
+	insert_rows(&table, data, nslots, cid, options, 0, rows);
 	check_conflicts_in(rel, NULL);
 	for (int i = 0; i < nslots; i++)
 		slot_now_holds(rel, slots[i], rows[i], xid, cid);

@@ -6,7 +6,7 @@
  * down to the first version that everybody sees, as heap keeps what is recently dead.  Its
  * chain of versions is made again in the new file with the xids that made it; a deletion that
  * says where the row went is made to say where that is in the new file.  Versions everybody sees become
- * frozen.  Row locks do not survive: nobody holds one while we hold AccessExclusiveLock.
+ * frozen, and keep their creator's xid, to be shown.  Row locks do not survive: nobody holds one while we hold AccessExclusiveLock.
  *
  * Rows are stored anew from their columns, never by their bytes: dropped columns become NULL, missing
  * ones get their default, out-of-line values go into the new toast table.
@@ -38,7 +38,8 @@
 /* A version as it is to be stored; meta says who made it. */
 typedef struct VersionImage
 {
-	RowMeta		meta;			/* xid, cid, ROW_DELETED, ROW_FORWARD and forward_* */
+	RowMeta		meta;			/* xid (Invalid: frozen), frozen_xid, cid, ROW_DELETED, ROW_FORWARD and
+								 * forward_* */
 	RowData		data;			/* none for a deletion */
 } VersionImage;
 
@@ -61,11 +62,12 @@ typedef struct Rewrite
 	TupleTableSlot *old_slot;
 	TupleTableSlot *new_slot;
 
-	/* rows with a single version, all of the same maker, to be stored together */
+	/* rows with a single version, all frozen or all of the same maker, to be stored together */
 	MemoryContext batch_context;	/* their bytes */
 	int			nbatch;
 	TransactionId batch_xid;
 	CommandId	batch_cid;
+	TransactionId batch_frozen_xid[BATCH_ROWS];
 	RowData		batch[BATCH_ROWS];
 	RowId		batch_old[BATCH_ROWS];
 
@@ -153,12 +155,18 @@ flush_batch(Rewrite *rewrite)
 {
 	RowId		rows[BATCH_ROWS];
 
-	if (rewrite->nbatch > 0)
+	if (rewrite->nbatch == 0)
+		 /* empty */ ;
+	else if (!TransactionIdIsValid(rewrite->batch_xid))
+		row_insert_frozen(&rewrite->to, rewrite->batch, rewrite->nbatch, rewrite->batch_frozen_xid,
+						  rows);
+	else
+	{
 		row_insert(&rewrite->to, rewrite->batch, rewrite->nbatch, rewrite->batch_xid,
 				   rewrite->batch_cid, 0, rows);
-	if (TransactionIdIsValid(rewrite->batch_xid))
 		for (int i = 0; i < rewrite->nbatch; i++)
 			note_arrived(rewrite, rewrite->batch_old[i], rows[i]);
+	}
 	rewrite->nbatch = 0;
 	MemoryContextReset(rewrite->batch_context);
 }
@@ -222,6 +230,7 @@ add_to_batch(Rewrite *rewrite, RowId old_row, const VersionImage *image)
 		rewrite->batch_xid = image->meta.xid;
 		rewrite->batch_cid = image->meta.cid;
 	}
+	rewrite->batch_frozen_xid[rewrite->nbatch] = image->meta.frozen_xid;
 	rewrite->batch[rewrite->nbatch] = image->data;
 	rewrite->batch_old[rewrite->nbatch++] = old_row;
 	if (rewrite->nbatch == BATCH_ROWS ||
@@ -265,7 +274,10 @@ store_chain(Rewrite *rewrite, RowId old_row, const VersionImage *images, int n)
 	const VersionImage *oldest = &images[n - 1];
 	RowId		row;
 
-	row_insert(&rewrite->to, &oldest->data, 1, oldest->meta.xid, oldest->meta.cid, 0, &row);
+	if (TransactionIdIsValid(oldest->meta.xid))
+		row_insert(&rewrite->to, &oldest->data, 1, oldest->meta.xid, oldest->meta.cid, 0, &row);
+	else
+		row_insert_frozen(&rewrite->to, &oldest->data, 1, &oldest->meta.frozen_xid, &row);
 	for (int i = n - 2; i >= 0; i--)
 	{
 		RowMeta		made = images[i].meta;
@@ -298,6 +310,16 @@ everybody_sees(Rewrite *rewrite, const RowMeta *meta)
 		return true;
 	return TransactionIdPrecedes(meta->xid, rewrite->oldest_xmin) &&
 		xid_state(meta->xid) == XID_COMMITTED;
+}
+
+/* A version that everybody sees, as it is going to be stored. */
+static void
+freeze_meta(RowMeta *meta)
+{
+	if (TransactionIdIsValid(meta->xid))
+		meta->frozen_xid = meta->xid;
+	meta->xid = InvalidTransactionId;
+	meta->cid = FirstCommandId;
 }
 
 /*
@@ -372,8 +394,7 @@ collect_images(Rewrite *rewrite, RowId row, RowVersion *version, VersionImage *i
 			encode_version(rewrite, row, version, &image->data);
 			if (everybody_sees(rewrite, meta))
 			{
-				image->meta.xid = InvalidTransactionId;
-				image->meta.cid = FirstCommandId;
+				freeze_meta(&image->meta);
 				return n;
 			}
 		}
@@ -398,8 +419,9 @@ store_row(Rewrite *rewrite, RowId row, RowVersion *version, RowFate fate)
 
 	if (fate == FATE_FREEZE)
 	{
-		VersionImage image = {.meta = {.xid = InvalidTransactionId,.cid = FirstCommandId}};
+		VersionImage image = {.meta = version->meta};
 
+		freeze_meta(&image.meta);
 		if (!fits_batch(rewrite, InvalidTransactionId, FirstCommandId))
 			flush_batch(rewrite);
 		encode_version(rewrite, row, version, &image.data);
@@ -452,8 +474,8 @@ copy_row(Rewrite *rewrite, RowId row, RowVersion *version)
 }
 
 /*
- * For the sort: a heap tuple with the row's key columns, and its row id.  A frozen xmin says that it is all there is to
- * know about the row.
+ * For the sort: a heap tuple with the row's key columns, its row id, and its xmin as shown.  A frozen xmin says that it
+ * is all there is to know about the row.
  */
 static void
 sort_row(Rewrite *rewrite, RowId row, RowVersion *version, Tuplesortstate *sort)
@@ -467,8 +489,8 @@ sort_row(Rewrite *rewrite, RowId row, RowVersion *version, Tuplesortstate *sort)
 		return;
 	table_store_version(rewrite->old_rel, rewrite->old_slot, row, version, false);
 	tuple = ExecCopySlotHeapTuple(rewrite->old_slot);
-	HeapTupleHeaderSetXmin(tuple->t_data, fate == FATE_FREEZE ? FrozenTransactionId
-						   : InvalidTransactionId);
+	if (fate == FATE_FREEZE)
+		HeapTupleHeaderSetXminFrozen(tuple->t_data);
 	tuplesort_putheaptuple(sort, tuple);
 	heap_freetuple(tuple);
 	ExecClearTuple(rewrite->old_slot);
@@ -546,9 +568,10 @@ store_sorted(Rewrite *rewrite, HeapTuple tuple)
 	RowId		row = row_id_from_tid(&tuple->t_self);
 	TupleTableSlot *slot = rewrite->new_slot;
 	VersionImage image = {.meta = {.xid = InvalidTransactionId,.cid = FirstCommandId}};
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	RowVersion	version;
 
-	if (HeapTupleHeaderGetRawXmin(tuple->t_data) != FrozenTransactionId)
+	if (!HeapTupleHeaderXminFrozen(tuple->t_data))
 	{
 		if (row_read(&rewrite->from, row, NULL, rewrite->cell, &version))
 			store_row(rewrite, row, &version, judge_row(rewrite, row, &version));
@@ -560,6 +583,7 @@ store_sorted(Rewrite *rewrite, HeapTuple tuple)
 	heap_deform_tuple(tuple, RelationGetDescr(rewrite->old_rel), slot->tts_values,
 					  slot->tts_isnull);
 	encode_columns(rewrite, &image.data);
+	image.meta.frozen_xid = xmin == FrozenTransactionId ? InvalidTransactionId : xmin;
 	add_to_batch(rewrite, row, &image);
 	rewrite->written++;
 }

@@ -56,8 +56,7 @@ table_store_version(Relation rel, TupleTableSlot *slot, RowId row, const RowVers
 		slot_refer_row(slot, &version->data);
 	row_tid_set(&slot->tts_tid, row, version->meta.tag);
 	slot->tts_tableOid = RelationGetRelid(rel);
-	rslot->xmin = TransactionIdIsValid(version->meta.xid) ? version->meta.xid
-		: FrozenTransactionId;
+	rslot->xmin = row_shown_xid(&version->meta);
 	rslot->cmin = version->meta.cid;
 	rslot->xmax = table_version_xmax(version);
 	/* one field in heap's header: what was not superseded shows its own command */

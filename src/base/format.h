@@ -71,9 +71,10 @@ typedef struct PageTrailerData
 	TreeKey		high_fence;		/* 8: first key beyond it */
 	TreeKey		next_key;		/* 16: leaf at the right edge only: next row id to hand out */
 	TransactionId page_xid;		/* 24: creator of the rows that say ROW_PAGE_XID */
-	CommandId	page_cid;		/* 28: its command */
+	CommandId	page_cid;		/* 28: its command; PAGE_CID_FROZEN: everybody sees those
+								 * rows, page_xid is only shown to users */
 	TransactionId newest_xid;	/* 32: version page: newest superseding xid;
-								 * leaf: newest xid that may need pruning */
+								 * leaf: newest xid that may need pruning (ROW_XID, not frozen) */
 	BlockNumber self_block;		/* 36: this page's own block number */
 	BlockNumber right_block;	/* 40: inner, leaf: right sibling; version: next in
 								 * allocation order; free: next free page */
@@ -96,8 +97,10 @@ StaticAssertDecl(sizeof(PageTrailerData) == 64, "page trailer is 64 bytes");
 StaticAssertDecl(offsetof(PageTrailerData, self_block) == 36, "page trailer layout");
 StaticAssertDecl(offsetof(PageTrailerData, crc) == 60, "page trailer layout");
 
+#define PAGE_CID_FROZEN		InvalidCommandId
+
 /*
- * Leaf: no row has a creator of its own, an older version, a deletion or a
+ * Leaf: no row has a creator of its own that is not frozen, an older version, a deletion or a
  * speculative token: one visibility test answers for all of its rows.
  */
 #define PAGE_UNIFORM		0x0001
@@ -166,6 +169,7 @@ typedef uint64 RowId;
  * what the flags say:
  *
  *	ROW_XID			uint32	creator (or deleter) xid of the newest version
+ *					with ROW_PAGE_XID: see ROW_FROZEN
  *	ROW_CID			uint32	its command id; without it the command id is 0
  *	ROW_VERSION		5 bytes: version pointer to the older version
  *	ROW_LOCK		uint32	xid or MultiXactId of lockers; uint16 lock bits
@@ -176,8 +180,17 @@ typedef uint64 RowId;
  *
  * then the data.  With ROW_ALIGNED, pad up to 8 bytes before the data, and the
  * cell itself starts at an 8-byte boundary of the page; else no alignment
- * at all: a cell starts at any byte.  With neither ROW_XID nor ROW_PAGE_XID the newest version is
- * visible to everyone ("frozen").
+ * at all: a cell starts at any byte.
+ *
+ * A version that everybody sees is frozen.  Who made it is kept, for users to see and compare (xmin), but is
+ * never asked for by Rowan: the xid may be older than any that can be compared.
+ *
+ *	neither ROW_XID nor ROW_PAGE_XID	frozen, its creator is unknown
+ *	ROW_PAGE_XID						creator page_xid; frozen if page_cid is PAGE_CID_FROZEN
+ *	ROW_XID								creator of its own, not frozen
+ *	both (ROW_FROZEN)					creator of its own, frozen
+ *	both, and ROW_DELETED				deleted by the xid of its own; the version deleted was frozen, its
+ *										creator is page_xid
  */
 typedef struct RowHeaderData
 {
@@ -206,6 +219,23 @@ StaticAssertDecl(sizeof(RowHeaderData) == 4, "row header is 4 bytes");
 #define ROW_KEY_KEPT		ROW_SPECULATIVE /* with ROW_DELETED: the row moved, and no
 											 * key column changed */
 #define ROW_EXTERNAL		0x0800	/* has toasted values outside */
+
+#define ROW_FROZEN			(ROW_XID | ROW_PAGE_XID)
+
+/* The newest version has a creator of its own, and is frozen. */
+static inline bool
+row_flags_frozen(uint16 flags)
+{
+	return (flags & (ROW_FROZEN | ROW_DELETED)) == ROW_FROZEN;
+}
+
+/* Whether everybody sees the row is said by the row itself, not by the page (PAGE_UNIFORM). */
+static inline bool
+row_flags_own(uint16 flags)
+{
+	return (flags & (ROW_VERSION | ROW_DELETED | ROW_SPECULATIVE)) != 0 ||
+		(flags & ROW_FROZEN) == ROW_XID;
+}
 
 #define ROW_TAG_MAX			127
 
@@ -256,7 +286,8 @@ typedef struct VersionRecordData
 	uint16		natts;			/* 20: old version's attribute count */
 	uint16		older_offset;	/* 22: older version's record, if ROW_VERSION */
 	BlockNumber older_block;	/* 24 */
-	TransactionId xid;			/* 28: old version's creator; Invalid = frozen */
+	TransactionId xid;			/* 28: old version's creator; with ROW_FROZEN in flags only to
+								 * be shown; Invalid = frozen, unknown */
 	CommandId	cid;			/* 32: its command */
 	uint8		tag;			/* 36: old version's tag */
 	uint8		unused[3];		/* 37: zero */

@@ -377,7 +377,7 @@ page_header_result(FunctionCallInfo fcinfo, Page page)
 	set_key(&row, HEADER_HIGH_FENCE, trailer->high_fence);
 	set_key(&row, HEADER_NEXT_KEY, trailer->next_key);
 	set_xid(&row, HEADER_PAGE_XID, trailer->page_xid);
-	if (TransactionIdIsValid(trailer->page_xid))
+	if (TransactionIdIsValid(trailer->page_xid) && trailer->page_cid != PAGE_CID_FROZEN)
 		set_datum(&row, HEADER_PAGE_CID, CommandIdGetDatum(trailer->page_cid));
 	set_xid(&row, HEADER_NEWEST_XID, trailer->newest_xid);
 	set_bigint(&row, HEADER_FILE_ID, trailer->file_id);
@@ -417,7 +417,7 @@ static void
 set_row_meta(ResultRow *row, const RowMeta *meta)
 {
 	set_int(row, ITEM_TAG, meta->tag);
-	set_xid(row, ITEM_XMIN, meta->xid);
+	set_xid(row, ITEM_XMIN, TransactionIdIsValid(meta->xid) ? meta->xid : meta->frozen_xid);
 	if (TransactionIdIsValid(meta->xid))
 		set_datum(row, ITEM_CID, CommandIdGetDatum(meta->cid));
 	if (meta->flags & ROW_VERSION)
@@ -535,7 +535,7 @@ set_version_item(ResultRow *row, const VersionRecordData *record)
 	set_int(row, ITEM_TAG, record->tag);
 	set_row_flags(row, ITEM_FLAGS, record->flags);
 	set_xid(row, ITEM_XMIN, record->xid);
-	if (TransactionIdIsValid(record->xid))
+	if (TransactionIdIsValid(record->xid) && !row_flags_frozen(record->flags))
 		set_datum(row, ITEM_CID, CommandIdGetDatum(record->cid));
 	if (record->flags & ROW_VERSION)
 	{

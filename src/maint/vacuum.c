@@ -240,6 +240,16 @@ may_bypass_indexes(Vacuum *vacuum)
 		vacuum->nindexes > 0 && (double) vacuum->stub_leaves < BYPASS_PART * vacuum->leaves;
 }
 
+/* Neighbours filled by different transactions stay apart as long as rows on both depend on their page's xid. */
+static bool
+merge_leaf(Vacuum *vacuum, TreeKey key)
+{
+	const PoolFile *file = &vacuum->table.file;
+
+	return tree_merge_leaf(file, key) ||
+		(row_free_page_xid(&vacuum->table, key) && tree_merge_leaf(file, key));
+}
+
 static void
 merge_pass(Vacuum *vacuum)
 {
@@ -250,7 +260,7 @@ merge_pass(Vacuum *vacuum)
 		vacuum_delay_point();
 		copy_leaf(vacuum, key);
 		if (page_free_bytes((Page) vacuum->page) > (int) MERGE_FREE_BYTES &&
-			tree_merge_leaf(&vacuum->table.file, key))
+			merge_leaf(vacuum, key))
 			continue;
 		key = page_trailer(vacuum->page)->high_fence;
 	} while (key != TREE_KEY_MAX);

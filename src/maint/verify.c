@@ -112,8 +112,11 @@ check_leaf(Page leaf, BlockNumber block, void *arg)
 			continue;
 		}
 		row_version_init(&version, row);
-		if (version.meta.flags & (ROW_XID | ROW_VERSION | ROW_DELETED | ROW_SPECULATIVE))
+		if (row_flags_own(version.meta.flags))
 			uniform = false;
+		if ((version.meta.flags & ROW_PAGE_XID) && !row_flags_frozen(version.meta.flags) &&
+			!TransactionIdIsValid(trailer->page_xid))
+			report_row(verify, row, "is made by the page's transaction, but the page says of none");
 		if (row_is_stub(&version.meta) && (trailer->flags & PAGE_STUBS) == 0)
 			report_row(verify, row, "is a stub, but the page says it has none");
 		if ((version.meta.flags & ROW_LOCK) && (trailer->flags & PAGE_LOCKS) == 0)

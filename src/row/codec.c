@@ -123,11 +123,20 @@ read_flags(const char *cell, uint16 size, uint16 *flags, uint8 *tag)
 	header.tag_flags = shared->tag_flags;
 	*flags = row_header_flags(&header);
 	*tag = row_header_tag(&header);
-
-	/* a creator of its own and the page's: nobody writes that */
-	if ((*flags & (ROW_XID | ROW_PAGE_XID)) == (ROW_XID | ROW_PAGE_XID))
-		return false;
 	return size >= header_sizes[*flags & FIELD_FLAGS];
+}
+
+/* Who made it, if the page says so. */
+static inline void
+read_page_creator(uint16 flags, TransactionId page_xid, CommandId page_cid, RowMeta *meta)
+{
+	if (page_cid == PAGE_CID_FROZEN)
+		meta->frozen_xid = page_xid;
+	else if ((flags & ROW_XID) == 0)
+	{
+		meta->xid = page_xid;
+		meta->cid = page_cid;
+	}
 }
 
 /* Fills meta; returns where the fields known to it end. */
@@ -140,6 +149,7 @@ read_meta(const char *cell, uint16 flags, uint8 tag, TransactionId page_xid,
 	meta->flags = flags & META_FLAGS;
 	meta->tag = tag;
 	meta->xid = InvalidTransactionId;
+	meta->frozen_xid = InvalidTransactionId;
 	meta->cid = FirstCommandId;
 	meta->older_block = InvalidBlockNumber;
 	meta->older_offset = 0;
@@ -148,15 +158,14 @@ read_meta(const char *cell, uint16 flags, uint8 tag, TransactionId page_xid,
 	meta->forward_block = InvalidBlockNumber;
 	meta->forward_offset = 0;
 
-	if (flags & ROW_PAGE_XID)
-	{
-		meta->xid = page_xid;
-		meta->cid = page_cid;
-	}
+	if ((flags & ROW_PAGE_XID) && !row_flags_frozen(flags))
+		read_page_creator(flags, page_xid, page_cid, meta);
 	if ((flags & (ROW_XID | ROW_CID | ROW_VERSION | ROW_LOCK | ROW_FORWARD)) == 0)
 		return p;
 
-	if (flags & ROW_XID)
+	if (row_flags_frozen(flags))
+		meta->frozen_xid = get_uint32(&p);
+	else if (flags & ROW_XID)
 		meta->xid = get_uint32(&p);
 	if (flags & ROW_CID)
 		meta->cid = get_uint32(&p);
@@ -270,14 +279,13 @@ row_write(char *dest, const RowMeta *meta, const RowData *data, uint16 page_natt
 	char	   *p = dest;
 
 	Assert(size <= ROW_SIZE_MASK);
-	Assert((flags & (ROW_XID | ROW_PAGE_XID)) != (ROW_XID | ROW_PAGE_XID));
 	Assert((flags & ROW_ALIGNED) == 0 || ((uintptr_t) dest & 7) == 0);
 
 	row_header_set(&header, (uint16) size, flags, meta->tag);
 	memcpy(p, &header, sizeof(header));
 	p += sizeof(header);
 	if (flags & ROW_XID)
-		put_uint32(&p, meta->xid);
+		put_uint32(&p, row_flags_frozen(flags) ? meta->frozen_xid : meta->xid);
 	if (flags & ROW_CID)
 		put_uint32(&p, meta->cid);
 	if (flags & ROW_VERSION)

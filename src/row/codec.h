@@ -40,6 +40,8 @@ typedef struct RowMeta
 	uint8		tag;
 	TransactionId xid;			/* creator (or deleter); Invalid = frozen.  row_parse fills it
 								 * for ROW_PAGE_XID too */
+	TransactionId frozen_xid;	/* creator of a frozen version, or of the one that was deleted; only to be
+								 * shown: may be older than any xid that can be compared.  Invalid: unknown */
 	CommandId	cid;
 	BlockNumber older_block;	/* ROW_VERSION */
 	uint16		older_offset;	/* a multiple of VERSION_POINTER_UNIT */
@@ -48,6 +50,15 @@ typedef struct RowMeta
 	BlockNumber forward_block;	/* ROW_FORWARD: tid; ROW_SPECULATIVE: token */
 	uint16		forward_offset;
 } RowMeta;
+
+/* What users see as xmin. */
+static inline TransactionId
+row_shown_xid(const RowMeta *meta)
+{
+	if (TransactionIdIsValid(meta->xid))
+		return meta->xid;
+	return TransactionIdIsValid(meta->frozen_xid) ? meta->frozen_xid : FrozenTransactionId;
+}
 
 /*
  * Splits a cell of `size` bytes into its parts, checking all lengths; false if the bytes make no sense.
@@ -140,7 +151,8 @@ row_parse(const char *cell, uint16 size, TransactionId page_xid, CommandId page_
 		  uint16 page_natts, RowMeta *meta, RowData *data)
 {
 	uint16		tag_flags;
-	bool		is_page_xid;
+	bool		is_page_xid,
+				frozen;
 
 	if (size < sizeof(RowHeaderData) || page_natts > MaxHeapAttributeNumber)
 		return row_parse_any(cell, size, page_xid, page_cid, page_natts, meta, data);
@@ -152,8 +164,10 @@ row_parse(const char *cell, uint16 size, TransactionId page_xid, CommandId page_
 	is_page_xid = (tag_flags & (ROW_PAGE_XID << 7)) != 0;
 	meta->flags = is_page_xid ? ROW_PAGE_XID : 0;
 	meta->tag = tag_flags & ROW_TAG_MAX;
-	meta->xid = is_page_xid ? page_xid : InvalidTransactionId;
-	meta->cid = is_page_xid ? page_cid : FirstCommandId;
+	frozen = page_cid == PAGE_CID_FROZEN;
+	meta->xid = is_page_xid && !frozen ? page_xid : InvalidTransactionId;
+	meta->frozen_xid = is_page_xid && frozen ? page_xid : InvalidTransactionId;
+	meta->cid = is_page_xid && !frozen ? page_cid : FirstCommandId;
 	meta->older_block = InvalidBlockNumber;
 	meta->older_offset = 0;
 	meta->lock_bits = 0;

@@ -51,31 +51,45 @@ latch_edge(const PoolFile *file)
 /* What new rows have in common. */
 typedef struct NewRows
 {
-	TransactionId xid;			/* Invalid: frozen */
+	TransactionId xid;			/* Invalid: frozen, then frozen_xids says what to show of each */
+	const TransactionId *frozen_xids;
 	CommandId	cid;
 	uint32		token;			/* speculative token, or 0 */
 	TransactionId lock_xid;		/* lock word, or Invalid */
 	uint16		lock_bits;
 } NewRows;
 
-/* Header fields of a new row on a page whose trailer will be as append says. */
 static void
-new_row_meta(RowMeta *meta, const NewRows *new, const LeafAppend *append)
+live_row_meta(RowMeta *meta, TransactionId xid, CommandId cid, const LeafAppend *append)
 {
-	TransactionId xid = new->xid;
-	CommandId	cid = new->cid;
+	bool		is_page_xid = append->page_xid == xid && append->page_cid != PAGE_CID_FROZEN;
 
-	memset(meta, 0, sizeof(*meta));
 	meta->xid = xid;
 	meta->cid = cid;
-	if (TransactionIdIsValid(xid))
-	{
-		bool		is_page_xid = append->page_xid == xid;
+	meta->flags |= is_page_xid ? ROW_PAGE_XID : ROW_XID;
+	if (cid != (is_page_xid ? append->page_cid : FirstCommandId))
+		meta->flags |= ROW_CID;
+}
 
-		meta->flags |= is_page_xid ? ROW_PAGE_XID : ROW_XID;
-		if (cid != (is_page_xid ? append->page_cid : FirstCommandId))
-			meta->flags |= ROW_CID;
-	}
+static void
+frozen_row_meta(RowMeta *meta, TransactionId xid, const LeafAppend *append)
+{
+	bool		is_page_xid = append->page_xid == xid && append->page_cid == PAGE_CID_FROZEN;
+
+	meta->frozen_xid = xid;
+	if (TransactionIdIsValid(xid))
+		meta->flags |= is_page_xid ? ROW_PAGE_XID : ROW_FROZEN;
+}
+
+/* Header fields of new row number i on a page whose trailer will be as append says. */
+static void
+new_row_meta(RowMeta *meta, const NewRows *new, int i, const LeafAppend *append)
+{
+	memset(meta, 0, sizeof(*meta));
+	if (TransactionIdIsValid(new->xid))
+		live_row_meta(meta, new->xid, new->cid, append);
+	else
+		frozen_row_meta(meta, new->frozen_xids[i], append);
 	if (new->token != 0)
 	{
 		meta->flags |= ROW_SPECULATIVE | ROW_FORWARD;
@@ -89,8 +103,36 @@ new_row_meta(RowMeta *meta, const NewRows *new, const LeafAppend *append)
 	}
 }
 
+/* The xid that more than half of the rows have, if there is one; else any of them. */
+static TransactionId
+commonest_xid(const TransactionId *xids, int n)
+{
+	TransactionId candidate = xids[0];
+	int			lead = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (lead == 0)
+			candidate = xids[i];
+		lead += xids[i] == candidate ? 1 : -1;
+	}
+	return candidate;
+}
+
+/* An empty page takes its creator from the rows to come. */
 static void
-begin_append(LeafAppend *append, Page page, const RowData *first, const NewRows *new)
+choose_page_creator(LeafAppend *append, const NewRows *new, int nrows)
+{
+	append->page_xid = new->xid;
+	append->page_cid = new->cid;
+	if (TransactionIdIsValid(new->xid))
+		return;
+	append->page_xid = commonest_xid(new->frozen_xids, nrows);
+	append->page_cid = TransactionIdIsValid(append->page_xid) ? PAGE_CID_FROZEN : FirstCommandId;
+}
+
+static void
+begin_append(LeafAppend *append, Page page, const RowData *rows, int nrows, const NewRows *new)
 {
 	PageTrailer trailer = page_trailer(page);
 
@@ -100,9 +142,8 @@ begin_append(LeafAppend *append, Page page, const RowData *first, const NewRows 
 	append->cells = append_buffer.bytes;
 	if (page_nslots(page) == 0)
 	{
-		append->page_xid = new->xid;
-		append->page_cid = new->cid;
-		append->page_natts = first->natts;
+		choose_page_creator(append, new, nrows);
+		append->page_natts = rows[0].natts;
 	}
 	else
 	{
@@ -149,7 +190,7 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 		uint16		size;
 		int			need;
 
-		new_row_meta(&meta, new, append);
+		new_row_meta(&meta, new, i, append);
 		size = row_cell_size(&meta, &rows[i], append->page_natts);
 		need = size + sizeof(SlotData) + (aligned ? MAXIMUM_ALIGNOF - 1 : 0);
 		if (empty && i == 0)
@@ -165,7 +206,7 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 }
 
 static void
-insert_rows(RowTable *table, const RowData *rows, int nrows, const NewRows *new, RowId *ids)
+insert_rows(RowTable *table, const RowData *rows, int nrows, NewRows *new, RowId *ids)
 {
 	pool_prepare_write();
 	if (!tree_exists(&table->file))
@@ -176,7 +217,7 @@ insert_rows(RowTable *table, const RowData *rows, int nrows, const NewRows *new,
 		Page		page = pool_page(leaf);
 		LeafAppend	append;
 
-		begin_append(&append, page, rows, new);
+		begin_append(&append, page, rows, nrows, new);
 		if (append.first_row + nrows >= ROW_ID_LIMIT)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -200,6 +241,8 @@ insert_rows(RowTable *table, const RowData *rows, int nrows, const NewRows *new,
 		for (int i = 0; i < append.nrows; i++)
 			ids[i] = append.first_row + i;
 		rows += append.nrows;
+		if (new->frozen_xids != NULL)
+			new->frozen_xids += append.nrows;
 		ids += append.nrows;
 		nrows -= append.nrows;
 	}
@@ -210,6 +253,16 @@ row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid, C
 		   uint32 token, RowId *ids)
 {
 	NewRows		new = {.xid = xid,.cid = cid,.token = token};
+
+	Assert(TransactionIdIsValid(xid));
+	insert_rows(table, rows, nrows, &new, ids);
+}
+
+void
+row_insert_frozen(RowTable *table, const RowData *rows, int nrows, const TransactionId *xids,
+				  RowId *ids)
+{
+	NewRows		new = {.xid = InvalidTransactionId,.frozen_xids = xids};
 
 	insert_rows(table, rows, nrows, &new, ids);
 }
@@ -254,8 +307,8 @@ insert_near(RowTable *table, const RowData *row, const NewRows *new, RowId old_r
 	RowMeta		meta;
 	uint16		size;
 
-	begin_append(&append, page, row, new);
-	new_row_meta(&meta, new, &append);
+	begin_append(&append, page, row, 1, new);
+	new_row_meta(&meta, new, 0, &append);
 	size = row_cell_size(&meta, row, append.page_natts);
 	if (!free_id(page, &append.first_row) || !page_fits_insert(page, size, aligned) ||
 		page_free_bytes(page) - size < (page_nslots(page) + 1) * (int) UPDATED_HEADER_BYTES)

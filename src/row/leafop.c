@@ -55,11 +55,11 @@ leaf_note_cell(Page page, const char *cell)
 	uint16		flags = row_header_flags(header);
 	PageTrailer trailer = page_trailer(page);
 
-	if (flags & (ROW_XID | ROW_VERSION | ROW_DELETED | ROW_SPECULATIVE))
+	if (row_flags_own(flags))
 		trailer->flags &= ~PAGE_UNIFORM;
 	if (flags & ROW_LOCK)
 		trailer->flags |= PAGE_LOCKS;
-	if (flags & ROW_XID)
+	if ((flags & ROW_XID) && !row_flags_frozen(flags))
 	{
 		TransactionId xid;
 

@@ -250,6 +250,7 @@ new_version_meta(RowMeta *meta, const RowMeta *old, const RowWriter *writer, uin
 	meta->flags = ROW_XID | (writer->cid != FirstCommandId ? ROW_CID : 0) |
 		(old->flags & ROW_LOCK);
 	meta->xid = writer->xid;
+	meta->frozen_xid = InvalidTransactionId;
 	meta->cid = writer->cid;
 	meta->tag = tag;
 	lock_word_tidy(meta);
@@ -298,6 +299,12 @@ row_update(RowTable *table, RowId row, uint8 tag, const RowData *data, const Row
 
 /* ---- delete ---- */
 
+bool
+row_deletion_needs_record(const RowMeta *deleted)
+{
+	return TransactionIdIsValid(deleted->xid) || row_flags_frozen(deleted->flags);
+}
+
 static void
 deletion_meta(RowMeta *meta, RowDeletion why)
 {
@@ -326,11 +333,13 @@ row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowWrit
 
 		new_version_meta(&meta, &target.top.meta, writer, tag);
 		deletion_meta(&meta, why);
-		if (TransactionIdIsValid(target.top.meta.xid))
+		if (row_deletion_needs_record(&target.top.meta))
 		{
 			meta.flags |= ROW_VERSION;
 			record = version_record_for(row, &target.top, writer->xid, tag, &target.top.data);
 		}
+		else
+			meta.flags |= target.top.meta.flags & ROW_PAGE_XID;
 		if (target_replace(&target, &meta, &target.top.data, record))
 		{
 			outcome->tag = tag;
@@ -377,7 +386,7 @@ row_finish_speculative(RowTable *table, RowId row, bool succeeded)
 		{
 			/* never happened: a stub, dead to everybody including ourselves */
 			meta.flags = ROW_DELETED;
-			meta.xid = InvalidTransactionId;
+			meta.xid = meta.frozen_xid = InvalidTransactionId;
 			data.size = 0;
 			data.flags = 0;
 			data.nulls = NULL;

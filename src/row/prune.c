@@ -2,8 +2,9 @@
  * prune.c
  *	  Cleaning a leaf of what no transaction needs any more.
  *
- * One leaf at a time, exclusively latched, one PageChange: aborted versions are popped, headers
- * whose creator everybody sees are stripped, rows dead to everybody become stubs.  A stub keeps
+ * One leaf at a time, exclusively latched, one PageChange: aborted versions are popped, versions
+ * whose creator everybody sees are frozen, rows dead to everybody become stubs.  A frozen version keeps its
+ * creator's xid, in its header or its page's trailer, for users to see.  A stub keeps
  * the row id until the indexes have no entry for it; row_remove_stubs then removes it, so that
  * a row id that is absent from the tree is absent from every index.
  *
@@ -52,9 +53,9 @@ note_left(PruneState *state, const RowMeta *meta)
 {
 	TransactionId xid = meta->xid;
 
-	if (meta->flags & (ROW_XID | ROW_VERSION | ROW_DELETED | ROW_SPECULATIVE))
+	if (row_flags_own(meta->flags))
 		state->uniform = false;
-	if (meta->flags & ROW_PAGE_XID)
+	if ((meta->flags & ROW_PAGE_XID) && !row_flags_frozen(meta->flags))
 		state->uses_page_xid = true;
 	if (meta->flags & ROW_LOCK)
 	{
@@ -95,12 +96,17 @@ note_older(PruneState *state, RowId row, RowVersion *version)
 	}
 }
 
-/* Only finished, by transactions that everybody sees: the header goes. */
+/* The row says itself that it is frozen, and who made it, unless its page says the same. */
 static void
-strip_header(PruneState *state, RowMeta *meta)
+freeze_header(PruneState *state, RowMeta *meta)
 {
+	PageTrailer trailer = page_trailer(state->page);
+	bool		is_page_xid = trailer->page_cid == PAGE_CID_FROZEN && trailer->page_xid == meta->xid;
+
 	note_removed(state, meta->xid);
-	meta->flags &= ~(ROW_XID | ROW_CID | ROW_VERSION | ROW_PAGE_XID | ROW_SPECULATIVE | ROW_FORWARD);
+	meta->flags &= ~(ROW_FROZEN | ROW_CID | ROW_VERSION | ROW_SPECULATIVE | ROW_FORWARD);
+	meta->flags |= is_page_xid ? ROW_PAGE_XID : ROW_FROZEN;
+	meta->frozen_xid = meta->xid;
 	meta->xid = InvalidTransactionId;
 	meta->cid = FirstCommandId;
 }
@@ -147,8 +153,7 @@ prune_row(PruneState *state, RowId row, RowVersion *version)
 		lock_word_tidy(meta);
 		changed |= (meta->flags & ROW_LOCK) == 0;
 	}
-	if ((meta->flags & (ROW_XID | ROW_PAGE_XID)) == 0 ||
-		!xid_visible_to_all(meta->xid, state->table->horizon))
+	if (!TransactionIdIsNormal(meta->xid) || !xid_visible_to_all(meta->xid, state->table->horizon))
 		return changed;
 	if (meta->flags & ROW_DELETED)
 	{
@@ -156,9 +161,9 @@ prune_row(PruneState *state, RowId row, RowVersion *version)
 		make_stub(state, meta, &version->data);
 		return true;
 	}
-	if ((meta->flags & ROW_PAGE_XID) && !changed)
-		return false;			/* the trailer's page_xid is stripped instead */
-	strip_header(state, meta);
+	if (meta->flags & ROW_PAGE_XID)
+		return changed;			/* frozen with its page */
+	freeze_header(state, meta);
 	return true;
 }
 
@@ -225,18 +230,26 @@ prune_slot(PruneState *state, int pos)
 		note_older(state, row, &version);
 }
 
+/* The page's xid is one that others may not see yet. */
+static bool
+page_xid_is_live(Page page)
+{
+	PageTrailer trailer = page_trailer(page);
+
+	return TransactionIdIsNormal(trailer->page_xid) && trailer->page_cid != PAGE_CID_FROZEN;
+}
+
 /* The creator of all ROW_PAGE_XID rows is visible to everybody: they are frozen in one stroke. */
 static void
-strip_page_xid(PruneState *state)
+freeze_page_xid(PruneState *state)
 {
 	PageTrailer trailer = page_trailer(state->page);
 
-	if (TransactionIdIsNormal(trailer->page_xid) &&
+	if (page_xid_is_live(state->page) &&
 		xid_visible_to_all(trailer->page_xid, state->table->horizon))
 	{
 		note_removed(state, trailer->page_xid);
-		trailer->page_xid = InvalidTransactionId;
-		trailer->page_cid = FirstCommandId;
+		trailer->page_cid = PAGE_CID_FROZEN;
 		state->changed = true;
 	}
 }
@@ -268,7 +281,7 @@ leaf_needs_prune(Page page)
 	PageTrailer trailer = page_trailer(page);
 
 	return (trailer->flags & PAGE_UNIFORM) == 0 || (trailer->flags & PAGE_LOCKS) != 0 ||
-		TransactionIdIsNormal(trailer->page_xid) || TransactionIdIsValid(trailer->newest_xid);
+		page_xid_is_live(page) || TransactionIdIsValid(trailer->newest_xid);
 }
 
 bool
@@ -348,7 +361,7 @@ row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat)
 	change_begin(&change, &table->file);
 	state.page = change_page(&change, leaf, false);
 	state.work = row_work_create();
-	strip_page_xid(&state);
+	freeze_page_xid(&state);
 	for (int pos = 0; pos < nslots; pos++)
 		prune_slot(&state, pos);
 	update_trailer(&state);
@@ -364,6 +377,74 @@ row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat)
 		change_abort(&change);
 	return state.changed;
 }
+
+/* ---- the page's xid ---- */
+
+/*
+ * Gives a row that is frozen by its page a header of its own.  False: no room, or it is deleted, and the xid is that of the
+ * version deleted.
+ */
+static bool
+own_creator(Page page, int pos)
+{
+	PageTrailer trailer = page_trailer(page);
+	RowMeta		meta;
+	RowData		data;
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
+	char	   *copy;
+	bool		aligned;
+
+	if (cell == NULL)
+		return false;
+	copy = old_cell.bytes + ((uintptr_t) cell & (MAXIMUM_ALIGNOF - 1));
+	memcpy(copy, cell, size);
+	if (!row_parse(copy, size, trailer->page_xid, trailer->page_cid, trailer->page_natts, &meta, &data))
+		return false;
+	if ((meta.flags & ROW_PAGE_XID) == 0 || row_flags_frozen(meta.flags))
+		return true;
+	if (meta.flags & ROW_DELETED)
+		return false;
+	meta.flags = (meta.flags & ~ROW_CID) | ROW_FROZEN;
+	aligned = (data.flags & ROW_ALIGNED) != 0;
+	size = row_cell_size(&meta, &data, trailer->page_natts);
+	if (!page_fits_replace(page, pos, size, aligned))
+		return false;
+	row_write(new_cell.bytes, &meta, &data, trailer->page_natts);
+	memcpy(page_replace_cell(page, pos, size, aligned), new_cell.bytes, size);
+	return true;
+}
+
+bool
+row_free_page_xid(RowTable *table, TreeKey key)
+{
+	PoolFrame  *leaf = tree_latch_leaf(&table->file, key, LW_EXCLUSIVE);
+	PageTrailer trailer = page_trailer(pool_page(leaf));
+	PageChange	change;
+	Page		page;
+
+	if (!TransactionIdIsValid(trailer->page_xid) || trailer->page_cid != PAGE_CID_FROZEN)
+	{
+		pool_unlatch(leaf);
+		return false;
+	}
+	change_begin(&change, &table->file);
+	page = change_page(&change, leaf, false);
+	for (int pos = 0; pos < page_nslots(page); pos++)
+	{
+		if (!own_creator(page, pos))
+		{
+			change_abort(&change);
+			return false;
+		}
+	}
+	page_trailer(page)->page_xid = InvalidTransactionId;
+	page_trailer(page)->page_cid = FirstCommandId;
+	change_commit(&change, InvalidTransactionId);
+	return true;
+}
+
+/* ---- stubs ---- */
 
 static bool
 cell_is_stub(Page page, int pos)

@@ -226,10 +226,12 @@ static void
 older_meta(RowMeta *meta, const VersionRecordData *record)
 {
 	uint16		lock_flags = meta->flags & ROW_LOCK;
+	bool		frozen = row_flags_frozen(record->flags);
 
-	meta->flags = (record->flags & (ROW_XID | ROW_CID | ROW_VERSION)) | lock_flags;
+	meta->flags = (record->flags & (ROW_FROZEN | ROW_CID | ROW_VERSION)) | lock_flags;
 	meta->tag = record->tag;
-	meta->xid = record->xid;
+	meta->xid = frozen ? InvalidTransactionId : record->xid;
+	meta->frozen_xid = frozen ? record->xid : InvalidTransactionId;
 	meta->cid = record->cid;
 	meta->older_block = record->older_block;
 	meta->older_offset = record->older_offset;
@@ -250,7 +252,7 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 			return false;
 		/* deletion of a version that everybody could see: nothing was pushed */
 		note_superseder(version, row);
-		meta->flags &= ROW_LOCK;
+		meta->flags &= ROW_LOCK | ROW_PAGE_XID;
 		meta->xid = InvalidTransactionId;
 		meta->cid = FirstCommandId;
 		return true;
@@ -362,7 +364,7 @@ row_undelete(RowTable *table, RowId row, RowVersion *version, RowWork *work)
 	/* only its maker's record is gone: everybody could see the version, and its data stayed */
 	note_superseder(version, row);
 	version->meta.flags &= ROW_LOCK;
-	version->meta.xid = InvalidTransactionId;
+	version->meta.xid = version->meta.frozen_xid = InvalidTransactionId;
 	version->meta.cid = FirstCommandId;
 }
 
@@ -533,7 +535,7 @@ row_page_all_visible(Page copy, Snapshot snapshot)
 
 	if ((trailer->flags & PAGE_UNIFORM) == 0 || snapshot->snapshot_type != SNAPSHOT_MVCC)
 		return false;
-	if (!TransactionIdIsNormal(xid))
+	if (!TransactionIdIsNormal(xid) || trailer->page_cid == PAGE_CID_FROZEN)
 		return true;
 	if (TransactionIdPrecedes(xid, snapshot->xmin))
 		return xid_did_commit(xid);

@@ -75,7 +75,8 @@ count_record_xids(Page copy, TransactionId *oldest)
 
 	while ((record = version_page_next(copy, &offset)) != NULL)
 	{
-		if (TransactionIdIsNormal(record->xid) && TransactionIdPrecedes(record->xid, *oldest))
+		if (TransactionIdIsNormal(record->xid) && !row_flags_frozen(record->flags) &&
+			TransactionIdPrecedes(record->xid, *oldest))
 			*oldest = record->xid;
 		if (TransactionIdPrecedes(record->superseder, *oldest))
 			*oldest = record->superseder;

@@ -43,12 +43,13 @@ row_push_version(RowTable *table, RowId row, const RowMeta *made, const RowData 
 		Assert((target.top.meta.flags & ROW_DELETED) == 0);
 		pushed_meta(&meta, made, &target.top.meta);
 
-		/* the deletion of a row that everybody could see needs no record */
-		if (!is_delete || TransactionIdIsValid(target.top.meta.xid))
+		if (!is_delete || row_deletion_needs_record(&target.top.meta))
 		{
 			meta.flags |= ROW_VERSION;
 			record = version_record_for(row, &target.top, made->xid, meta.tag, newer);
 		}
+		else
+			meta.flags |= target.top.meta.flags & ROW_PAGE_XID;
 		if (target_replace(&target, &meta, newer, record))
 			break;
 	}

@@ -205,11 +205,14 @@ extern bool row_is_dead_to_all(RowTable *table, const RowMeta *newest, Transacti
 
 /*
  * Appends rows; ids[] gets their row ids, in order.  Logs one record a page.
- * xid Invalid: rows are frozen from the start.  token != 0: a speculative
- * insertion (one row only).
+ * token != 0: a speculative insertion (one row only).
  */
 extern void row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid,
 					   CommandId cid, uint32 token, RowId *ids);
+
+/* The same, frozen from the start; xids[]: what is shown as the creator of each, or Invalid. */
+extern void row_insert_frozen(RowTable *table, const RowData *rows, int nrows,
+							  const TransactionId *xids, RowId *ids);
 
 /* A speculative insertion is confirmed, or made never to have happened. */
 extern void row_finish_speculative(RowTable *table, RowId row, bool succeeded);
@@ -324,10 +327,17 @@ row_is_stub(const RowMeta *meta)
 }
 
 /*
- * Cleans the leaf that covers key: pops aborted versions, strips finished headers, turns rows
+ * Cleans the leaf that covers key: pops aborted versions, freezes what everybody sees, turns rows
  * dead to everybody into stubs.  One record.  No latches held.  Returns true if it changed the leaf.
  */
 extern bool row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat);
+
+/*
+ * Frozen rows of the leaf that covers key get their creator's xid into their own headers, so that none depends on the
+ * page's and the leaf can be merged with one that has another page_xid.  One record.  No latches held.  False: nothing was
+ * changed, since there is no such xid, or a row must keep it, or no room.
+ */
+extern bool row_free_page_xid(RowTable *table, TreeKey key);
 
 /* The copied leaf has nothing for row_prune_leaf to do, and no stubs. */
 extern bool row_leaf_is_settled(Page copy);

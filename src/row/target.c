@@ -266,12 +266,17 @@ version_record_for(RowId row, const RowVersion *old, TransactionId xid, uint8 ne
 	record->row_high = (uint8) (row >> 32);
 	record->newer_tag = newer_tag;
 	record->flags = old->data.flags | (meta->flags & ROW_VERSION);
+	record->xid = meta->xid;
 	if (TransactionIdIsValid(meta->xid))
 		record->flags |= ROW_XID | (meta->cid != FirstCommandId ? ROW_CID : 0);
+	else if (TransactionIdIsValid(meta->frozen_xid))
+	{
+		record->flags |= ROW_FROZEN;
+		record->xid = meta->frozen_xid;
+	}
 	record->natts = old->data.natts;
 	record->older_block = (meta->flags & ROW_VERSION) ? meta->older_block : 0;
 	record->older_offset = (meta->flags & ROW_VERSION) ? meta->older_offset : 0;
-	record->xid = meta->xid;
 	record->cid = meta->cid;
 	record->tag = meta->tag;
 	if (newer == &old->data)

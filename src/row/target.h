@@ -45,6 +45,12 @@ extern void row_revert(RowTable *table, RowId row, RowWork *work);
 extern VersionRecordData *version_record_for(RowId row, const RowVersion *old, TransactionId xid,
 											 uint8 newer_tag, const RowData *newer);
 
+/*
+ * Deleting a version pushes a record of it, but for one that everybody sees and whose creator, if known, is that of the
+ * page: the deletion keeps ROW_PAGE_XID.
+ */
+extern bool row_deletion_needs_record(const RowMeta *deleted);
+
 /* The lock word without lockers that have ended; ROW_LOCK is cleared if none is left. */
 extern void lock_word_tidy(RowMeta *meta);
 

@@ -3,7 +3,8 @@
  *	  The tree of row ids: which pages become one, and moving cells between those that cannot.
  *
  * An empty leaf at the right edge waits for the next insert.  Rows may depend on page_xid, page_cid and page_natts of their page,
- * which the tree cannot rewrite: pages that differ in them stay apart, unless one is empty.
+ * which the tree cannot rewrite: pages that differ in them stay apart, unless one is empty.  No row depends on a
+ * page_xid of 0: such a page goes with any other of the same page_natts (see row_free_page_xid).
  */
 #include "postgres.h"
 
@@ -38,9 +39,11 @@ rows_are_compatible(Page left, Page right)
 	PageTrailer l = page_trailer(left);
 	PageTrailer r = page_trailer(right);
 
-	return !is_leaf(left) ||
-		(l->page_xid == r->page_xid && l->page_cid == r->page_cid &&
-		 l->page_natts == r->page_natts);
+	if (!is_leaf(left))
+		return true;
+	return l->page_natts == r->page_natts &&
+		(!TransactionIdIsValid(l->page_xid) || !TransactionIdIsValid(r->page_xid) ||
+		 (l->page_xid == r->page_xid && l->page_cid == r->page_cid));
 }
 
 /* All keys of the leaf are within reach of a low fence. */
@@ -105,6 +108,16 @@ join_flags(uint16 a, uint16 b)
 	return (a & b & PAGE_UNIFORM) | ((a | b) & ~PAGE_UNIFORM);
 }
 
+/* Rows of `from`, which is compatible, come to `to`: their creator comes along, if no row there depends on another. */
+static void
+join_creator(PageTrailer to, const PageTrailerData *from)
+{
+	if (TransactionIdIsValid(to->page_xid))
+		return;
+	to->page_xid = from->page_xid;
+	to->page_cid = from->page_cid;
+}
+
 /* The trailer fields that describe the rows, for all rows of both pages. */
 static void
 join_row_fields(Page left, Page right)
@@ -123,6 +136,7 @@ join_row_fields(Page left, Page right)
 		to->newest_xid = from->newest_xid;
 		return;
 	}
+	join_creator(to, from);
 	to->newest_xid = newer_xid(to->newest_xid, from->newest_xid);
 }
 
@@ -234,6 +248,8 @@ redistribute(const PoolFile *file, PoolFrame *parent_frame, int slot, PoolFrame 
 		join_flags(page_trailer(old_left)->flags, page_trailer(old_right)->flags);
 	page_trailer(left)->newest_xid = page_trailer(right)->newest_xid =
 		newer_xid(page_trailer(old_left)->newest_xid, page_trailer(old_right)->newest_xid);
+	join_creator(page_trailer(left), page_trailer(old_right));
+	join_creator(page_trailer(right), page_trailer(old_left));
 	rebuild_right(right, old_right, separator, old_left, from_left, from_right);
 	if (from_left > 0)
 		page_delete_slots(left, boundary, from_left);

@@ -362,24 +362,44 @@ decodes_to(const TestRow *row, const RowData *data)
 	return true;
 }
 
+/* Who made a row on a page whose trailer says so, as its flags have it. */
 static void
-random_meta(RowMeta *meta)
+creator_for(RowMeta *meta, TransactionId page_xid, CommandId page_cid)
+{
+	bool		page_frozen = page_cid == PAGE_CID_FROZEN;
+
+	switch (meta->flags & ROW_FROZEN)
+	{
+		case ROW_XID:
+			meta->xid = 1 + rnd(1000000);
+			break;
+		case ROW_PAGE_XID:
+			meta->xid = page_frozen ? InvalidTransactionId : page_xid;
+			meta->frozen_xid = page_frozen ? page_xid : InvalidTransactionId;
+			meta->cid = page_frozen ? FirstCommandId : page_cid;
+			break;
+		case ROW_FROZEN:
+			if (meta->flags & ROW_DELETED)
+			{
+				meta->xid = 1 + rnd(1000000);
+				meta->frozen_xid = page_frozen ? page_xid : InvalidTransactionId;
+			}
+			else
+				meta->frozen_xid = 1 + rnd(1000000);
+			break;
+	}
+}
+
+static void
+random_meta(RowMeta *meta, TransactionId page_xid, CommandId page_cid)
 {
 	memset(meta, 0, sizeof(*meta));
 	meta->flags = (uint16) rnd(0x800) & (ROW_XID | ROW_CID | ROW_VERSION | ROW_LOCK | ROW_FORWARD |
 										 ROW_PAGE_XID | ROW_DELETED | ROW_SPECULATIVE);
-	if (meta->flags & ROW_XID)
-		meta->flags &= ~ROW_PAGE_XID;
 	meta->tag = rnd(128);
 	meta->older_block = InvalidBlockNumber;
 	meta->forward_block = InvalidBlockNumber;
-	if (meta->flags & ROW_PAGE_XID)
-	{
-		meta->xid = 77;
-		meta->cid = 7;
-	}
-	if (meta->flags & ROW_XID)
-		meta->xid = rnd(1000000);
+	creator_for(meta, page_xid, page_cid);
 	if (meta->flags & ROW_CID)
 		meta->cid = rnd(1000000);
 	if (meta->flags & ROW_VERSION)
@@ -403,6 +423,7 @@ static bool
 same_meta(const RowMeta *a, const RowMeta *b)
 {
 	return a->flags == b->flags && a->tag == b->tag && a->xid == b->xid && a->cid == b->cid &&
+		a->frozen_xid == b->frozen_xid &&
 		a->older_block == b->older_block && a->older_offset == b->older_offset &&
 		a->lock_bits == b->lock_bits && a->lock_xid == b->lock_xid &&
 		a->forward_block == b->forward_block && a->forward_offset == b->forward_offset;
@@ -434,6 +455,7 @@ test_roundtrip(void)
 					meta_back,
 					meta_only;
 		RowData		data_back;
+		CommandId	page_cid = rnd(2) == 0 ? 7 : PAGE_CID_FROZEN;
 		uint16		page_natts;
 		uint16		size;
 		char	   *cell;
@@ -446,15 +468,15 @@ test_roundtrip(void)
 			continue;
 		}
 
-		random_meta(&meta);
+		random_meta(&meta, 77, page_cid);
 		page_natts = rnd(2) == 0 ? row.data.natts : rnd(30);
 		size = row_cell_size(&meta, &row.data, page_natts);
 		cell = malloc(size);
 		memset(cell, 0x7F, size);
 		row_write(cell, &meta, &row.data, page_natts);
 		size_ok &= row_header_size((RowHeaderData *) cell) == size;
-		meta_ok &= row_parse_meta(cell, size, 77, 7, &meta_only) && same_meta(&meta, &meta_only);
-		write_ok &= row_parse(cell, size, 77, 7, page_natts, &meta_back, &data_back) &&
+		meta_ok &= row_parse_meta(cell, size, 77, page_cid, &meta_only) && same_meta(&meta, &meta_only);
+		write_ok &= row_parse(cell, size, 77, page_cid, page_natts, &meta_back, &data_back) &&
 			same_meta(&meta, &meta_back) && same_data(&row.data, &data_back) &&
 			decodes_to(&row, &data_back);
 		free(cell);
@@ -464,6 +486,48 @@ test_roundtrip(void)
 	ok(size_ok, "cells know their size");
 	ok(meta_ok, "row_parse_meta gives back what row_write wrote");
 	ok(write_ok, "row_parse gives back what row_write wrote, byte by byte");
+}
+
+/* A frozen row is seen by everybody: nothing but what is shown says who made it, and the page may call all its rows visible. */
+static void
+test_frozen(void)
+{
+	const struct
+	{
+		uint16		flags;
+		CommandId	page_cid;
+		TransactionId xid;		/* what visibility is asked of */
+		TransactionId shown;
+		bool		own;		/* the page's answer is not the row's */
+	}			cases[] = {
+		{0, 7, InvalidTransactionId, FrozenTransactionId, false},
+		{0, PAGE_CID_FROZEN, InvalidTransactionId, FrozenTransactionId, false},
+		{ROW_PAGE_XID, 7, 77, 77, false},
+		{ROW_PAGE_XID, PAGE_CID_FROZEN, InvalidTransactionId, 77, false},
+		{ROW_XID, PAGE_CID_FROZEN, 99, 99, true},
+		{ROW_FROZEN, 7, InvalidTransactionId, 99, false},
+		{ROW_FROZEN | ROW_LOCK, 7, InvalidTransactionId, 99, false},
+		{ROW_FROZEN | ROW_DELETED, PAGE_CID_FROZEN, 99, 99, true},
+		{ROW_XID | ROW_VERSION, PAGE_CID_FROZEN, 99, 99, true},
+	};
+	bool		fine = true;
+
+	for (int i = 0; i < (int) lengthof(cases); i++)
+	{
+		RowMeta		meta = {.flags = cases[i].flags,.xid = 99,.frozen_xid = 99};
+		RowMeta		back;
+		RowData		data = {.natts = 3,.data = "x",.size = 1};
+		RowData		data_back;
+		char		cell[64];
+		uint16		size = row_cell_size(&meta, &data, 3);
+
+		row_write(cell, &meta, &data, 3);
+		fine &= row_parse(cell, size, 77, cases[i].page_cid, 3, &back, &data_back) &&
+			back.xid == cases[i].xid && row_shown_xid(&back) == cases[i].shown &&
+			row_flags_own(back.flags) == cases[i].own && data_back.size == 1 &&
+			row_parse_meta(cell, size, 77, cases[i].page_cid, &meta) && same_meta(&meta, &back);
+	}
+	ok(fine, "frozen rows keep their creator's xid, for show only");
 }
 
 /* Every prefix of a good row must be refused or decode within its bounds. */
@@ -546,7 +610,7 @@ test_hostile(void)
 		}
 		else
 		{
-			random_meta(&meta);
+			random_meta(&meta, 77, 7);
 			size = row_cell_size(&meta, &row.data, row.data.natts);
 			cell = malloc(size);
 			row_write(cell, &meta, &row.data, row.data.natts);
@@ -691,6 +755,7 @@ main(void)
 	test_expanded();
 	test_pointer_refused();
 	test_roundtrip();
+	test_frozen();
 	test_truncated();
 	test_hostile();
 	printf("1..%d\n", tests_run);

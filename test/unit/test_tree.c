@@ -15,6 +15,7 @@ typedef struct ModelRow
 	uint16		size;
 	uint8		stamp;
 	bool		aligned;
+	TransactionId creator;		/* page_xid of its page, if it depends on that; or 0 */
 } ModelRow;
 
 #define MAX_ROWS	300000
@@ -23,6 +24,7 @@ static ModelRow *model;
 static int	nmodel;
 static TreeKey next_key;
 static uint16 size_limit;
+static bool rows_depend;		/* on page_xid, where the page has one */
 
 /* ---- the model ---- */
 
@@ -57,7 +59,8 @@ fill_row(char *cell, const ModelRow *row)
 {
 	RowHeaderData header;
 
-	row_header_set(&header, row->size, row->aligned ? ROW_ALIGNED : 0, row->stamp & ROW_TAG_MAX);
+	row_header_set(&header, row->size, (row->aligned ? ROW_ALIGNED : 0) |
+				   (row->creator != 0 ? ROW_PAGE_XID : 0), row->stamp & ROW_TAG_MAX);
 	memcpy(cell, &header, sizeof(header));
 	for (int i = sizeof(header); i < row->size; i++)
 		cell[i] = (char) (row->key + row->stamp + i);
@@ -74,12 +77,35 @@ row_is(const char *cell, uint16 size, const ModelRow *row)
 
 /* ---- what the row layer does ---- */
 
+static CommandId
+command_of(TransactionId creator)
+{
+	return creator == 0 ? FirstCommandId : creator % 2 == 0 ? PAGE_CID_FROZEN : 3;
+}
+
+/* An empty page takes the creator of its first row; rows of others have their own, or none. */
+static void
+choose_creator(ModelRow *row, Page page)
+{
+	if (!rows_depend)
+		return;
+	if (page_nslots(page) == 0)
+		row->creator = (TransactionId[]) {0, 500, 501, 502}[test_below(4)];
+	else if (test_below(4) > 0)
+		row->creator = page_trailer(page)->page_xid;
+}
+
 static void
 insert_apply(Page page, const ModelRow *row)
 {
 	if (page_trailer(page)->high_fence == TREE_KEY_MAX &&
 		page_trailer(page)->next_key <= row->key)
 		page_trailer(page)->next_key = row->key + 1;
+	if (page_nslots(page) == 0)
+	{
+		page_trailer(page)->page_xid = row->creator;
+		page_trailer(page)->page_cid = command_of(row->creator);
+	}
 	fill_row(page_insert_cell(page, leaf_search(page, row->key),
 							  row->key - page_low_fence(page), row->size, row->aligned), row);
 }
@@ -158,6 +184,7 @@ do_insert(TreeKey key)
 		tree_make_room(FILE, key, row.size, row.aligned);
 		must(stub_latches_held() == 0);
 	}
+	choose_creator(&row, pool_page(frame));
 	change_leaf(frame, insert_apply, &row);
 	model_insert(&row);
 }
@@ -185,6 +212,7 @@ do_append(BlockNumber *hint)
 		/* a new leaf begins a new logical block */
 		row.key = next_key = (next_key + ROWS_PER_LOGICAL_BLOCK - 1) & ~(TreeKey) (ROWS_PER_LOGICAL_BLOCK - 1);
 	}
+	choose_creator(&row, pool_page(frame));
 	change_leaf(frame, insert_apply, &row);
 	model_insert(&row);
 }
@@ -214,6 +242,7 @@ do_replace(int pos)
 {
 	ModelRow	row = random_row(model[pos].key);
 
+	row.creator = model[pos].creator;
 	for (int round = 0;; round++)
 	{
 		PoolFrame  *frame = tree_latch_leaf(FILE, row.key, LW_EXCLUSIVE);
@@ -286,6 +315,9 @@ check_forward(PoolRing *ring)
 
 			must(n < nmodel && leaf_key(page, pos) == model[n].key);
 			must(row_is(cell, size, &model[n]));
+			if (model[n].creator != 0)
+				must(page_trailer(page)->page_xid == model[n].creator &&
+					 page_trailer(page)->page_cid == command_of(model[n].creator));
 		}
 		key = page_trailer(page)->high_fence;
 		hint = page_trailer(page)->right_block;
@@ -689,6 +721,41 @@ test_verify_notices(void)
 	tap_ok(missed == 0, "verify notices damage");
 }
 
+/* Rows that depend on their page's creator keep it, wherever merges and splits bring them; pages without one go with any other. */
+static void
+test_creators(void)
+{
+	BlockNumber hint = InvalidBlockNumber;
+	TreeStat	stat;
+	int			leaves;
+
+	start(91, 60);
+	rows_depend = true;
+	size_limit = 200;
+	for (int i = 0; i < 20000; i++)
+		do_append(&hint);
+	leaves = get_stat().leaf_pages;
+	for (int round = 0; round < 3; round++)
+	{
+		for (int i = nmodel - 1; i >= 0; i--)
+			if (test_below(3) > 0)
+				do_delete(i, false);
+		for (int i = 0; i < nmodel; i++)
+			if (test_below(10) == 0)
+				do_replace(i);
+		merge_everywhere();
+		check_all();
+		for (int i = 0; i < 200; i++)
+			do_append(&hint);
+	}
+	stat = get_stat();
+	printf("# %d leaves of four creators, %d with one row of 27\n", leaves, (int) stat.leaf_pages);
+	must((int) stat.leaf_pages < leaves * 2 / 3);
+	delete_all(2, true);
+	rows_depend = false;
+	tap_ok(true, "merging pages of different creators");
+}
+
 int
 main(void)
 {
@@ -700,5 +767,6 @@ main(void)
 	test_runs();
 	test_queue();
 	test_mixed();
+	test_creators();
 	return tap_end();
 }
