@@ -359,7 +359,7 @@ lock_where_it_went(RowTable *table, const RowWriter *writer, RowWait *wait, RowW
 
 /* Locks one version, waiting as the policy says; on TM_WouldBlock outcome->result says so. */
 static void
-lock_version(RowTable *table, ItemPointer tid, const RowWriter *writer, RowWait *wait, char *dest,
+lock_version(RowTable *table, ItemPointer tid, RowWriter *writer, RowWait *wait, char *dest,
 			 RowWork *work, RowVersion *version, RowOutcome *outcome)
 {
 	RowId		row = row_id_from_tid(tid);
@@ -375,6 +375,7 @@ lock_version(RowTable *table, ItemPointer tid, const RowWriter *writer, RowWait 
 			outcome->result = TM_WouldBlock;
 			break;
 		}
+		writer->contended = true;
 	}
 	if (outcome->result == TM_Ok && outcome->follow)
 		lock_where_it_went(table, writer, wait, work, outcome);
@@ -406,6 +407,7 @@ rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlo
 
 	table_row_table(rel, &table);
 	writer.find_newest = (flags & TUPLE_LOCK_FLAG_FIND_LAST_VERSION) != 0;
+	writer.contended = writer.find_newest || wait_policy != LockWaitBlock;
 	tmfd->traversed = false;
 	for (;;)
 	{
@@ -470,6 +472,7 @@ rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapsh
 		if (outcome.result != TM_BeingModified || !wait)
 			break;
 		(void) wait_for(&waiting, &outcome);
+		writer.contended = true;
 	}
 	wait_end(&waiting);
 	if (outcome.result == TM_Ok)
@@ -585,6 +588,7 @@ update_in_place(UpdateState *state, const RowData *data)
 		if (state->outcome.result != TM_BeingModified)
 			break;
 		(void) wait_for(&state->waiting, &state->outcome);
+		state->writer.contended = true;
 	}
 }
 
@@ -602,6 +606,7 @@ update_by_moving(UpdateState *state, const RowData *data)
 		if (state->outcome.result != TM_BeingModified)
 			break;
 		(void) wait_for(&state->waiting, &state->outcome);
+		state->writer.contended = true;
 	}
 	if (state->outcome.result != TM_Ok)
 		return;
@@ -623,6 +628,7 @@ fetch_old(UpdateState *state, ItemPointer otid)
 	if (!row_fetch_tag(&state->table, state->row, state->tag, NULL,
 					   palloc(BLCKSZ + MAXIMUM_ALIGNOF), state->work, &version))
 		return false;
+	state->writer.contended = version.superseded;
 	table_store_version(state->rel, state->old, state->row, &version, true);
 	return true;
 }

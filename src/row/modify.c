@@ -4,7 +4,8 @@
  *	  heap_delete and heap_lock_tuple decide, for chains of versions.
  *
  * Each verb latches the row's leaf, judges the version it was asked about, writes one record, and
- * releases; where it would have to wait it says for whom.
+ * releases; where it would have to wait it says for whom.  On a row that many want, that is told from a copy,
+ * so that those who cannot go on don't keep the latch from the one who can.
  */
 #include "postgres.h"
 
@@ -13,6 +14,13 @@
 #include "row/target.h"
 
 #define ROW_TAG_HALF	63
+
+/* A row as it was found without its latch. */
+static union
+{
+	char		bytes[BLCKSZ + MAXIMUM_ALIGNOF];
+	uint64		force_align;
+}			unlatched_copy;
 
 /* ---- judging ---- */
 
@@ -95,11 +103,11 @@ judge_forgotten(RowTarget *target, RowVersion *version, RowWork *work, RowOutcom
  * The version asked about is not the newest, and its row is not being changed by us.  As only the versions of a
  * transaction that still runs (or has just ended) stand above the newest committed one, those and that one tell
  * whether it was superseded for good: the rest of the chain, which is long if many wait for the row or an old
- * snapshot is held, is not looked at.
+ * snapshot is held, is not looked at.  False: a version on the way is gone.
  */
-static TM_Result
+static bool
 judge_passed(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version,
-			 RowWork *work, RowOutcome *outcome)
+			 RowWork *work, RowOutcome *outcome, TM_Result *result)
 {
 	bool		gone;
 
@@ -107,14 +115,18 @@ judge_passed(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *
 	while ((version->meta.flags & ROW_DELETED) || xid_state(version->meta.xid) != XID_COMMITTED)
 	{
 		if (!row_step_older(target->table, target->row, version, work, &gone))
-			return judge_forgotten(target, version, work, outcome);
+			return false;
 		if (version->meta.tag == tag)
-			return judge_superseded(version, writer, outcome);
+		{
+			*result = judge_superseded(version, writer, outcome);
+			return true;
+		}
 	}
 	outcome->newer_xid = version->meta.xid;
 	outcome->newer_cid = version->meta.cid;
 	row_tid_set(&outcome->newer_tid, target->row, version->meta.tag);
-	return TM_Updated;
+	*result = TM_Updated;
+	return true;
 }
 
 static TM_Result
@@ -123,6 +135,7 @@ judge(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version
 {
 	RowMeta    *top = &target->top.meta;
 	XidState	state = xid_state(top->xid);
+	TM_Result	result;
 
 	if (top->tag == tag && (top->flags & ROW_DELETED) == 0)
 	{
@@ -143,8 +156,11 @@ judge(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version
 	}
 	/* FOR KEY SHARE may lock an old version; and which command of ours superseded it matters */
 	if (state != XID_OWN && writer->mode != LockTupleKeyShare)
-		return judge_passed(target, tag, writer, version, work, outcome);
-	if (find_asked(target, tag, version, work))
+	{
+		if (judge_passed(target, tag, writer, version, work, outcome, &result))
+			return result;
+	}
+	else if (find_asked(target, tag, version, work))
 		return judge_superseded(version, writer, outcome);
 	return judge_forgotten(target, version, work, outcome);
 }
@@ -172,6 +188,91 @@ outcome_init(RowOutcome *outcome, RowId row, uint8 tag)
 }
 
 /*
+ * The version asked about was superseded for good: may the newest be locked, whatever came in between?
+ * As heapam_tuple_lock asks it of the last version of a chain; what a transaction of our own has deleted is gone,
+ * by whichever command.
+ */
+static TM_Result
+judge_newest(RowTarget *target, const RowWriter *writer, RowVersion *version, RowOutcome *outcome)
+{
+	const RowMeta *top = &target->top.meta;
+	XidState	state = xid_state(top->xid);
+
+	outcome_init(outcome, target->row, top->tag);
+	outcome->traversed = true;
+	outcome->newer_xid = top->xid;
+	*version = target->top;
+	if (state == XID_RUNNING)
+		outcome->wait[outcome->nwait++] = top->xid;
+	outcome->again = state == XID_ABORTED;
+	if (state == XID_RUNNING || state == XID_ABORTED)
+		return TM_BeingModified;
+	if (top->flags & ROW_DELETED)
+	{
+		if ((top->flags & ROW_FORWARD) == 0)
+			return TM_Deleted;
+		ItemPointerSet(&outcome->newer_tid, top->forward_block, top->forward_offset);
+		outcome->moved_partition = ItemPointerIndicatesMovedPartitions(&outcome->newer_tid);
+		return TM_Updated;
+	}
+	if (state == XID_OWN && top->cid >= writer->cid)
+	{
+		outcome->newer_cid = top->cid;
+		return TM_SelfModified;
+	}
+	return TM_Ok;
+}
+
+/* The row has a version newer than the one asked about: it was not moved from it, to another place. */
+static bool
+was_updated_here(const RowTarget *target, RowOutcome *outcome)
+{
+	return !outcome->moved_partition && row_id_from_tid(&outcome->newer_tid) == target->row;
+}
+
+/*
+ * What is to be told to a writer who has come too late or has to wait, without the row's latch: judged by a copy of its
+ * newest version, it was so at some moment since he asked.  False: he may go on, or it isn't certain; only the
+ * latch can tell.  A deletion that has committed is not certain: the copy may be from before the deleter wrote
+ * where the row had moved (row_set_forward).
+ */
+static bool
+judge_unlatched(RowTarget *target, RowTable *table, RowId row, uint8 tag, const RowWriter *writer,
+				RowVersion *version, RowWork *work, RowOutcome *outcome)
+{
+	RowMeta    *top = &target->top.meta;
+	XidState	state;
+
+	target->table = table;
+	target->row = row;
+	target->leaf = NULL;
+	if (writer->mode == LockTupleKeyShare ||
+		!row_read(table, row, NULL, unlatched_copy.bytes, &target->top) || row_is_stub(top))
+		return false;
+	state = xid_state(top->xid);
+	if (state == XID_OWN || state == XID_ABORTED)
+		return false;
+	outcome->result = TM_Ok;
+	if (writer->traversed)
+		outcome->result = judge_newest(target, writer, version, outcome);
+	else if ((top->tag != tag || (top->flags & ROW_DELETED)) &&
+			 !judge_passed(target, tag, writer, version, work, outcome, &outcome->result))
+		return false;
+	else if (outcome->result == TM_Ok)
+		*version = target->top;
+	if (outcome->result == TM_Updated && writer->find_newest && was_updated_here(target, outcome))
+		outcome->result = judge_newest(target, writer, version, outcome);
+	if (outcome->result == TM_Ok)
+	{
+		lock_conflicts(top, writer->mode, outcome);
+		if (outcome->nwait > 0)
+			outcome->result = TM_BeingModified;
+	}
+	outcome->holds_lock = lock_held_by_us(top);
+	return outcome->result != TM_Ok && outcome->result != TM_Deleted && !outcome->again;
+}
+
+/*
  * Latches and judges for a change of the newest version.  Returns true with the leaf latched if the
  * change may be made; else outcome->result says why not, and nothing is latched.
  */
@@ -183,6 +284,10 @@ begin_change(RowTarget *target, RowTable *table, RowId row, uint8 tag, const Row
 	{
 		RowVersion	version;
 
+		outcome_init(outcome, row, tag);
+		if (writer->contended &&
+			judge_unlatched(target, table, row, tag, writer, &version, work, outcome))
+			return false;
 		outcome_init(outcome, row, tag);
 		if (!target_latch(target, table, row, work))
 		{
@@ -446,49 +551,6 @@ lock_is_implied(const RowMeta *top, LockTupleMode mode)
 		(mode != LockTupleExclusive || (top->flags & ROW_VERSION) == 0);
 }
 
-/*
- * The version asked about was superseded for good: may the newest be locked, whatever came in between?
- * As heapam_tuple_lock asks it of the last version of a chain; what a transaction of our own has deleted is gone,
- * by whichever command.
- */
-static TM_Result
-judge_newest(RowTarget *target, const RowWriter *writer, RowVersion *version, RowOutcome *outcome)
-{
-	const RowMeta *top = &target->top.meta;
-	XidState	state = xid_state(top->xid);
-
-	outcome_init(outcome, target->row, top->tag);
-	outcome->traversed = true;
-	outcome->newer_xid = top->xid;
-	*version = target->top;
-	if (state == XID_RUNNING)
-		outcome->wait[outcome->nwait++] = top->xid;
-	outcome->again = state == XID_ABORTED;
-	if (state == XID_RUNNING || state == XID_ABORTED)
-		return TM_BeingModified;
-	if (top->flags & ROW_DELETED)
-	{
-		if ((top->flags & ROW_FORWARD) == 0)
-			return TM_Deleted;
-		ItemPointerSet(&outcome->newer_tid, top->forward_block, top->forward_offset);
-		outcome->moved_partition = ItemPointerIndicatesMovedPartitions(&outcome->newer_tid);
-		return TM_Updated;
-	}
-	if (state == XID_OWN && top->cid >= writer->cid)
-	{
-		outcome->newer_cid = top->cid;
-		return TM_SelfModified;
-	}
-	return TM_Ok;
-}
-
-/* The row has a version newer than the one asked about: it was not moved from it, to another place. */
-static bool
-was_updated_here(const RowTarget *target, RowOutcome *outcome)
-{
-	return !outcome->moved_partition && row_id_from_tid(&outcome->newer_tid) == target->row;
-}
-
 /* May it be locked? Notes in outcome what else there is to do. */
 static TM_Result
 judge_lock(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version,
@@ -547,6 +609,14 @@ row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer, char *d
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
+		outcome_init(outcome, row, tag);
+		if (writer->contended &&
+			judge_unlatched(&target, table, row, tag, writer, version, work, outcome))
+		{
+			copy_version(version, dest);
+			outcome->tag = version->meta.tag;
+			return;
+		}
 		outcome_init(outcome, row, tag);
 		if (!target_latch(&target, table, row, work))
 		{

@@ -251,6 +251,7 @@ typedef struct RowWriter
 	CommandId	cid;
 	Snapshot	crosscheck;		/* or InvalidSnapshot */
 	LockTupleMode mode;			/* how strongly lockers are in our way */
+	bool		contended;		/* others probably change or lock the row: look before it is latched */
 	bool		find_newest;	/* row_lock: the version is superseded? lock the newest of the row */
 	bool		traversed;		/* row_lock: the newest in any case, the row has moved to this one */
 } RowWriter;
