@@ -110,7 +110,7 @@ SELECT rowan.adopt_operator_classes();
 --
 CREATE FUNCTION rowan.verify(rel regclass, OUT block bigint, OUT problem text)
 RETURNS SETOF record
-LANGUAGE C STRICT PARALLEL RESTRICTED
+LANGUAGE C PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_verify';
 COMMENT ON FUNCTION rowan.verify(regclass)
 IS 'checks every page and link of a Rowan table or index; one row for each problem';
@@ -118,7 +118,7 @@ IS 'checks every page and link of a Rowan table or index; one row for each probl
 CREATE FUNCTION rowan.verify(index regclass, heapallindexed boolean,
 	OUT block bigint, OUT problem text)
 RETURNS SETOF record
-LANGUAGE C STRICT PARALLEL RESTRICTED
+LANGUAGE C PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_verify_both_ways';
 COMMENT ON FUNCTION rowan.verify(regclass, boolean)
 IS 'checks every page and link of a rowan_btree index, and with heapallindexed its entries and the table''s rows against each other';

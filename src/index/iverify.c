@@ -3,7 +3,7 @@
  *	  Checks the tree of an index: what tree/verify.c asks of every file, and
  *	  fences, separators, order, heads and posting lists.
  *
- * Works on private copies of pages; the caller keeps writers away.
+ * Works on private copies of pages, with no latch held; others may change the index meanwhile.
  */
 #include "postgres.h"
 
@@ -12,67 +12,112 @@
 #include "miscadmin.h"
 #include "tree/verify.h"
 
-#define MAX_LEVELS	64
-
 typedef struct Walk
 {
 	const IndexVerify *how;
-	Verification *v;
-	BlockNumber right_of[MAX_LEVELS];	/* right sibling that the page before named */
-	bool		started[MAX_LEVELS];
+	IndexItem	cursor;			/* a separator */
+	PGAlignedBlock cursor_tuple;
 } Walk;
 
-/* What the parent says about a page. */
-typedef struct Expected
-{
-	int			level;
-	const IndexItem *low;
-	const IndexItem *high;
-} Expected;
-
-/* Decodes without raising errors; false: reported. */
+/* Decodes without raising errors; false: its bytes make no sense. */
 static bool
-read_item(Walk *walk, const PageView *view, int pos, IndexItem *item, char *buffer)
+decode_item(const PageView *view, int pos, IndexItem *item, char *buffer)
 {
-	if (cell_decode(view->keys, view->page, &view->prefix, pos, item, buffer))
+	return cell_decode(view->keys, view->page, &view->prefix, pos, item, buffer);
+}
+
+static bool
+read_item(Verification *v, const PageView *view, int pos, IndexItem *item, char *buffer)
+{
+	if (decode_item(view, pos, item, buffer))
 		return true;
-	verification_report(walk->v, page_trailer(view->page)->self_block,
+	verification_report(v, page_trailer(view->page)->self_block,
 						psprintf("cell of slot %d makes no sense", pos));
 	return false;
 }
 
-static void
-check_fences(Walk *walk, const PageView *view, const Expected *expected)
+/* ---- fences ---- */
+
+/* The parent's cells that say where the child of a slot begins and ends: the first one begins where the parent does. */
+static inline int
+low_slot(int slot)
 {
-	PGAlignedBlock low_buffer,
-				high_buffer;
+	return slot > SLOT_FIRST ? slot : SLOT_LOW_FENCE;
+}
+
+static inline int
+high_slot(Page parent, int slot)
+{
+	return slot + 1 < page_nslots(parent) ? slot + 1 : SLOT_HIGH_FENCE;
+}
+
+/* What the parent says, or where all keys begin and end; false: makes no sense. */
+static bool
+expected_fence(const IndexTree *tree, Page parent, int slot, bool high, IndexItem *item, char *buffer)
+{
+	PageView	view;
+
+	if (parent == NULL)
+	{
+		*item = (IndexItem) {.is_separator = true,.is_infinite = high};
+		return true;
+	}
+	view_page(&view, tree, parent, NULL);
+	return decode_item(&view, slot, item, buffer) && item->is_separator;
+}
+
+static bool
+check_fences(Verification *v, Page parent, int slot, Page page, void *arg)
+{
+	const IndexTree *tree = ((Walk *) arg)->how->tree;
+	PGAlignedBlock buffers[4];
 	IndexItem	low,
-				high;
-	BlockNumber block = page_trailer(view->page)->self_block;
+				high,
+				low_expected,
+				high_expected;
+	PageView	view;
+	const char *problem = NULL;
 
-	if (!read_item(walk, view, SLOT_LOW_FENCE, &low, low_buffer.data) ||
-		!read_item(walk, view, SLOT_HIGH_FENCE, &high, high_buffer.data))
-		return;
-	if (!low.is_separator || !high.is_separator)
-		verification_report(walk->v, block, "a fence is no separator");
-	else if (!key_same_point(&low, expected->low))
-		verification_report(walk->v, block, "low fence differs from the parent's separator");
-	else if (!key_same_point(&high, expected->high))
-		verification_report(walk->v, block, "high fence differs from the parent's separator");
-	if (high.is_infinite != !BlockNumberIsValid(page_trailer(view->page)->right_block))
-		verification_report(walk->v, block, "right sibling does not fit the high fence");
+	view_page(&view, tree, page, NULL);
+	if (!read_item(v, &view, SLOT_LOW_FENCE, &low, buffers[0].data) ||
+		!read_item(v, &view, SLOT_HIGH_FENCE, &high, buffers[1].data))
+		return false;
+	if (!expected_fence(tree, parent, low_slot(slot), false, &low_expected, buffers[2].data) ||
+		!expected_fence(tree, parent, parent ? high_slot(parent, slot) : 0, true, &high_expected,
+						buffers[3].data))
+		problem = "separators of the parent make no sense";
+	else if (!low.is_separator || !high.is_separator)
+		problem = "a fence is no separator";
+	else if (!key_same_point(&low, &low_expected))
+		problem = "low fence differs from the parent's separator";
+	else if (!key_same_point(&high, &high_expected))
+		problem = "high fence differs from the parent's separator";
+	if (problem != NULL)
+		verification_report(v, page_trailer(page)->self_block, problem);
+	if (high.is_infinite != !BlockNumberIsValid(page_trailer(page)->right_block))
+		verification_report(v, page_trailer(page)->self_block,
+							"right sibling does not fit the high fence");
+	return problem == NULL;
 }
 
-static void
-check_sibling(Walk *walk, Page page, int level)
+static bool
+fences_meet(Page left, Page right, void *arg)
 {
-	BlockNumber block = page_trailer(page)->self_block;
+	const IndexTree *tree = ((Walk *) arg)->how->tree;
+	PGAlignedBlock buffers[2];
+	IndexItem	high,
+				low;
+	PageView	left_view,
+				right_view;
 
-	if (walk->started[level] && walk->right_of[level] != block)
-		verification_report(walk->v, block, "page is not the right sibling of the page before it");
-	walk->started[level] = true;
-	walk->right_of[level] = page_trailer(page)->right_block;
+	view_page(&left_view, tree, left, NULL);
+	view_page(&right_view, tree, right, NULL);
+	return decode_item(&left_view, SLOT_HIGH_FENCE, &high, buffers[0].data) &&
+		decode_item(&right_view, SLOT_LOW_FENCE, &low, buffers[1].data) &&
+		key_same_point(&high, &low);
 }
+
+/* ---- entries ---- */
 
 /* TIDs ascending; *last is the last one. */
 static bool
@@ -132,107 +177,124 @@ item_problem(const PageView *view, int pos, const IndexItem *item, const IndexIt
 	return NULL;
 }
 
-/* Each item against the one before it, the first one against the low fence. */
-static void
-check_items(Walk *walk, const PageView *view)
+/* Each item against the one before it, the first one against the low fence.  False: a cell makes no sense. */
+static bool
+check_items(Verification *v, Page page, void *arg)
 {
+	Walk	   *walk = arg;
 	PGAlignedBlock buffers[2],
 				high_buffer;
 	IndexItem	items[2],
 				high;
+	PageView	view;
 	int			now = 0;
 
-	if (!read_item(walk, view, SLOT_LOW_FENCE, &items[1], buffers[1].data) ||
-		!read_item(walk, view, SLOT_HIGH_FENCE, &high, high_buffer.data))
-		return;
-	for (int pos = SLOT_FIRST; pos < page_nslots(view->page); pos++)
+	view_page(&view, walk->how->tree, page, NULL);
+	if (!read_item(v, &view, SLOT_LOW_FENCE, &items[1], buffers[1].data) ||
+		!read_item(v, &view, SLOT_HIGH_FENCE, &high, high_buffer.data))
+		return false;
+	for (int pos = SLOT_FIRST; pos < page_nslots(page); pos++)
 	{
 		const char *problem;
 
-		if (!read_item(walk, view, pos, &items[now], buffers[now].data))
-			return;
-		problem = item_problem(view, pos, &items[now], &items[1 - now], &high);
+		if (!read_item(v, &view, pos, &items[now], buffers[now].data))
+			return false;
+		problem = item_problem(&view, pos, &items[now], &items[1 - now], &high);
 		if (problem != NULL)
-			verification_report(walk->v, page_trailer(view->page)->self_block,
-								psprintf(problem, pos));
-		else if (ipage_is_leaf(view->page) && walk->how->entry != NULL)
+			verification_report(v, page_trailer(page)->self_block, psprintf(problem, pos));
+		else if (ipage_is_leaf(page) && walk->how->entry != NULL)
 			walk->how->entry(&items[now], walk->how->arg);
 		/* the first child begins at the low fence, which stays the item before */
-		if (ipage_is_leaf(view->page) || pos > SLOT_FIRST)
+		if (ipage_is_leaf(page) || pos > SLOT_FIRST)
 			now = 1 - now;
 	}
+	return true;
 }
 
-static void walk_page(Walk *walk, BlockNumber block, const Expected *expected);
+/* ---- the walk ---- */
 
-static void
-walk_children(Walk *walk, const PageView *view, const Expected *expected)
+static BlockNumber
+child_of_slot(Page page, int slot, void *arg)
 {
-	PGAlignedBlock *buffers = palloc(sizeof(PGAlignedBlock) * 2);
-	int			nslots = page_nslots(view->page);
-
-	for (int pos = SLOT_FIRST; pos < nslots; pos++)
-	{
-		IndexItem	low,
-					high = *expected->high;
-		Expected	child = {expected->level - 1, &low, &high};
-		BlockNumber block;
-
-		if (!read_item(walk, view, pos, &low, buffers[0].data))
-			return;
-		block = low.child;
-		if (pos == SLOT_FIRST)
-			low = *expected->low;
-		if (pos + 1 < nslots && !read_item(walk, view, pos + 1, &high, buffers[1].data))
-			return;
-		walk_page(walk, block, &child);
-	}
-	pfree(buffers);
-}
-
-static void
-walk_page(Walk *walk, BlockNumber block, const Expected *expected)
-{
-	Page		page;
+	PGAlignedBlock buffer;
+	IndexItem	item;
 	PageView	view;
 
-	if (!verification_reach(walk->v, block))
-		return;
-	page = palloc(BLCKSZ);
-	if (verification_copy(walk->v, block, page))
+	view_page(&view, ((Walk *) arg)->how->tree, page, NULL);
+	return decode_item(&view, slot, &item, buffer.data) && item.is_separator ? item.child :
+		InvalidBlockNumber;
+}
+
+/* One after the other: a page that makes no sense must not raise an error, as a search of it does. */
+static int
+slot_at_cursor(Page page, void *arg)
+{
+	Walk	   *walk = arg;
+	const KeyDesc *keys = walk->how->tree->keys;
+	KeyPoint	point;
+	PageView	view;
+
+	key_point_from_item(keys, &point, &walk->cursor);
+	view_page(&view, walk->how->tree, page, NULL);
+	for (int pos = page_nslots(page) - 1; pos > SLOT_FIRST; pos--)
 	{
-		if (!ipage_is_index(page) || page_trailer(page)->level != expected->level)
-			verification_report(walk->v, block, "page in the tree has another type or level");
-		else
-		{
-			view_page(&view, walk->how->tree, page, NULL);
-			check_fences(walk, &view, expected);
-			check_sibling(walk, page, expected->level);
-			check_items(walk, &view);
-			if (expected->level > 0)
-				walk_children(walk, &view, expected);
-		}
+		PGAlignedBlock buffer;
+		IndexItem	item;
+
+		if (!decode_item(&view, pos, &item, buffer.data) || !item.is_separator)
+			return -1;
+		if (key_compare(keys, &point, &item) >= 0)
+			return pos;
 	}
-	pfree(page);
+	return page_nslots(page) > SLOT_FIRST ? SLOT_FIRST : -1;
 }
 
 static void
-walk_tree(Verification *v, void *arg)
+cursor_to_start(void *arg)
 {
-	const IndexVerify *how = arg;
-	IndexItem	low = {.is_separator = true};
-	IndexItem	high = {.is_separator = true,.is_infinite = true};
-	Expected	expected = {itree_height(how->tree), &low, &high};
-	Walk	   *walk = palloc0(sizeof(Walk));
-
-	walk->how = how;
-	walk->v = v;
-	if (expected.level >= MAX_LEVELS)
-		verification_report(v, ROWAN_ROOT_BLOCK, "root has an impossible level");
-	else
-		walk_page(walk, ROWAN_ROOT_BLOCK, &expected);
-	pfree(walk);
+	((Walk *) arg)->cursor = (IndexItem) {.is_separator = true};
 }
+
+/* False, and the cursor stays: the cell is no point between keys. */
+static bool
+cursor_to_cell(Walk *walk, Page page, int slot)
+{
+	PGAlignedBlock buffer;
+	IndexItem	item;
+	PageView	view;
+
+	view_page(&view, walk->how->tree, page, NULL);
+	if (!decode_item(&view, slot, &item, buffer.data) || !item.is_separator || item.is_infinite)
+		return false;
+	return decode_item(&view, slot, &walk->cursor, walk->cursor_tuple.data);
+}
+
+static void
+cursor_past_child(Page page, int slot, void *arg)
+{
+	(void) cursor_to_cell(arg, page, high_slot(page, slot));
+}
+
+static bool
+cursor_to_page(Page page, void *arg)
+{
+	return ipage_is_index(page) && cursor_to_cell(arg, page, SLOT_LOW_FENCE);
+}
+
+static const VerifyKind entry_verify_kind = {
+	.tree_kind = ROWAN_TREE_INDEX,
+	.leaf_type = ROWAN_PAGE_INDEX_LEAF,
+	.inner_type = ROWAN_PAGE_INDEX_INNER,
+	.first_slot = SLOT_FIRST,
+	.check_page = check_items,
+	.check_fences = check_fences,
+	.fences_meet = fences_meet,
+	.child_of_slot = child_of_slot,
+	.slot_at_cursor = slot_at_cursor,
+	.cursor_to_start = cursor_to_start,
+	.cursor_past_child = cursor_past_child,
+	.cursor_to_page = cursor_to_page
+};
 
 static void
 pass_report(BlockNumber block, const char *message, void *arg)
@@ -245,9 +307,19 @@ pass_report(BlockNumber block, const char *message, void *arg)
 uint64
 itree_verify(const IndexVerify *how)
 {
-	TreeVerify	file = {.report = pass_report,.walk = walk_tree,.arg = unconstify(IndexVerify *, how)};
+	Walk	   *walk = palloc0(sizeof(Walk));
+	TreeVerify	file = {
+		.report = pass_report,
+		.arg = unconstify(IndexVerify *, how),
+		.kind = &entry_verify_kind,
+		.kind_arg = walk
+	};
+	uint64		problems;
 
-	return tree_verify(&how->tree->file, &file);
+	walk->how = how;
+	problems = tree_verify(&how->tree->file, &file);
+	pfree(walk);
+	return problems;
 }
 
 bool

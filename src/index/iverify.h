@@ -15,10 +15,10 @@ typedef struct IndexVerify
 	void	   *arg;
 } IndexVerify;
 
-/* Returns the number of problems reported.  The caller keeps writers away. */
+/* Returns the number of problems reported, as tree_verify; others may change the index meanwhile. */
 extern uint64 itree_verify(const IndexVerify *how);
 
-/* The entry is there: same key, same TID. */
+/* The entry is there now: same key, same TID. */
 extern bool itree_has_entry(const IndexTree *tree, IndexTuple tuple);
 
 #endif							/* ROWAN_INDEX_IVERIFY_H */

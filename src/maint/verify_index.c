@@ -3,34 +3,39 @@
  *	  rowan.verify() of an index: the tree by itself, and entries and rows against each other.
  *
  * Every row that a snapshot sees must have its entry, and a row that it sees through an entry must have
- * that entry's key.  Entries of rows that nobody sees are legal until VACUUM.  Takes ShareLock on table and index
- * (on a standby: AccessShareLock, and what is being replayed may show).
+ * that entry's key.  Entries of rows that nobody sees are legal until VACUUM.
+ *
+ * Takes AccessShareLock on table and index; others may use them.  The snapshot is taken after the locks and before the first page is read.  It
+ * sees no row that was inserted later, under whatever TID; and while it is registered, the rows that it sees keep their entries
+ * (I-IDX-7, I-IDX-9), so it does not matter when an entry is looked for.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xlog.h"
+#include "access/xact.h"
 #include "am/index.h"
 #include "base/export.h"
 #include "catalog/index.h"
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "index/iverify.h"
+#include "maint/problems.h"
 #include "maint/verify_index.h"
 #include "miscadmin.h"
 #include "tree/tree.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
-#include "utils/tuplestore.h"
 
 ROWAN_SQL_FUNCTION(rowan_verify_both_ways);
 
 typedef struct Check
 {
-	ReturnSetInfo *result;
+	Problems	problems;
 	Relation	heap;
 	Relation	index;
 	IndexTree	tree;
@@ -45,13 +50,7 @@ typedef struct Check
 static void
 report_problem(BlockNumber block, const char *message, void *arg)
 {
-	Check	   *check = arg;
-	Datum		values[2];
-	bool		isnull[2] = {!BlockNumberIsValid(block), false};
-
-	values[0] = Int64GetDatum(block);
-	values[1] = CStringGetTextDatum(message);
-	tuplestore_putvalues(check->result->setResult, check->result->setDesc, values, isnull);
+	problem_report(&((Check *) arg)->problems, block, message);
 }
 
 static void
@@ -173,60 +172,136 @@ end_fetching(Check *check)
 /* ---- both ---- */
 
 static void
-open_both(Check *check, Oid relid, LOCKMODE lock)
+does_not_exist(Oid relid)
 {
-	Oid			heap = IndexGetRelation(relid, false);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("relation with OID %u does not exist", relid)));
+}
 
-	check->heap = table_open(heap, lock);
-	check->index = index_open(relid, lock);
+static void
+not_an_index(Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+
+	if (name == NULL)
+		does_not_exist(relid);
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("\"%s\" is not an index", name),
+			 errdetail("rowan.verify with two arguments compares an index with its table."),
+			 errhint("Verify a table by rowan.verify with one argument, and each of its indexes by itself.")));
+}
+
+/* An index that has not been built yet has no tree. */
+static void
+check_built(Relation index)
+{
+	if (!index->rd_index->indisready)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("index \"%s\" has not been built", RelationGetRelationName(index)),
+				 errdetail("It is being built concurrently, or that has failed."),
+				 errhint("If nobody is building it, use REINDEX INDEX CONCURRENTLY or DROP INDEX.")));
+}
+
+/* The table first, as everybody locks them.  Both may be dropped until they are locked. */
+static void
+open_both(Check *check, Oid relid)
+{
+	Oid			heap = InvalidOid;
+
+	if (get_rel_relkind(relid) == RELKIND_INDEX)
+		heap = IndexGetRelation(relid, true);
+	else
+		not_an_index(relid);
+	check->heap = OidIsValid(heap) ? try_table_open(heap, AccessShareLock) : NULL;
+	check->index = check->heap != NULL ? try_relation_open(relid, AccessShareLock) : NULL;
+	if (check->index == NULL || IndexGetRelation(relid, true) != heap)
+		does_not_exist(relid);
 	if (!index_is_rowan(check->index))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a Rowan table or index",
-						RelationGetRelationName(check->index))));
-	if (RELATION_IS_OTHER_TEMP(check->index))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot access temporary tables of other sessions")));
+		verify_refuse(check->index, "a Rowan table or index");
+	verify_check_access(check->index);
+	check_built(check->index);
 	index_tree(check->index, &check->tree);
+}
+
+/* A snapshot from before the index was made may see rows that it has under their new keys only. */
+static void
+check_snapshot(const Check *check)
+{
+	Relation	index = check->index;
+
+	if (IsolationUsesXactSnapshot() && index->rd_index->indcheckxmin &&
+		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+							   check->snapshot->xmin))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("index \"%s\" cannot be verified using transaction snapshot",
+						RelationGetRelationName(index))));
+}
+
+/* Entries and rows can be compared. */
+static bool
+may_compare(const Check *check)
+{
+	check_snapshot(check);
+	if (check->index->rd_index->indisvalid)
+		return true;
+	ereport(NOTICE,
+			(errmsg("index \"%s\" is not valid: only its structure is verified",
+					RelationGetRelationName(check->index))));
+	return false;
+}
+
+static void
+run_check(Check *check, bool both_ways)
+{
+	IndexVerify how = {.tree = &check->tree,.report = report_problem,.entry = check_entry,.arg = check};
+	uint64		problems;
+
+	check->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	both_ways = both_ways && may_compare(check);
+	if (both_ways)
+		begin_fetching(check);
+	problems = itree_verify(&how);
+	if (both_ways)
+		end_fetching(check);
+	/* in a damaged tree, searching may fail */
+	if (both_ways && problems == 0)
+		check_rows(check);
+	UnregisterSnapshot(check->snapshot);
 }
 
 void
 verify_index(FunctionCallInfo fcinfo, Oid relid, bool both_ways)
 {
-	LOCKMODE	lock = RecoveryInProgress() ? AccessShareLock : ShareLock;
-	Check		check = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
-	IndexVerify how = {.tree = &check.tree,.report = report_problem,.entry = check_entry,.arg = &check};
-	uint64		problems;
+	Check		check = {.problems.result = (ReturnSetInfo *) fcinfo->resultinfo};
 	Oid			user;
 	int			security,
 				nest_level;
 
-	open_both(&check, relid, lock);
+	open_both(&check, relid);
 	/* expressions of the index are its owner's, and run as him */
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(check.heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
 	nest_level = NewGUCNestLevel();
-	check.snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	if (both_ways)
-		begin_fetching(&check);
-	problems = tree_exists(&check.tree.file) ? itree_verify(&how) : 0;
-	if (both_ways)
-		end_fetching(&check);
-	/* in a damaged tree, searching may fail */
-	if (both_ways && problems == 0 && check.index->rd_index->indisvalid)
-		check_rows(&check);
-	UnregisterSnapshot(check.snapshot);
+	if (!verify_is_absent(check.index))
+		run_check(&check, both_ways);
 	AtEOXact_GUC(false, nest_level);
 	SetUserIdAndSecContext(user, security);
-	index_close(check.index, lock);
-	table_close(check.heap, lock);
+	relation_close(check.index, AccessShareLock);
+	table_close(check.heap, AccessShareLock);
 }
 
 /* rowan.verify(index, heapallindexed) */
 Datum
 rowan_verify_both_ways(PG_FUNCTION_ARGS)
 {
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("index to verify and heapallindexed must not be null")));
 	InitMaterializedSRF(fcinfo, 0);
 	verify_index(fcinfo, PG_GETARG_OID(0), PG_GETARG_BOOL(1));
 	return (Datum) 0;

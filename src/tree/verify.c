@@ -1,39 +1,23 @@
 /*
  * verify.c
- *	  Checks a whole file: every page is reachable exactly once, used by the
- *	  tree, or a version page in the version list, or on the free list.
+ *	  Checks a whole file while others change it: the walk through the tree.
  *
- * Reads copies of pages, takes no latches but the pool's own, changes nothing, and goes
- * on after each problem as far as it can.
+ * The tree is walked in key order, by a path of copies.  The next child is read, and believed if its parent's frame
+ * still has the version that the parent was copied at; otherwise the walk begins again at the root, at the cursor.
+ * What splits and merges move between pages is on the page that the cursor is on then, whole.  (I-TREE-2: there is
+ * exactly one for each level and key.)
+ *
+ * Holds no latch but that of a page being copied and, after several failures, its parent's, which come in this order.
+ * Changes nothing, and goes on after each problem as far as it can.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "tree/verify.h"
+#include "tree/verification.h"
 #include "utils/memutils.h"
 
-/* Levels are bytes; no tree comes near that. */
-#define MAX_LEVELS	256
-
-struct Verification
-{
-	const PoolFile *file;
-	const TreeVerify *how;
-	FileHeaderData header;
-	uint64		problems;
-	BlockNumber nblocks;		/* blocks that may be referenced */
-	uint8	   *reached;		/* one byte for each of them */
-	BlockNumber right_of[MAX_LEVELS];	/* right sibling that the page before named */
-	bool		started[MAX_LEVELS];	/* there was a page before */
-};
-
-/* What the parent says about a page. */
-typedef struct Expected
-{
-	int			level;
-	TreeKey		low_fence;
-	TreeKey		high_fence;
-} Expected;
+/* So often a page that changes is looked at beside its right sibling. */
+#define LINK_ATTEMPTS	20
 
 void
 verification_report(Verification *v, BlockNumber block, const char *message)
@@ -42,246 +26,540 @@ verification_report(Verification *v, BlockNumber block, const char *message)
 	v->how->report(block, message, v->how->arg);
 }
 
-/* Marks a block as reached; false if it must not be looked at (again). */
-bool
+void
 verification_reach(Verification *v, BlockNumber block)
 {
-	if (block >= v->nblocks)
-	{
-		verification_report(v, block, "block is referenced but lies beyond the pages in use");
-		return false;
-	}
-	if (v->reached[block])
-	{
-		verification_report(v, block, "block is referenced twice");
-		return false;
-	}
-	v->reached[block] = 1;
-	return true;
-}
-
-/* Copies the page and checks it by itself. */
-bool
-verification_copy(Verification *v, BlockNumber block, Page page)
-{
-	const char *message;
-
-	CHECK_FOR_INTERRUPTS();
-	pool_read_copy(v->file, block, NULL, (char *) page);
-	message = page_check(page, block);
-	if (message == NULL && page_trailer(page)->file_id != v->header.file_id)
-		message = "page belongs to another file";
-	if (message != NULL)
-		verification_report(v, block, message);
-	return message == NULL;
-}
-
-/* ---- the tree ---- */
-
-static void
-check_position(Verification *v, BlockNumber block, Page page, const Expected *expected)
-{
-	PageTrailer trailer = page_trailer(page);
-	int			level = trailer->level;
-
-	if (trailer->low_fence != expected->low_fence)
-		verification_report(v, block, "low fence differs from the parent's separator");
-	if (trailer->high_fence != expected->high_fence)
-		verification_report(v, block, "high fence differs from the parent's separator");
-	if (v->started[level] && v->right_of[level] != block)
-		verification_report(v, block, "page is not the right sibling of the page before it");
-	v->started[level] = true;
-	v->right_of[level] = trailer->right_block;
-}
-
-static void verify_subtree(Verification *v, BlockNumber block, const Expected *expected);
-
-static void
-verify_children(Verification *v, Page page)
-{
-	int			nslots = page_nslots(page);
-
-	for (int pos = 0; pos < nslots; pos++)
-	{
-		Expected	expected;
-
-		expected.level = page_trailer(page)->level - 1;
-		expected.low_fence = inner_key(page, pos);
-		expected.high_fence = pos + 1 < nslots ? inner_key(page, pos + 1) :
-			page_trailer(page)->high_fence;
-		verify_subtree(v, inner_child(page, pos), &expected);
-	}
-}
-
-/* expected->level < 0: any level, the page is the root. */
-static void
-verify_subtree(Verification *v, BlockNumber block, const Expected *expected)
-{
-	Page		page;
-
-	if (!verification_reach(v, block))
-		return;
-	page = (Page) palloc(BLCKSZ);
-	if (verification_copy(v, block, page))
-	{
-		uint8		type = page_trailer(page)->type;
-
-		if (type != ROWAN_PAGE_INNER && type != ROWAN_PAGE_LEAF)
-			verification_report(v, block, "page in the tree has another type");
-		else if (expected->level >= 0 && page_trailer(page)->level != expected->level)
-			verification_report(v, block, "page has a wrong level");
-		else
-		{
-			check_position(v, block, page, expected);
-			if (type == ROWAN_PAGE_INNER)
-				verify_children(v, page);
-			else if (v->how->leaf_check != NULL)
-				v->how->leaf_check(page, block, v->how->arg);
-		}
-	}
-	pfree(page);
-}
-
-static void
-verify_tree(Verification *v)
-{
-	Expected	root = {-1, TREE_KEY_MIN, TREE_KEY_MAX};
-
-	verify_subtree(v, ROWAN_ROOT_BLOCK, &root);
-}
-
-/* ---- the lists ---- */
-
-/*
- * Follows right_block from the first page on; returns the number of pages
- * and the last one.
- */
-static uint32
-verify_list(Verification *v, BlockNumber first, uint8 type, BlockNumber *last)
-{
-	Page		page = (Page) palloc(BLCKSZ);
-	BlockNumber block = first;
-	uint32		count = 0;
-
-	*last = InvalidBlockNumber;
-	while (block != InvalidBlockNumber && verification_reach(v, block))
-	{
-		count++;
-		*last = block;
-		if (!verification_copy(v, block, page))
-			break;
-		if (page_trailer(page)->type != type)
-		{
-			verification_report(v, block, type == ROWAN_PAGE_FREE ?
-				   "page on the free list is not free" :
-				   "page in the version list is not a version page");
-			break;
-		}
-		if (type == ROWAN_PAGE_VERSION && v->how->version_check != NULL)
-			v->how->version_check(page, block, v->how->arg);
-		block = page_trailer(page)->right_block;
-	}
-	pfree(page);
-	return count;
-}
-
-static void
-verify_free_list(Verification *v)
-{
-	BlockNumber last;
-
-	if (verify_list(v, v->header.free_head, ROWAN_PAGE_FREE, &last) != v->header.free_count)
-		verification_report(v, ROWAN_HEADER_BLOCK, "count of free pages is wrong");
-}
-
-/* To be called before other lists are followed: it relies on what is reached. */
-static void
-verify_version_list(Verification *v)
-{
-	uint8	   *before = (uint8 *) palloc_extended(v->nblocks, MCXT_ALLOC_HUGE);
-	BlockNumber last;
-
-	memcpy(before, v->reached, v->nblocks);
-	if (verify_list(v, v->header.version_head, ROWAN_PAGE_VERSION, &last) !=
-		v->header.version_count)
-		verification_report(v, ROWAN_HEADER_BLOCK, "count of version pages is wrong");
-	if (last != v->header.version_tail)
-		verification_report(v, ROWAN_HEADER_BLOCK, "version list does not end at its tail");
-	for (int i = 0; i < ROWAN_ACTIVE_VERSION_PAGES; i++)
-	{
-		BlockNumber block = v->header.version_active[i];
-
-		if (block != InvalidBlockNumber &&
-			(block >= v->nblocks || !v->reached[block] || before[block]))
-			verification_report(v, ROWAN_HEADER_BLOCK, "active version page is not in the version list");
-	}
-	pfree(before);
-}
-
-/* ---- the file ---- */
-
-static void
-verify_all_reached(Verification *v)
-{
-	for (BlockNumber block = 0; block < v->nblocks; block++)
-		if (!v->reached[block])
-			verification_report(v, block, "block is neither in the tree nor in a list");
-}
-
-static inline uint16
-expected_kind(const TreeVerify *how)
-{
-	return how->walk == NULL ? ROWAN_TREE_TABLE : ROWAN_TREE_INDEX;
+	if (block < v->nblocks)
+		v->reached[block] = 1;
 }
 
 static bool
-verify_header(Verification *v, BlockNumber file_blocks)
+was_reached(const Verification *v, BlockNumber block)
 {
-	Page		page = (Page) palloc(BLCKSZ);
+	return block < v->nblocks && v->reached[block];
+}
+
+/* ---- copies ---- */
+
+/* The copy is to be believed only if *read, which the caller ends, is valid. */
+static void
+begin_copy(Verification *v, BlockNumber block, int attempt, PoolRing *ring, PageCopy *copy,
+		   PoolRead *read)
+{
+	pool_read_begin(v->file, block, attempt, ring, read);
+	memcpy(copy->bytes.data, read->page, BLCKSZ);
+	copy->block = block;
+	copy->frame = read->frame;
+	copy->version = read->version;
+}
+
+void
+verification_copy(Verification *v, BlockNumber block, PageCopy *copy)
+{
+	for (int attempt = 0;; attempt++)
+	{
+		PoolRead	read;
+
+		CHECK_FOR_INTERRUPTS();
+		begin_copy(v, block, attempt, &v->ring, copy, &read);
+		if (pool_read_end(&read))
+			return;
+	}
+}
+
+static bool
+is_unchanged(const PageCopy *copy)
+{
+	pg_read_barrier();
+	return pg_atomic_read_u64(&copy->frame->version) == copy->version;
+}
+
+bool
+verification_stands(const PageCopy *copy)
+{
+	bool		unchanged = is_unchanged(copy);
+
+	/* it is going to be asked for again */
+	if (unchanged)
+		pool_mark_referenced(copy->frame);
+	return unchanged;
+}
+
+const char *
+verification_problem(Verification *v, PageCopy *copy)
+{
+	const char *message = page_check(copied_page(copy), copy->block);
+
+	if (message == NULL && copied_trailer(copy)->file_id != v->header.file_id)
+		message = "page belongs to another file";
+	return message;
+}
+
+bool
+verification_in_use(Verification *v, BlockNumber block)
+{
+	FileHeaderData header;
+
+	if (block < v->high_water)
+		return true;
+	if (block == InvalidBlockNumber)
+		return false;
+	space_read_header(v->file, &header);
+	v->high_water = Max(v->high_water, header.high_water);
+	return block < v->high_water;
+}
+
+/* ---- the path ---- */
+
+static PathPage *
+path_page(Verification *v, int depth)
+{
+	if (v->path[depth] == NULL)
+		v->path[depth] = palloc0(sizeof(PathPage));
+	return v->path[depth];
+}
+
+static bool
+is_inner_page(const Verification *v, Page page)
+{
+	return page_trailer(page)->type == v->kind->inner_type;
+}
+
+/* The child is none of the file's, or one that we come from. */
+static bool
+is_impossible_child(Verification *v, BlockNumber block)
+{
+	if (block <= ROWAN_ROOT_BLOCK || !verification_in_use(v, block))
+		return true;
+	for (int depth = 0; depth <= v->depth; depth++)
+		if (v->path[depth]->copy.block == block)
+			return true;
+	return false;
+}
+
+/* Where to go from the last page of the path; InvalidBlockNumber: no further. */
+static BlockNumber
+child_at_cursor(Verification *v, int level)
+{
+	PathPage   *at = v->path[v->depth];
+	Page		page = copied_page(&at->copy);
+	BlockNumber child;
+
+	if (v->depth + 1 == VERIFY_MAX_DEPTH || verification_problem(v, &at->copy) != NULL ||
+		!is_inner_page(v, page) || page_trailer(page)->level <= level)
+		return InvalidBlockNumber;
+	if (v->depth > 0 &&
+		page_trailer(page)->level != copied_trailer(&v->path[v->depth - 1]->copy)->level - 1)
+		return InvalidBlockNumber;
+	at->slot = v->kind->slot_at_cursor(page, v->kind_arg);
+	if (at->slot < v->kind->first_slot)
+		return InvalidBlockNumber;
+	child = v->kind->child_of_slot(page, at->slot, v->kind_arg);
+	return is_impossible_child(v, child) ? InvalidBlockNumber : child;
+}
+
+/* One attempt; false: something changed.  Each page was copied while its parent was what our copy of it says. */
+static bool
+try_descent(Verification *v, int level, int attempt)
+{
+	PoolRead	read;
+
+	v->depth = 0;
+	begin_copy(v, ROWAN_ROOT_BLOCK, attempt, NULL, &path_page(v, 0)->copy, &read);
+	while (pool_read_valid(&read))
+	{
+		PoolRead	child_read;
+		BlockNumber child = child_at_cursor(v, level);
+
+		if (child == InvalidBlockNumber)
+			return pool_read_end(&read);
+		begin_copy(v, child, attempt, NULL, &path_page(v, v->depth + 1)->copy, &child_read);
+		if (!pool_read_end(&read))
+		{
+			pool_read_end(&child_read);
+			return false;
+		}
+		v->depth++;
+		read = child_read;
+	}
+	pool_read_end(&read);
+	return false;
+}
+
+/* Makes the path lead to the page of that level that the cursor is on; it ends earlier where that makes no sense. */
+static void
+descend(Verification *v, int level)
+{
+	for (int attempt = 0; !try_descent(v, level, attempt); attempt++)
+		CHECK_FOR_INTERRUPTS();
+}
+
+bool
+verification_leads_to(Verification *v, int level, BlockNumber block)
+{
+	PageCopy   *last;
+
+	descend(v, level);
+	last = &v->path[v->depth]->copy;
+	return last->block == block && copied_trailer(last)->level == level;
+}
+
+/* ---- pages of the tree ---- */
+
+/* A page copied at one moment with its right sibling: are they neighbours? */
+static void
+check_right_of(Verification *v, PageCopy *page, PageCopy *right)
+{
+	PageTrailer trailer = copied_trailer(page);
+
+	if (page_check(copied_page(right), right->block) != NULL ||
+		copied_trailer(right)->type != trailer->type ||
+		copied_trailer(right)->level != trailer->level ||
+		!v->kind->fences_meet(copied_page(page), copied_page(right), v->kind_arg))
+		verification_report(v, page->block, "right sibling is not the page that follows");
+}
+
+/*
+ * Looks at a page together with its right sibling.  If it has changed since, it is copied again: as long as it is of
+ * that level, it has a right sibling.
+ */
+static void
+check_right(Verification *v, PageCopy *page)
+{
+	PageCopy   *right = &v->scratch[0];
+	PageTrailer trailer = copied_trailer(page);
+	uint8		type = trailer->type;
+	uint8		level = trailer->level;
+
+	for (int attempt = 0; attempt < LINK_ATTEMPTS; attempt++)
+	{
+		BlockNumber block = trailer->right_block;
+
+		if (trailer->type != type || trailer->level != level || block == InvalidBlockNumber)
+			return;
+		if (!verification_in_use(v, block))
+		{
+			verification_report(v, page->block, "right sibling lies beyond the pages in use");
+			return;
+		}
+		verification_copy(v, block, right);
+		if (verification_stands(page))
+		{
+			check_right_of(v, page, right);
+			return;
+		}
+		verification_copy(v, page->block, &v->scratch[1]);
+		page = &v->scratch[1];
+		trailer = copied_trailer(page);
+		if (verification_problem(v, page) != NULL)
+			return;				/* it is looked at as a page of its own */
+	}
+}
+
+/*
+ * The page visited before on the same level should be its left neighbour, and still have been there when this one was
+ * copied: then nothing need be read again.
+ */
+static void
+check_left(Verification *v, PageCopy *copy)
+{
+	PageCopy  **before = &v->before[copied_trailer(copy)->level];
+
+	if (*before == NULL)
+		*before = palloc(sizeof(PageCopy));
+	else if ((*before)->block != copy->block &&
+			 (copied_trailer(*before)->right_block != copy->block || !is_unchanged(*before) ||
+			  !v->kind->fences_meet(copied_page(*before), copied_page(copy), v->kind_arg)))
+		check_right(v, *before);
+	memcpy(*before, copy, sizeof(PageCopy));
+}
+
+/* What is wrong with its place in the tree, but for its fences, or NULL. */
+static const char *
+misplacement(const Verification *v, PageTrailer trailer, const PageTrailerData *parent)
+{
+	if (trailer->type != v->kind->inner_type && trailer->type != v->kind->leaf_type)
+		return "page in the tree has another type";
+	if ((trailer->type == v->kind->leaf_type) != (trailer->level == 0) ||
+		(parent != NULL && trailer->level != parent->level - 1))
+		return "page has a wrong level";
+	if (trailer->level >= VERIFY_MAX_DEPTH)
+		return "page has an impossible level";
+	return NULL;
+}
+
+/* The page at that depth, which was copied while its parent was what our copy of it says.  False: it leads nowhere. */
+static bool
+visit_page(Verification *v, int depth)
+{
+	PageCopy   *copy = &v->path[depth]->copy;
+	PathPage   *above = depth > 0 ? v->path[depth - 1] : NULL;
+	bool		reached = was_reached(v, copy->block);
+	const char *message = verification_problem(v, copy);
+
+	verification_reach(v, copy->block);
+	if (message == NULL)
+		message = misplacement(v, copied_trailer(copy),
+							   above ? copied_trailer(&above->copy) : NULL);
+	if (message != NULL)
+	{
+		verification_report(v, copy->block, message);
+		return false;
+	}
+	if (!v->kind->check_fences(v, above ? copied_page(&above->copy) : NULL, above ? above->slot : 0,
+							   copied_page(copy), v->kind_arg) && reached)
+	{
+		verification_report(v, copy->block, "block is referenced twice");
+		return false;
+	}
+	if (!v->kind->check_page(v, copied_page(copy), v->kind_arg))
+		return false;
+	check_left(v, copy);
+	return true;
+}
+
+/* ---- the walk ---- */
+
+/*
+ * A page without children to visit (a leaf, or one that leads nowhere) ends the path.  Where there is no page at all,
+ * its place is at the end of the path, and nobody looks at it.
+ */
+static void
+skip_child(Verification *v)
+{
+	PathPage   *at = v->path[v->depth];
+
+	verification_report(v, at->copy.block, "a child of it is impossible");
+	(void) path_page(v, ++v->depth);
+}
+
+/* Visits all pages from the root to the one that the cursor is on. */
+static void
+visit_path(Verification *v)
+{
+	int			last;
+
+	descend(v, 0);
+	last = v->depth;
+	for (int depth = 0; depth <= last; depth++)
+	{
+		if (!visit_page(v, depth))
+		{
+			v->depth = depth;
+			return;
+		}
+	}
+	if (is_inner_page(v, copied_page(&v->path[last]->copy)))
+		skip_child(v);
+}
+
+/* Goes up from the end of the path, to the first page that has another child.  False: there is none. */
+static bool
+next_child(Verification *v)
+{
+	while (v->depth > 0)
+	{
+		PathPage   *at = v->path[--v->depth];
+		Page		page = copied_page(&at->copy);
+
+		v->kind->cursor_past_child(page, at->slot, v->kind_arg);
+		if (++at->slot < page_nslots(page))
+			return true;
+	}
+	return false;
+}
+
+/* Visits the child of the last page's slot, its first child, and so on.  False: something changed. */
+static bool
+visit_down(Verification *v)
+{
+	for (;;)
+	{
+		PathPage   *at = v->path[v->depth];
+		PathPage   *below = path_page(v, v->depth + 1);
+		BlockNumber child = v->kind->child_of_slot(copied_page(&at->copy), at->slot, v->kind_arg);
+
+		if (is_impossible_child(v, child))
+		{
+			skip_child(v);
+			return true;
+		}
+		verification_copy(v, child, &below->copy);
+		if (!verification_stands(&at->copy))
+			return false;
+		v->depth++;
+		if (!visit_page(v, v->depth) || !is_inner_page(v, copied_page(&below->copy)))
+			return true;
+		below->slot = v->kind->first_slot;
+	}
+}
+
+static void
+walk_tree(Verification *v)
+{
+	bool		stands = false;
+
+	v->kind->cursor_to_start(v->kind_arg);
+	for (;;)
+	{
+		if (!stands)
+			visit_path(v);
+		if (!next_child(v))
+			break;
+		stands = visit_down(v);
+	}
+	for (int level = 0; level < VERIFY_MAX_DEPTH; level++)
+		if (v->before[level] != NULL)
+			check_right(v, v->before[level]);
+}
+
+/* ---- row ids as keys ---- */
+
+static TreeKey
+end_of_child(Page parent, int slot)
+{
+	return slot + 1 < page_nslots(parent) ? inner_key(parent, slot + 1) :
+		page_trailer(parent)->high_fence;
+}
+
+static bool
+id_check_page(Verification *v, Page page, void *arg)
+{
+	PageTrailer trailer = page_trailer(page);
+
+	if ((trailer->high_fence == TREE_KEY_MAX) != (trailer->right_block == InvalidBlockNumber))
+		verification_report(v, trailer->self_block, "right sibling does not fit the high fence");
+	if (trailer->type == ROWAN_PAGE_LEAF && v->how->leaf_check != NULL)
+		v->how->leaf_check(page, trailer->self_block, v->how->arg);
+	return true;
+}
+
+static bool
+id_check_fences(Verification *v, Page parent, int slot, Page page, void *arg)
+{
+	PageTrailer trailer = page_trailer(page);
+	bool		low_fits = trailer->low_fence == (parent ? inner_key(parent, slot) : TREE_KEY_MIN);
+	bool		high_fits = trailer->high_fence == (parent ? end_of_child(parent, slot) : TREE_KEY_MAX);
+
+	if (!low_fits)
+		verification_report(v, trailer->self_block, "low fence differs from the parent's separator");
+	if (!high_fits)
+		verification_report(v, trailer->self_block, "high fence differs from the parent's separator");
+	return low_fits && high_fits;
+}
+
+static bool
+id_fences_meet(Page left, Page right, void *arg)
+{
+	return page_trailer(left)->high_fence == page_trailer(right)->low_fence;
+}
+
+static BlockNumber
+id_child_of_slot(Page page, int slot, void *arg)
+{
+	return inner_child(page, slot);
+}
+
+static int
+id_slot_at_cursor(Page page, void *arg)
+{
+	return inner_search(page, ((Verification *) arg)->cursor);
+}
+
+static void
+id_cursor_to_start(void *arg)
+{
+	((Verification *) arg)->cursor = TREE_KEY_MIN;
+}
+
+static void
+id_cursor_past_child(Page page, int slot, void *arg)
+{
+	TreeKey		end = end_of_child(page, slot);
+
+	if (end != TREE_KEY_MAX)
+		((Verification *) arg)->cursor = end;
+}
+
+static bool
+id_cursor_to_page(Page page, void *arg)
+{
+	((Verification *) arg)->cursor = page_trailer(page)->low_fence;
+	return true;
+}
+
+static const VerifyKind id_kind = {
+	.tree_kind = ROWAN_TREE_TABLE,
+	.leaf_type = ROWAN_PAGE_LEAF,
+	.inner_type = ROWAN_PAGE_INNER,
+	.first_slot = 0,
+	.check_page = id_check_page,
+	.check_fences = id_check_fences,
+	.fences_meet = id_fences_meet,
+	.child_of_slot = id_child_of_slot,
+	.slot_at_cursor = id_slot_at_cursor,
+	.cursor_to_start = id_cursor_to_start,
+	.cursor_past_child = id_cursor_past_child,
+	.cursor_to_page = id_cursor_to_page
+};
+
+/* ---- the file ---- */
+
+/* The file's length is asked after the header was copied: it grows before high_water does. */
+static bool
+check_header(Verification *v)
+{
+	PageCopy   *copy = &v->scratch[0];
 	const char *message;
 
-	pool_read_copy(v->file, ROWAN_HEADER_BLOCK, NULL, (char *) page);
-	v->header = *file_header(page);
-	message = page_check(page, ROWAN_HEADER_BLOCK);
-	if (message == NULL && page_trailer(page)->type != ROWAN_PAGE_HEADER)
+	verification_copy(v, ROWAN_HEADER_BLOCK, copy);
+	v->header = *file_header(copied_page(copy));
+	message = page_check(copied_page(copy), ROWAN_HEADER_BLOCK);
+	if (message == NULL && copied_trailer(copy)->type != ROWAN_PAGE_HEADER)
 		message = "block 0 is not a file header";
-	pfree(page);
 	if (message == NULL && (v->header.page_size_kb != BLCKSZ / 1024 ||
-							v->header.tree_kind != expected_kind(v->how)))
+							v->header.tree_kind != v->kind->tree_kind))
 		message = "file header has an unknown page size or tree kind";
 	if (message == NULL && (v->header.high_water <= ROWAN_ROOT_BLOCK ||
-							v->header.high_water > file_blocks))
+							v->header.high_water > pool_file_blocks(v->file)))
 		message = "file is shorter than the pages in use";
 	if (message != NULL)
 		verification_report(v, ROWAN_HEADER_BLOCK, message);
 	return message == NULL;
 }
 
+static void
+check_file(Verification *v)
+{
+	v->high_water = v->nblocks = v->header.high_water;
+	v->reached = palloc_extended(v->nblocks, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	verification_reach(v, ROWAN_HEADER_BLOCK);
+	walk_tree(v);
+	verification_lists(v);
+	verification_strays(v);
+	pfree(v->reached);
+}
+
 uint64
 tree_verify(const PoolFile *file, const TreeVerify *how)
 {
-	Verification *v = (Verification *) palloc0(sizeof(Verification));
-	BlockNumber file_blocks;
+	Verification *v = palloc0(sizeof(Verification));
 	uint64		problems;
 
 	v->file = file;
 	v->how = how;
-	file_blocks = tree_exists(file) ? pool_file_blocks(file) : 0;
-	if (file_blocks > 0 && verify_header(v, file_blocks))
-	{
-		v->nblocks = v->header.high_water;
-		v->reached = (uint8 *) palloc_extended(v->nblocks, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-		v->reached[ROWAN_HEADER_BLOCK] = 1;
-		if (v->how->walk != NULL)
-			v->how->walk(v, v->how->arg);
-		else
-			verify_tree(v);
-		verify_version_list(v);
-		verify_free_list(v);
-		verify_all_reached(v);
-		pfree(v->reached);
-	}
+	v->kind = how->kind != NULL ? how->kind : &id_kind;
+	v->kind_arg = how->kind != NULL ? how->kind_arg : v;
+	if (tree_exists(file) && check_header(v))
+		check_file(v);
 	problems = v->problems;
+	for (int depth = 0; depth < VERIFY_MAX_DEPTH; depth++)
+	{
+		if (v->path[depth] != NULL)
+			pfree(v->path[depth]);
+		if (v->before[depth] != NULL)
+			pfree(v->before[depth]);
+	}
 	pfree(v);
 	return problems;
 }
