@@ -22,13 +22,44 @@ typedef struct RowanFetchData
 {
 	IndexFetchTableData base;
 	RowTable	table;
-	RowWork    *work;
 	RowHint		hint;			/* the leaf of the last row */
+	bool		found_one;		/* a row: expect more, and let the slot have room for any */
 	bool		tree_exists;	/* once true, it stays so */
 	Snapshot	snapshot;		/* for conflict_out */
 } RowanFetchData;
 
 typedef RowanFetchData *RowanFetch;
+
+/*
+ * Memory for one row and its versions, which is used up when a fetch returns.  One for all of them: a unique check
+ * begins and ends a fetch for each entry with the key that it looks at.
+ */
+static RowWork *one_work;
+static char *one_cell;
+
+/* The leaf where the last fetch ended, in which file. */
+static PoolFile last_file;
+static RowHint last_hint;
+
+static void
+have_memory(void)
+{
+	MemoryContext caller;
+
+	if (one_cell != NULL)
+		return;
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	one_work = row_work_create();
+	one_cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
+	MemoryContextSwitchTo(caller);
+}
+
+static inline bool
+is_last_file(const PoolFile *file)
+{
+	return last_hint.frame != NULL && RelFileNodeEquals(last_file.node, file->node) &&
+		last_file.backend == file->backend;
+}
 
 static void
 fetch_conflict_out(void *arg, TransactionId xid)
@@ -45,7 +76,9 @@ rowan_index_fetch_begin(Relation rel)
 
 	fetch->base.rel = rel;
 	table_row_table(rel, &fetch->table);
-	fetch->work = row_work_create();
+	have_memory();
+	if (is_last_file(&fetch->table.file))
+		fetch->hint = last_hint;
 	return &fetch->base;
 }
 
@@ -59,7 +92,8 @@ rowan_index_fetch_end(struct IndexFetchTableData *data)
 {
 	RowanFetch	fetch = (RowanFetch) data;
 
-	row_work_free(fetch->work);
+	last_file = fetch->table.file;
+	last_hint = fetch->hint;
 	pfree(fetch);
 }
 
@@ -83,7 +117,7 @@ look_again(RowanFetch fetch, RowId row, Snapshot snapshot)
 	RowVersion	version;
 	char	   *cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
 
-	(void) row_fetch_visible(&fetch->table, row, snapshot, &fetch->hint, cell, fetch->work,
+	(void) row_fetch_visible(&fetch->table, row, snapshot, &fetch->hint, cell, one_work,
 							 &version, NULL);
 	pfree(cell);
 }
@@ -95,6 +129,7 @@ rowan_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snaps
 	RowanFetch	fetch = (RowanFetch) data;
 	RowId		row = row_id_from_tid(tid);
 	RowVersion	version;
+	char	   *cell = one_cell;
 
 	*call_again = false;
 	if (all_dead != NULL)
@@ -107,11 +142,13 @@ rowan_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snaps
 	}
 	if (IsolationIsSerializable())
 		watch_conflicts(fetch, snapshot);
-	/* straight into the slot's own memory: the row is copied once */
-	if (!row_fetch_visible(&fetch->table, row, snapshot, &fetch->hint,
-						   slot_begin_row(slot, BLCKSZ + MAXIMUM_ALIGNOF), fetch->work, &version,
+	/* after the first, straight into the slot's own memory: the row is copied once */
+	if (fetch->found_one)
+		cell = slot_begin_row(slot, BLCKSZ + MAXIMUM_ALIGNOF);
+	if (!row_fetch_visible(&fetch->table, row, snapshot, &fetch->hint, cell, one_work, &version,
 						   all_dead))
 		return false;
+	fetch->found_one = true;
 	table_store_version(fetch->base.rel, slot, row, &version, true);
 	if (IsolationIsSerializable() && IsMVCCSnapshot(snapshot))
 	{
@@ -125,10 +162,6 @@ rowan_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snaps
 
 /* ---- by exact version ---- */
 
-/* Memory for one row and its versions, which is used up when the fetch returns. */
-static RowWork *one_work;
-static char *one_cell;
-
 /* False: there can be no such row. */
 static bool
 one_begin(Relation rel, ItemPointer tid, RowTable *table)
@@ -138,14 +171,7 @@ one_begin(Relation rel, ItemPointer tid, RowTable *table)
 	table_row_table(rel, table);
 	if (!tree_exists(&table->file))
 		return false;
-	if (one_cell == NULL)
-	{
-		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-
-		one_work = row_work_create();
-		one_cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
-		MemoryContextSwitchTo(caller);
-	}
+	have_memory();
 	return true;
 }
 
@@ -167,7 +193,6 @@ rowan_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
 	{
 		watcher.base.rel = rel;
 		watcher.table = table;
-		watcher.work = one_work;
 		watch_conflicts(&watcher, snapshot);
 		table = watcher.table;
 	}
