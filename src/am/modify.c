@@ -396,7 +396,7 @@ rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlo
 				 TM_FailureData *tmfd)
 {
 	MemoryContext caller = enter_row_context();
-	RowWriter	writer = {.xid = GetCurrentTransactionId(),.cid = cid,
+	RowWriter	writer = {.xid = InvalidTransactionId,.cid = cid,
 	.crosscheck = InvalidSnapshot,.mode = mode};
 	RowWork    *work = row_work_create();
 	char	   *dest = palloc(2 * BLCKSZ);

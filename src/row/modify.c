@@ -600,7 +600,7 @@ write_lock(RowTarget *target, const RowWriter *writer)
 }
 
 void
-row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer, char *dest,
+row_lock(RowTable *table, RowId row, uint8 tag, RowWriter *writer, char *dest,
 		 RowWork *work, RowVersion *version, RowOutcome *outcome)
 {
 	RowTarget	target;
@@ -617,6 +617,9 @@ row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer, char *d
 			outcome->tag = version->meta.tag;
 			return;
 		}
+		/* who cannot have the lock needs no xid, and none must be assigned under a latch */
+		if (!TransactionIdIsValid(writer->xid))
+			writer->xid = GetCurrentTransactionId();
 		outcome_init(outcome, row, tag);
 		if (!target_latch(&target, table, row, work))
 		{

@@ -247,7 +247,7 @@ typedef struct RowOutcome
 
 typedef struct RowWriter
 {
-	TransactionId xid;			/* ours; valid */
+	TransactionId xid;			/* ours; valid, but for row_lock, which assigns one when it needs it */
 	CommandId	cid;
 	Snapshot	crosscheck;		/* or InvalidSnapshot */
 	LockTupleMode mode;			/* how strongly lockers are in our way */
@@ -289,7 +289,7 @@ extern void row_set_forward(RowTable *table, RowId row, ItemPointer where);
  * With writer->find_newest, if the version was superseded for good by another one of the row, the newest is
  * locked, or waited for, in one step (outcome->traversed, ->tag): TM_Updated then says where the row has moved.
  */
-extern void row_lock(RowTable *table, RowId row, uint8 tag, const RowWriter *writer,
+extern void row_lock(RowTable *table, RowId row, uint8 tag, RowWriter *writer,
 					 char *dest, RowWork *work, RowVersion *version, RowOutcome *outcome);
 
 /* ---- rewriting a table ---- */
