@@ -135,7 +135,7 @@ _PG_init(void)
 	row_wal_init();
 	itree_wal_init();
 	pool_page_validator = page_check;
-	pool_page_for_disk = ipage_forget_marks;
+	pool_forget_marks = ipage_forget_marks;
 	hooks_install();
 	core_events_register();
 	checkpoint_register_worker();

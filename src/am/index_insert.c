@@ -164,7 +164,7 @@ check_unique(const Insertion *insertion, PoolFrame *frame, UniqueResult *result)
 	result->is_unique = true;
 	view_page(&view, &insertion->tree, pool_page(frame), NULL);
 	pos = ipage_search(&view, &insertion->key);
-	while (!check_leaf(insertion, pool_page(at), pos, at == frame && !wal_check_enabled, result))
+	while (!check_leaf(insertion, pool_page(at), pos, at == frame, result))
 	{
 		PoolFrame  *right = itree_latch_right(&insertion->tree, at, LW_SHARED);
 

@@ -438,7 +438,7 @@ leaf_kill(const IndexTree *tree, const ScanLeaf *leaf, KilledEntry *killed, int 
 {
 	PoolFrame  *frame;
 
-	if (leaf->version == 0 || wal_check_enabled)
+	if (leaf->version == 0)
 		return;
 	frame = pool_latch_try(&tree->file, leaf->block);
 	if (frame == NULL)

@@ -48,14 +48,14 @@ ipage_remove_tids(const IndexTree *tree, PoolFrame *frame, Page copy, IndexKeepT
  * may be lost in a crash as long as its record is not flushed.  A mark in a page image in WAL is behind that record.
  */
 void
-ipage_forget_marks(Page copy)
+ipage_forget_marks(Page page)
 {
-	if (!ipage_is_index(copy) || !ipage_is_leaf(copy))
+	if (!ipage_is_index(page) || !ipage_is_leaf(page))
 		return;
-	for (int pos = SLOT_FIRST; pos < page_nslots(copy); pos++)
+	for (int pos = SLOT_FIRST; pos < page_nslots(page); pos++)
 	{
 		uint16		size;
-		char	   *cell = page_cell(copy, pos, &size);
+		char	   *cell = page_cell(page, pos, &size);
 
 		if (cell != NULL)
 			cell[1] &= (char) ~(CELL_DEAD >> 8);

@@ -252,7 +252,7 @@ extern void item_source(const IndexItem *item, CellSource *source, ItemPointerDa
 /* The same for one that stays as it is: the source points to its bytes.  tid: room for one. */
 extern void item_source_same(const IndexItem *item, CellSource *source, ItemPointerData *tid);
 /* Dead marks do not reach the file: who deleted the row may have committed without having flushed that. */
-extern void ipage_forget_marks(Page copy);
+extern void ipage_forget_marks(Page page);
 extern const char *ipage_check(const IndexTree *tree, Page page);
 
 static inline bool

@@ -3,13 +3,7 @@
  *	  Changes of several pages as one WAL record, ROWAN_XLOG_CHANGE.
  *
  * The record: main data ChangeRecordData.  Per page either its whole content
- * without the gap (WILL_INIT), or the bytes that differ, as a list of
- * {uint16 offset, uint16 length, bytes}.
- *
- * What the gap between pd_lower and pd_upper holds is undefined, on disk and in the pool, and
- * nobody reads it: a full-page image brings zeroes there.  So the list leaves out
- * the new page's gap, and has all bytes of the new page's used areas that come out of
- * the old page's gap, whatever they were.
+ * without the gap (WILL_INIT), or the bytes that differ (delta.c).
  *
  * Latches: the caller's, in the order of change_page; redo takes the same in the
  * same order.  A reader sees all pages before or all after the record, as all versions are odd
@@ -20,6 +14,7 @@
 #include "access/xloginsert.h"
 #include "miscadmin.h"
 #include "pool/change.h"
+#include "pool/delta.h"
 #include "pool/frame.h"
 
 #include "base/compat.h"
@@ -30,17 +25,11 @@ typedef struct ChangeRecordData
 	TransactionId horizon;		/* newest xid whose versions are removed, or invalid */
 } ChangeRecordData;
 
-/* Longer lists of differences are logged as whole pages. */
-#define DELTA_MAX		(BLCKSZ / 2)
-
-/* LSN and pd_checksum are no content. */
-#define CONTENT_START	offsetof(PageHeaderData, pd_flags)
-
 static PGAlignedBlock copies[CHANGE_MAX_PAGES];
 static struct
 {
 	int			size;			/* 0: unchanged; -1: log the whole page */
-	char		bytes[DELTA_MAX];
+	char		bytes[DELTA_MAX_BYTES];
 }			deltas[CHANGE_MAX_PAGES];
 
 static bool change_is_open = false;
@@ -107,139 +96,12 @@ change_abort(PageChange *change)
 
 /* ---- differences ---- */
 
-typedef struct PagePair
-{
-	const char *old_bytes;
-	const char *new_bytes;
-	int			unknown_start;	/* the old page's gap */
-	int			unknown_end;
-} PagePair;
-
-#define WORD	((int) sizeof(uint64))
-
-static inline bool
-differs_at(const PagePair *pair, int at)
-{
-	return pair->old_bytes[at] != pair->new_bytes[at] ||
-		(at >= pair->unknown_start && at < pair->unknown_end);
-}
-
-/* Zero if the word at `at` is known and equal; else a one in each byte that differs, or more. */
-static inline uint64
-word_difference(const PagePair *pair, int at)
-{
-	uint64		a,
-				b;
-
-	if (unlikely(at < pair->unknown_end && at + WORD > pair->unknown_start))
-	{
-		uint64		difference = 0;
-
-		for (int i = 0; i < WORD; i++)
-			if (differs_at(pair, at + i))
-				((char *) &difference)[i] = 1;
-		return difference;
-	}
-	memcpy(&a, pair->old_bytes + at, WORD);
-	memcpy(&b, pair->new_bytes + at, WORD);
-	return a ^ b;
-}
-
-/* Equal parts are found by so many bytes at a time. */
-#define EQUAL_STRIDE	128
-
-/* First difference in [at, end), or end. */
-static int
-find_difference(const PagePair *pair, int at, int end)
-{
-	for (int words = 0; at + WORD <= end; words++)
-	{
-		if (word_difference(pair, at) != 0)
-			break;
-		at += WORD;
-		while (words >= 4 && at + EQUAL_STRIDE <= end &&
-			   (at >= pair->unknown_end || at + EQUAL_STRIDE <= pair->unknown_start) &&
-			   memcmp(pair->old_bytes + at, pair->new_bytes + at, EQUAL_STRIDE) == 0)
-			at += EQUAL_STRIDE;
-	}
-	while (at < end && !differs_at(pair, at))
-		at++;
-	return at;
-}
-
-/*
- * End of the difference that starts at `at`.  An equal word ends it, wherever it lies: a header takes half as
- * much as that word.
- */
-static int
-end_of_difference(const PagePair *pair, int at, int end)
-{
-	while (at + WORD <= end && word_difference(pair, at) != 0)
-		at += WORD;
-	if (at + WORD > end)
-		at = end;
-	while (!differs_at(pair, at - 1))
-		at--;
-	return at;
-}
-
-/* Appends the differences in [start, end) to a list of *size bytes; false: too long. */
-static bool
-append_differences(const PagePair *pair, int start, int end, char *list, int *size)
-{
-	int			at = find_difference(pair, start, end);
-
-	while (at < end)
-	{
-		uint16		header[2];
-		int			stop = end_of_difference(pair, at, end);
-
-		header[0] = at;
-		header[1] = stop - at;
-		if (*size + (int) sizeof(header) + header[1] > DELTA_MAX)
-			return false;
-		memcpy(list + *size, header, sizeof(header));
-		memcpy(list + *size + sizeof(header), pair->new_bytes + at, header[1]);
-		*size += sizeof(header) + header[1];
-
-		at = find_difference(pair, stop, end);
-	}
-	return true;
-}
-
-static bool
-has_gap(Page page)
-{
-	PageHeader	header = (PageHeader) page;
-
-	return header->pd_lower >= SizeOfPageHeaderData &&
-		header->pd_lower <= header->pd_upper &&
-		header->pd_upper <= BLCKSZ;
-}
-
-static int
-compute_delta(Page old_page, Page new_page, char *list)
-{
-	PagePair	pair = {.old_bytes = (char *) old_page, .new_bytes = (char *) new_page};
-	int			size = 0;
-
-	Assert(has_gap(new_page));
-	if (!has_gap(old_page))
-		return -1;
-	pair.unknown_start = ((PageHeader) old_page)->pd_lower;
-	pair.unknown_end = ((PageHeader) old_page)->pd_upper;
-	if (!append_differences(&pair, CONTENT_START, ((PageHeader) new_page)->pd_lower, list, &size) ||
-		!append_differences(&pair, ((PageHeader) new_page)->pd_upper, BLCKSZ, list, &size))
-		return -1;
-	return size;
-}
-
 static void
 compute_deltas(PageChange *change)
 {
 	for (int i = 0; i < change->npages; i++)
 		deltas[i].size = change->pages[i].is_new ? -1 :
-			compute_delta(pool_page(change->pages[i].frame), change->pages[i].copy,
+			delta_compute(pool_page(change->pages[i].frame), change->pages[i].copy,
 						  deltas[i].bytes);
 }
 
@@ -354,26 +216,6 @@ apply_whole(Page page, const char *data, Size size)
 	memcpy((char *) page + header.pd_upper, data + header.pd_lower, tail);
 }
 
-static void
-apply_delta(Page page, const char *list, Size size)
-{
-	while (size > 0)
-	{
-		uint16		header[2];
-
-		if (size < sizeof(header))
-			elog(PANIC, "rowan: a difference in WAL is too short");
-		memcpy(header, list, sizeof(header));
-		list += sizeof(header);
-		size -= sizeof(header);
-		if (header[1] > size || header[0] + header[1] > BLCKSZ)
-			elog(PANIC, "rowan: a difference in WAL is too long");
-		memcpy((char *) page + header[0], list, header[1]);
-		list += header[1];
-		size -= header[1];
-	}
-}
-
 static bool
 is_whole(XLogReaderState *record, uint8 block_id)
 {
@@ -391,7 +233,7 @@ apply_page(XLogReaderState *record, uint8 block_id, PoolFrame *frame)
 	if (is_whole(record, block_id))
 		apply_whole(page, data, size);
 	else
-		apply_delta(page, data, size);
+		delta_apply(page, data, size);
 	PageSetLSN(page, record->EndRecPtr);
 }
 

@@ -22,7 +22,7 @@
 #include "base/fault.h"
 #include "base/new_page.h"
 
-void		(*pool_page_for_disk) (Page copy);
+void		(*pool_forget_marks) (Page page);
 
 /* ---- reading ---- */
 
@@ -389,8 +389,8 @@ io_write(PoolFrame *frame)
 		XLogFlush(PageGetLSN(page));
 	if (!PageIsNew(page))
 	{
-		if (pool_page_for_disk != NULL)
-			pool_page_for_disk(page);
+		if (pool_forget_marks != NULL)
+			pool_forget_marks(page);
 		page_set_checksums(page, frame->tag.block);
 	}
 	FAULT_POINT(pool_write);

@@ -241,8 +241,8 @@ extern void pool_change_end(PoolFrame *frame);
  */
 extern const char *(*pool_page_validator) (Page page, BlockNumber block);
 
-/* Takes from a page's copy what is not to reach the file, or NULL. */
-extern void (*pool_page_for_disk) (Page copy);
+/* Takes marks from a page, which are neither logged nor to reach the file; or NULL. */
+extern void (*pool_forget_marks) (Page page);
 
 /*
  * Refuses (ERROR with hint) where nothing may be changed: recovery, single-user

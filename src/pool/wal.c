@@ -349,6 +349,18 @@ typedef struct WalCheckEntry
 
 StaticAssertDecl(sizeof(WalCheckEntry) == 16, "no padding in WAL");
 
+/* Of the page without marks: redo may have them or not. */
+static uint32
+checked_crc(Page page)
+{
+	static PGAlignedBlock copy;
+
+	memcpy(copy.data, page, BLCKSZ);
+	if (pool_forget_marks != NULL)
+		pool_forget_marks((Page) copy.data);
+	return page_used_crc((Page) copy.data);
+}
+
 /* In critical sections: nothing is allocated.  A record's entries live until it is inserted. */
 void
 wal_check_add(uint8 block_id, Page page)
@@ -357,7 +369,7 @@ wal_check_add(uint8 block_id, Page page)
 	static int	next;
 	WalCheckEntry *entry = &entries[next++ % WAL_CHECK_MAX];
 
-	entry->crc = page_used_crc(page);
+	entry->crc = checked_crc(page);
 	entry->block_id = block_id;
 	entry->magic = WAL_CHECK_MAGIC;
 	XLogRegisterData((char *) entry, sizeof(WalCheckEntry));
@@ -399,7 +411,7 @@ wal_check_redo(XLogReaderState *record, uint8 block_id, Page page)
 
 		if (entry.block_id != block_id)
 			continue;
-		crc = page_used_crc(page);
+		crc = checked_crc(page);
 		if (entry.crc != crc)
 			ereport(PANIC,
 					(errmsg("rowan: redo of the WAL record at %X/%X made a different page",

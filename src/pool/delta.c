@@ -1,0 +1,189 @@
+/*
+ * delta.c
+ *	  What differs between two states of a page, as a list of {uint16 offset, uint16 length, bytes}.
+ *
+ * What the gap between pd_lower and pd_upper holds is undefined, on disk and in the pool, and
+ * nobody reads it: a full-page image brings zeroes there.  So the list leaves out
+ * the new page's gap, and has all bytes of the new page's used areas that come out of
+ * the old page's gap, whatever they were.
+ *
+ * Marks on a page (pool_forget_marks) are not logged and do not reach the file, but may be part of a page image:
+ * redo may have them or not.  So both sides begin with a page without them.  Otherwise a byte of the new page that
+ * happens to be what a marked byte was would be taken for equal, and redo would keep the byte without the mark.
+ *
+ * Takes no latches, allocates nothing.
+ */
+#include "postgres.h"
+
+#include "pool/delta.h"
+#include "pool/pool.h"
+
+/* LSN and pd_checksum are no content. */
+#define CONTENT_START	offsetof(PageHeaderData, pd_flags)
+
+typedef struct PagePair
+{
+	const char *old_bytes;
+	const char *new_bytes;
+	int			unknown_start;	/* the old page's gap */
+	int			unknown_end;
+} PagePair;
+
+#define WORD	((int) sizeof(uint64))
+
+static inline bool
+differs_at(const PagePair *pair, int at)
+{
+	return pair->old_bytes[at] != pair->new_bytes[at] ||
+		(at >= pair->unknown_start && at < pair->unknown_end);
+}
+
+/* Zero if the word at `at` is known and equal; else a one in each byte that differs, or more. */
+static inline uint64
+word_difference(const PagePair *pair, int at)
+{
+	uint64		a,
+				b;
+
+	if (unlikely(at < pair->unknown_end && at + WORD > pair->unknown_start))
+	{
+		uint64		difference = 0;
+
+		for (int i = 0; i < WORD; i++)
+			if (differs_at(pair, at + i))
+				((char *) &difference)[i] = 1;
+		return difference;
+	}
+	memcpy(&a, pair->old_bytes + at, WORD);
+	memcpy(&b, pair->new_bytes + at, WORD);
+	return a ^ b;
+}
+
+/* Equal parts are found by so many bytes at a time. */
+#define EQUAL_STRIDE	128
+
+/* First difference in [at, end), or end. */
+static int
+find_difference(const PagePair *pair, int at, int end)
+{
+	for (int words = 0; at + WORD <= end; words++)
+	{
+		if (word_difference(pair, at) != 0)
+			break;
+		at += WORD;
+		while (words >= 4 && at + EQUAL_STRIDE <= end &&
+			   (at >= pair->unknown_end || at + EQUAL_STRIDE <= pair->unknown_start) &&
+			   memcmp(pair->old_bytes + at, pair->new_bytes + at, EQUAL_STRIDE) == 0)
+			at += EQUAL_STRIDE;
+	}
+	while (at < end && !differs_at(pair, at))
+		at++;
+	return at;
+}
+
+/*
+ * End of the difference that starts at `at`.  An equal word ends it, wherever it lies: a header takes half as
+ * much as that word.
+ */
+static int
+end_of_difference(const PagePair *pair, int at, int end)
+{
+	while (at + WORD <= end && word_difference(pair, at) != 0)
+		at += WORD;
+	if (at + WORD > end)
+		at = end;
+	while (!differs_at(pair, at - 1))
+		at--;
+	return at;
+}
+
+/* Appends the differences in [start, end) to a list of *size bytes; false: too long. */
+static bool
+append_differences(const PagePair *pair, int start, int end, char *list, int *size)
+{
+	int			at = find_difference(pair, start, end);
+
+	while (at < end)
+	{
+		uint16		header[2];
+		int			stop = end_of_difference(pair, at, end);
+
+		header[0] = at;
+		header[1] = stop - at;
+		if (*size + (int) sizeof(header) + header[1] > DELTA_MAX_BYTES)
+			return false;
+		memcpy(list + *size, header, sizeof(header));
+		memcpy(list + *size + sizeof(header), pair->new_bytes + at, header[1]);
+		*size += sizeof(header) + header[1];
+
+		at = find_difference(pair, stop, end);
+	}
+	return true;
+}
+
+static bool
+has_gap(Page page)
+{
+	PageHeader	header = (PageHeader) page;
+
+	return header->pd_lower >= SizeOfPageHeaderData &&
+		header->pd_lower <= header->pd_upper &&
+		header->pd_upper <= BLCKSZ;
+}
+
+/* The page as redo is going to have it: without marks. */
+static Page
+without_marks(Page page)
+{
+	static PGAlignedBlock copy;
+
+	if (pool_forget_marks == NULL)
+		return page;
+	memcpy(copy.data, page, BLCKSZ);
+	pool_forget_marks((Page) copy.data);
+	return (Page) copy.data;
+}
+
+int
+delta_compute(Page old_page, Page new_page, char *list)
+{
+	PagePair	pair = {.new_bytes = (char *) new_page};
+	int			size = 0;
+
+	Assert(has_gap(new_page));
+	if (!has_gap(old_page))
+		return -1;
+	/* nothing was done to it, and marks alone are not logged */
+	if (memcmp((char *) old_page + CONTENT_START, (char *) new_page + CONTENT_START,
+			   BLCKSZ - CONTENT_START) == 0)
+		return 0;
+	pair.old_bytes = (char *) without_marks(old_page);
+	pair.unknown_start = ((PageHeader) old_page)->pd_lower;
+	pair.unknown_end = ((PageHeader) old_page)->pd_upper;
+	if (!append_differences(&pair, CONTENT_START, ((PageHeader) new_page)->pd_lower, list, &size) ||
+		!append_differences(&pair, ((PageHeader) new_page)->pd_upper, BLCKSZ, list, &size))
+		return -1;
+	return size;
+}
+
+void
+delta_apply(Page page, const char *list, Size size)
+{
+	if (pool_forget_marks != NULL)
+		pool_forget_marks(page);
+	while (size > 0)
+	{
+		uint16		header[2];
+
+		if (size < sizeof(header))
+			elog(PANIC, "rowan: a difference in WAL is too short");
+		memcpy(header, list, sizeof(header));
+		list += sizeof(header);
+		size -= sizeof(header);
+		if (header[1] > size || header[0] + header[1] > BLCKSZ)
+			elog(PANIC, "rowan: a difference in WAL is too long");
+		memcpy((char *) page + header[0], list, header[1]);
+		list += header[1];
+		size -= header[1];
+	}
+}

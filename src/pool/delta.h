@@ -1,0 +1,22 @@
+/*
+ * delta.h
+ *	  Differences between two states of a page, for WAL.
+ */
+#ifndef ROWAN_POOL_DELTA_H
+#define ROWAN_POOL_DELTA_H
+
+#include "storage/bufpage.h"
+
+/* Longer lists of differences are logged as whole pages. */
+#define DELTA_MAX_BYTES		(BLCKSZ / 2)
+
+/*
+ * Writes the list of what differs to list[DELTA_MAX_BYTES]; its size, 0 if nothing does, -1 if the whole page is to be
+ * logged.
+ */
+extern int	delta_compute(Page old_page, Page new_page, char *list);
+
+/* Makes the new page of the old one, but for LSN, pd_checksum and gap.  PANICs if the list makes no sense. */
+extern void delta_apply(Page page, const char *list, Size size);
+
+#endif							/* ROWAN_POOL_DELTA_H */
