@@ -107,12 +107,12 @@ check_block(Relation rel, const PoolFile *file, int64 block)
 				 errmsg("block %lld of \"%s\" does not exist",
 						(long long) block, RelationGetRelationName(rel)),
 				 errdetail("Its file has %u blocks.", nblocks)));
-	if (pool_never_written(file, (BlockNumber) block))
+	if (pool_block_is_blank(file, (BlockNumber) block))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("block %lld of \"%s\" is not in use",
+				 errmsg("block %lld of \"%s\" has no content",
 						(long long) block, RelationGetRelationName(rel)),
-				 errdetail("The file was extended by it in advance; nothing was ever written to it.")));
+				 errdetail("The file was made longer by it in advance, or what was written there is lost.")));
 	return (BlockNumber) block;
 }
 

@@ -214,7 +214,7 @@ io_read(const PoolTag *tag, Page page, bool allow_new)
 }
 
 bool
-pool_never_written(const PoolFile *file, BlockNumber block)
+pool_block_is_blank(const PoolFile *file, BlockNumber block)
 {
 	static const PGAlignedBlock zeroes;
 	PGAlignedBlock page;
@@ -222,7 +222,8 @@ pool_never_written(const PoolFile *file, BlockNumber block)
 	if (pool_peek(file, block) != NULL)
 		return false;
 	compat_read(smgropen(file->node, file->backend), block, page.data);
-	return memcmp(page.data, zeroes.data, BLCKSZ) == 0;
+	return page_has_no_content((Page) page.data) &&
+		(!PageIsNew((Page) page.data) || memcmp(page.data, zeroes.data, BLCKSZ) == 0);
 }
 
 /* ---- the WAL rule ---- */

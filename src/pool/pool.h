@@ -188,10 +188,10 @@ pool_is_in_frame(const PoolFile *file, BlockNumber block, const PoolFrame *frame
 extern void pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest);
 
 /*
- * Does the block, one of the file's, hold nothing yet?  Files grow in advance.  Looks into the file, past the
+ * Has the block, one of the file's, no content?  Files grow in advance.  Looks into the file, past the
  * pool, so for inspection only: what it says may have changed when it returns.
  */
-extern bool pool_never_written(const PoolFile *file, BlockNumber block);
+extern bool pool_block_is_blank(const PoolFile *file, BlockNumber block);
 
 /*
  * Where the page seems to be in memory, or NULL.  Nothing read there may ever be believed: for bringing
