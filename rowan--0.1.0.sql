@@ -113,7 +113,7 @@ RETURNS SETOF record
 LANGUAGE C PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_verify';
 COMMENT ON FUNCTION rowan.verify(regclass)
-IS 'checks every page and link of a Rowan table or index; one row for each problem';
+IS 'checks every page and link of a Rowan table or index, while others use it; one row for each problem';
 
 CREATE FUNCTION rowan.verify(index regclass, heapallindexed boolean,
 	OUT block bigint, OUT problem text)

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 
+import harness
 import pq
 from harness import AM, ENGINE, Failure, check
 
@@ -43,6 +44,11 @@ CREATE INDEX ticks_n ON ticks USING {ix} (n);
 INSERT INTO ticks SELECT i, 0 FROM generate_series(1, 200) i;
 INSERT INTO accounts SELECT i, 0, repeat('pad ', 35) FROM generate_series(1, {accounts}) i;
 """
+
+
+# of them all rows and entries are looked at, beside the load
+VERIFIED = ["'items'", "'items_k', true", "'items_s', true", "'accounts'", "'accounts_pad', true", "'progress'", "'progress_heap_s', true",
+            "'tide'", "'tide_batch', true", "'ticks'", "'ticks_id', true", "'ticks_n', true"]
 
 
 class Session(threading.Thread):
@@ -311,6 +317,21 @@ class Load:
 
     def running(self):
         return any(t.is_alive() for t in self.sessions)
+
+    def verify_beside(self, seconds, rnd):
+        """rowan.verify of tables and indexes while the sessions go on, for so long; how often."""
+        if not ENGINE or harness.env('ROWAN_TEST_VERIFY') == '0':
+            time.sleep(seconds)
+            return 0
+        end, runs = time.time() + seconds, 0
+        with self.server.connect() as c:
+            while time.time() < end and self.server.postmaster.poll() is None:
+                what = rnd.choice(VERIFIED)
+                problems = c.rows('SELECT * FROM rowan.verify(%s)' % what)
+                check(not problems, 'verify of %s beside the load: %s' % (what, problems[:5]))
+                runs += 1
+                time.sleep(rnd.uniform(0, 0.1))
+        return runs
 
     # ---- what must be there ----
 

@@ -57,7 +57,7 @@ def crash_again(server):
 def cycle(load, rnd, crash, seconds):
     server = load.server
     load.start((0.02, rnd.choice([0.1, 0.6, 3.0])))
-    time.sleep(seconds)
+    load.verify_beside(seconds, rnd)        # from the second cycle on: what a crash has left
     check(server.postmaster.poll() is None, 'the server ended by itself')
     undone = crash()
     load.join()

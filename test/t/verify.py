@@ -203,6 +203,60 @@ def missing_version(server):
         sound(c, 'nobody needs it', 'lost')
 
 
+def damage_beside_writers(server):
+    """A free page that the list has lost, and a leaf that names a wrong neighbour, are found in each run while others write."""
+    with server.connect() as c:
+        c.exec("CREATE TABLE damaged (id int, n int, s text) USING %s; INSERT INTO damaged SELECT i, 0, repeat('x', 200) FROM generate_series(1, 6000) i" % AM)
+        c.exec('DELETE FROM damaged WHERE id BETWEEN 2000 AND 4000')
+        c.exec('VACUUM (TRUNCATE off) damaged')
+        sound(c, 'before it is damaged', 'damaged')
+    path = server.path_of('damaged')
+    server.stop()
+    data = bytearray(open(path, 'rb').read())
+
+    def block_at(block, offset):
+        return struct.unpack_from('<I', data, block * PAGE + offset)[0]
+    lost, count = block_at(0, 24 + 12), block_at(0, 24 + 16)
+    behind = block_at(lost, PAGE - 64 + 40)
+    check(count > 3, 'only %d free pages' % count)
+    struct.pack_into('<II', data, 24 + 12, behind, count - 1)
+    leaf = next(b for b in range(2, len(data) // PAGE) if data[(b + 1) * PAGE - 10] == 3 and block_at(b, PAGE - 64) == 0)
+    wrong = block_at(block_at(leaf, PAGE - 64 + 40), PAGE - 64 + 40)
+    struct.pack_into('<I', data, leaf * PAGE + PAGE - 64 + 40, wrong)
+    for block in (0, leaf):
+        seal(data, block)
+    with open(path, 'r+b') as f:
+        f.write(data)
+    server.start()
+    expected = {(str(lost), 'block is neither in the tree nor in a list'), (str(leaf), 'right sibling is not the page that follows')}
+    stopping = []
+
+    def write(number):
+        rnd = random.Random(number)
+        with server.connect() as c:
+            while not stopping:
+                first = rnd.randrange(4000, 6000)
+                c.exec('UPDATE damaged SET n = n + 1 WHERE id BETWEEN %d AND %d' % (first, first + 200))
+                c.exec("INSERT INTO damaged SELECT 0, i, repeat('y', 200) FROM generate_series(1, 200) i")
+                c.try_('BEGIN; DELETE FROM damaged WHERE id = 0 AND n < 100; %s' % rnd.choice(['COMMIT', 'ROLLBACK']))
+                if number == 0:
+                    c.exec('VACUUM (TRUNCATE off) damaged')
+    writers = [threading.Thread(target=write, args=(n,), daemon=True) for n in range(3)]
+    try:
+        for w in writers:
+            w.start()
+        with server.connect() as c:
+            for _ in range(20):
+                problems = set(found(c, 'damaged'))
+                check(problems == expected, 'damage beside writers: %s instead of %s' % (problems, expected))
+                time.sleep(0.05)
+    finally:
+        stopping.append(True)
+        for w in writers:
+            w.join(60)
+    server.sql('DROP TABLE damaged')
+
+
 # ---- under load ----
 
 SETUP = """
@@ -214,9 +268,9 @@ CREATE UNLOGGED TABLE unlogged (id int, k int, s text) USING {am};
 CREATE INDEX unlogged_k ON unlogged USING {ix} (k);
 CREATE TABLE on_heap (id int PRIMARY KEY, k int, s text) USING heap;
 CREATE INDEX on_heap_k ON on_heap USING {ix} (k, s);
-INSERT INTO mixed SELECT i, i, 0, md5(i::text) FROM generate_series(1, 6000) i;
+INSERT INTO mixed SELECT i, i, 0, md5(i::text) FROM generate_series(1, 6000 * {scale}) i;
 INSERT INTO hot SELECT i, 0, 'x' FROM generate_series(1, 10) i;
-INSERT INTO unlogged SELECT i, i, repeat('u', i % 90) FROM generate_series(1, 2000) i;
+INSERT INTO unlogged SELECT i, i, repeat('u', i % 90) FROM generate_series(1, 2000 * {scale}) i;
 INSERT INTO on_heap SELECT i, i % 50, md5(i::text) FROM generate_series(1, 2000) i;
 """
 VERIFIED = [('mixed',), ('mixed_k', 'true'), ('hot',), ('mixed_s', 'true'), ('unlogged',), ('unlogged_k', 'true'), ('on_heap_k', 'true')]
@@ -224,18 +278,16 @@ LOGGED = [v for v in VERIFIED if 'unlogged' not in v[0]]
 RETRY = ('40001', '40P01', '55P03', '57014', '23505')
 
 
-def some(rnd, width, limit=9000):
-    first = rnd.randrange(limit)
-    return 'BETWEEN %d AND %d' % (first, first + rnd.randrange(1, width))
-
-
-def one_change(rnd):
+def one_change(rnd, scale):
     """Statements of one transaction."""
+    def some(rnd, width, limit=9000):
+        first = rnd.randrange(limit * scale)
+        return 'BETWEEN %d AND %d' % (first, first + rnd.randrange(1, width))
     kind = rnd.randrange(16)
     if kind == 0:
         return ['DELETE FROM mixed WHERE id ' + some(rnd, 1500)]
     if kind in (1, 2):
-        first = rnd.randrange(9000)
+        first = rnd.randrange(9000 * scale)
         return ["INSERT INTO mixed SELECT i, %d - i, 0, md5((i * 7)::text) FROM generate_series(%d, %d) i ON CONFLICT (id) DO %s"
                 % (rnd.randrange(20000), first, first + rnd.randrange(1, 600), rnd.choice(['NOTHING', 'UPDATE SET n = mixed.n + 1']))]
     if kind == 3:
@@ -255,7 +307,7 @@ def one_change(rnd):
         return ["UPDATE hot SET s = repeat('y', %d) WHERE id = %d" % (rnd.randrange(1500), rnd.randrange(1, 11))]
     if kind == 11:
         return ['DELETE FROM unlogged WHERE k ' + some(rnd, 500, 3000), "INSERT INTO unlogged SELECT i, i, repeat('v', i %% 90) FROM generate_series(%d, %d) i"
-                % (lambda a: (a, a + 300))(rnd.randrange(3000)), 'UPDATE unlogged SET k = k + 1 WHERE id ' + some(rnd, 300, 3000)]
+                % (lambda a: (a, a + 300))(rnd.randrange(3000 * scale)), 'UPDATE unlogged SET k = k + 1 WHERE id ' + some(rnd, 300, 3000)]
     if kind == 12:
         return ['UPDATE on_heap SET k = k + 1 WHERE id ' + some(rnd, 200, 2500), 'DELETE FROM on_heap WHERE id ' + some(rnd, 100, 2500),
                 'INSERT INTO on_heap SELECT i, i % 50, md5(i::text) FROM generate_series(1, 2500, 7) i ON CONFLICT DO NOTHING']
@@ -263,7 +315,7 @@ def one_change(rnd):
         return ['SET TRANSACTION ISOLATION LEVEL REPEATABLE READ', 'SELECT count(*), sum(n) FROM mixed', 'SELECT pg_sleep(%.2f)' % rnd.uniform(0, 0.5),
                 'SELECT count(*), sum(n) FROM mixed', 'SELECT sum(n) FROM hot']
     if kind == 14:
-        return ['DELETE FROM mixed WHERE id % 3 <> 0 AND id ' + some(rnd, 6000)]
+        return ['DELETE FROM mixed WHERE id % 3 <> 0 AND id ' + some(rnd, 6000 * scale)]
     return ["SET LOCAL lock_timeout = '300ms'", 'CREATE INDEX extra ON mixed USING %s (n, k)' % INDEX_AM, rnd.choice(['COMMIT', 'ROLLBACK'])]
 
 
@@ -289,8 +341,8 @@ class Worker(threading.Thread):
 class Load:
     """Writers, and sessions that verify, until told to stop."""
 
-    def __init__(self, server, seed):
-        self.server, self.seed, self.stopping = server, seed, False
+    def __init__(self, server, seed, scale):
+        self.server, self.seed, self.scale, self.stopping = server, seed, scale, False
         self.threads, self.runs, self.cancelled, self.changes = [], {}, 0, 0
 
     def add(self, body):
@@ -305,7 +357,7 @@ class Load:
                     statements = [alone(rnd)]
                     time.sleep(rnd.uniform(0, 0.1))
                 else:
-                    statements = ['BEGIN'] + one_change(rnd)
+                    statements = ['BEGIN'] + one_change(rnd, self.scale)
                 for s in statements:
                     r = c.try_(s)
                     if r.error is not None and r.error.sqlstate not in RETRY + ('42P07', '42701'):
@@ -348,13 +400,14 @@ class Load:
 
 
 def under_load(options):
+    scale = options.scale or (10 if options.long else 2)
     primary = cluster.make('primary', conf=CONF)
     with primary.connect() as c:
-        c.exec(SETUP.format(am=AM, ix=INDEX_AM))
+        c.exec(SETUP.format(am=AM, ix=INDEX_AM, scale=scale))
     standby = primary.backup_to('standby', conf={'rowan.buffers': '1MB'})
     standby.start()
-    load = Load(primary, options.seed)
-    for n in range(4):
+    load = Load(primary, options.seed, scale)
+    for n in range(5):
         load.add(lambda n=n: load.write(n))
     load.add(lambda: load.verify(primary, VERIFIED, 1))
     load.add(lambda: load.verify(primary, VERIFIED[:4], 2))
@@ -386,7 +439,7 @@ def under_load(options):
         s.check_log()
 
 
-CASES = (old_horizon, aborted_shapes, own_temporary, nobody_waits, broken_chains, refusals, missing_version)
+CASES = (old_horizon, aborted_shapes, own_temporary, nobody_waits, broken_chains, refusals, missing_version, damage_beside_writers)
 
 
 def test(options):
@@ -415,5 +468,6 @@ if __name__ == '__main__':
     parser.add_argument('mode', nargs='*', help='cases, load')
     parser.add_argument('--case', nargs='*', help='only these cases: ' + ' '.join(c.__name__ for c in CASES))
     parser.add_argument('--runs', type=int, help='verifications under load, on each server')
+    parser.add_argument('--scale', type=int, help='of the tables')
     parser.add_argument('--seconds', type=int, help='of load, at least')
     harness.main(test, parser)

@@ -3,7 +3,8 @@
  *	  Several backends (threads) change and read one tree at the same time.
  *
  * Each thread has keys of its own, which only it inserts and deletes, so it knows what
- * every lookup and every scan must find of them, whatever the others do to the pages.
+ * every lookup and every scan must find of them, whatever the others do to the pages.  The file is
+ * verified meanwhile, too: nothing may be found.
  */
 #include "tap.h"
 
@@ -32,6 +33,7 @@ typedef struct Worker
 	TreeKey		appended[MAX_KEYS / THREADS];
 	int			nappended;
 	uint64		retries;
+	int			verified;
 } Worker;
 
 static void
@@ -232,6 +234,51 @@ do_scan(Worker *w, bool forward)
 	pfree(bytes);
 }
 
+/* ---- verifying ---- */
+
+static void
+report_problem(BlockNumber block, const char *message, void *arg)
+{
+	printf("# block %u: %s\n", block, message);
+}
+
+/* All own rows are on the leaves that it shows; some of them twice, if leaves are divided or merged meanwhile. */
+typedef struct SeenByVerify
+{
+	Worker	   *worker;
+	char	   *seen;			/* by key */
+	int			nrows;
+} SeenByVerify;
+
+static void
+see_leaf(Page leaf, BlockNumber block, void *arg)
+{
+	SeenByVerify *state = arg;
+
+	for (int pos = 0; pos < page_nslots(leaf); pos++)
+	{
+		TreeKey		key = leaf_key(leaf, pos);
+
+		must(key < MAX_KEYS);
+		if (row_owner[key] != state->worker->id || state->seen[key])
+			continue;
+		state->seen[key] = true;
+		state->nrows++;
+	}
+}
+
+static void
+do_verify(Worker *w)
+{
+	SeenByVerify state = {.worker = w,.seen = palloc0(MAX_KEYS)};
+	TreeVerify	how = {.report = report_problem,.leaf_check = see_leaf,.arg = &state};
+
+	must(tree_verify(FILE, &how) == 0);
+	must(state.nrows == w->nrows);
+	pfree(state.seen);
+	w->verified++;
+}
+
 /* ---- the workers ---- */
 
 static TreeKey
@@ -270,6 +317,8 @@ do_step(Worker *w, int step)
 		tree_merge_leaf(FILE, test_below(2) == 0 ? key : TREE_KEY_MAX - 1);
 	else if (test_below(4) == 0)
 		do_scan(w, test_below(2) == 0);
+	else if (test_below(3) == 0)
+		do_verify(w);
 	must(stub_latches_held() == 0);
 }
 
@@ -286,12 +335,6 @@ work(void *arg)
 }
 
 static void
-report_problem(BlockNumber block, const char *message, void *arg)
-{
-	printf("# block %u: %s\n", block, message);
-}
-
-static void
 run(int yields, int read_failures, const char *name)
 {
 	static Worker workers[THREADS];
@@ -299,6 +342,7 @@ run(int yields, int read_failures, const char *name)
 	TreeStat	stat;
 	uint64		rows = 0,
 				retries = 0;
+	int			verified = 0;
 
 	stub_reset();
 	stub_set_yields(yields);
@@ -324,12 +368,13 @@ run(int yields, int read_failures, const char *name)
 		pthread_join(workers[i].thread, NULL);
 		rows += workers[i].nrows;
 		retries += workers[i].retries;
+		verified += workers[i].verified;
 	}
 	stub_set_yields(0);
 	stub_set_read_failures(0);
 	tree_get_stat(FILE, &stat);
-	printf("# %d rows, %d leaves, height %d, %d changes, %d lookups repeated\n", (int) rows,
-		   (int) stat.leaf_pages, stat.height, (int) stub_commits, (int) retries);
+	printf("# %d rows, %d leaves, height %d, %d changes, %d lookups repeated, verified %d times\n",
+		   (int) rows, (int) stat.leaf_pages, stat.height, (int) stub_commits, (int) retries, verified);
 	must(stat.rows == rows);
 	tap_ok(tree_verify(FILE, &how) == 0 && stub_replica_difference() == InvalidBlockNumber, name);
 }
