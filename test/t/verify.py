@@ -369,20 +369,28 @@ class Load:
                 self.changes += 1
 
     def verify(self, server, relations, number):
+        """One session after the other: recovery ends one that is just between two commands."""
         rnd = random.Random(number)
-        with server.connect() as c:
-            while not self.stopping:
-                what = rnd.choice(relations)
-                r = c.try_('SELECT * FROM rowan.verify(%s)' % ', '.join(["'%s'" % what[0]] + list(what[1:])))
-                if r.error is not None:
-                    # a conflict with recovery; an index just being replaced
-                    if r.error.sqlstate not in ('40001', '40P01', '42704', '42P01', '55000'):
-                        raise Failure('%s: verify of %s: %s' % (server.name, what[0], r.error))
-                    self.cancelled += 1
-                    continue
-                check(not r.rows, '%s: verify of %s under load: %d problems: %s' % (server.name, what[0], len(r.rows), r.rows[:3]))
-                key = (server.name, what[0])
-                self.runs[key] = self.runs.get(key, 0) + 1
+        while not self.stopping:
+            with server.connect() as c:
+                self.verify_by(c, rnd, server, relations)
+
+    def verify_by(self, c, rnd, server, relations):
+        while not self.stopping:
+            what = rnd.choice(relations)
+            r = c.try_('SELECT * FROM rowan.verify(%s)' % ', '.join(["'%s'" % what[0]] + list(what[1:])))
+            if r.error is not None and r.error.sqlstate is None and server is not self.server and server.postmaster.poll() is None:
+                self.cancelled += 1
+                return
+            if r.error is not None:
+                # a conflict with recovery; an index just being replaced
+                if r.error.sqlstate not in ('40001', '40P01', '42704', '42P01', '55000'):
+                    raise Failure('%s: verify of %s: %s' % (server.name, what[0], r.error))
+                self.cancelled += 1
+                continue
+            check(not r.rows, '%s: verify of %s under load: %d problems: %s' % (server.name, what[0], len(r.rows), r.rows[:3]))
+            key = (server.name, what[0])
+            self.runs[key] = self.runs.get(key, 0) + 1
 
     def trouble(self):
         return next((t.trouble for t in self.threads if t.trouble is not None), None)
