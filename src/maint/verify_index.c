@@ -193,16 +193,16 @@ not_an_index(Oid relid)
 			 errhint("Verify a table by rowan.verify with one argument, and each of its indexes by itself.")));
 }
 
-/* An index that has not been built yet has no tree. */
+/* An index that has not been built yet has no tree; one that is being dropped gets no entries any more. */
 static void
-check_built(Relation index)
+check_ready(Relation index)
 {
 	if (!index->rd_index->indisready)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("index \"%s\" has not been built", RelationGetRelationName(index)),
-				 errdetail("It is being built concurrently, or that has failed."),
-				 errhint("If nobody is building it, use REINDEX INDEX CONCURRENTLY or DROP INDEX.")));
+				 errmsg("index \"%s\" is not ready", RelationGetRelationName(index)),
+				 errdetail("It is being built or dropped concurrently, or that has failed."),
+				 errhint("If nobody is about to do so, use REINDEX INDEX CONCURRENTLY or DROP INDEX.")));
 }
 
 /* The table first, as everybody locks them.  Both may be dropped until they are locked. */
@@ -222,7 +222,7 @@ open_both(Check *check, Oid relid)
 	if (!index_is_rowan(check->index))
 		verify_refuse(check->index, "a Rowan table or index");
 	verify_check_access(check->index);
-	check_built(check->index);
+	check_ready(check->index);
 	index_tree(check->index, &check->tree);
 }
 

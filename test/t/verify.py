@@ -164,7 +164,7 @@ def refusals(server):
             ("NULL", '22004', 'must not be null'), ("NULL, true", '22004', 'must not be null'), ("'plain_rowan', NULL", '22004', 'must not be null'),
             ("4000000000", '42P01', 'does not exist'), ("4000000000, true", '42704', 'does not exist'),
             ("'%s.others'" % schema, '0A000', 'temporary tables of other sessions'), ("'%s.others_i'" % schema, '0A000', 'temporary tables of other sessions'),
-            ("'broken'", '55000', 'has not been built.*REINDEX'), ("'broken', true", '55000', 'has not been built')]
+            ("'broken'", '55000', 'is not ready.*REINDEX'), ("'broken', true", '55000', 'is not ready')]
         for arguments, sqlstate, pattern in cases:
             r = c.try_('SELECT * FROM rowan.verify(%s)' % arguments)
             text = r.error and ' '.join((r.error.primary, r.error.detail, r.error.hint))
