@@ -57,6 +57,31 @@ def old_horizon(server):
         sound(v, 'after the writer', 'horizon')
 
 
+def beyond_the_end(server):
+    """VACUUM cuts off what chains point to: gone, and nobody needs it; verify beside sessions that did when they began."""
+    with server.connect() as w, server.connect() as other, server.connect() as old, server.connect() as later, server.connect() as v:
+        w.exec("CREATE TABLE cut (id int, n int, pad text) USING %s; INSERT INTO cut SELECT g, 0, repeat('x', 50) FROM generate_series(1, 20000) g" % AM)
+        w.exec('VACUUM cut')
+        old.exec('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT txid_current_snapshot()')
+        w.exec('UPDATE cut SET n = n + 1 WHERE id > 1')
+        for _ in range(60):
+            w.exec('UPDATE cut SET n = n + 1 WHERE id = 1')
+        sound(v, 'versions at the end of the file', 'cut')
+        old.exec('ROLLBACK')
+        later.exec('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT txid_current_snapshot()')
+        other.exec('UPDATE cut SET n = n + 1 WHERE id = 1')        # its versions are elsewhere
+        before = int(v.one("SELECT high_water FROM rowan.file_header('cut')"))
+        w.exec('VACUUM cut')
+        after = int(v.one("SELECT high_water FROM rowan.file_header('cut')"))
+        check(after < before, 'VACUUM cut nothing: %d blocks, %d before' % (after, before))
+        sound(v, 'after the file was cut', 'cut')
+        w.exec('UPDATE cut SET n = n + 1 WHERE id = 1')
+        sound(later, 'to an older snapshot', 'cut')
+        check(later.rows('SELECT n FROM cut WHERE id = 1') == [('60',)], 'the older snapshot')
+        later.exec('ROLLBACK')
+        sound(v, 'at the end', 'cut')
+
+
 def aborted_shapes(server):
     """Versions of a transaction that also altered the table, and was rolled back, have columns that the table hasn't."""
     with server.connect() as c:
@@ -447,7 +472,7 @@ def under_load(options):
         s.check_log()
 
 
-CASES = (old_horizon, aborted_shapes, own_temporary, nobody_waits, broken_chains, refusals, missing_version, damage_beside_writers)
+CASES = (old_horizon, beyond_the_end, aborted_shapes, own_temporary, nobody_waits, broken_chains, refusals, missing_version, damage_beside_writers)
 
 
 def test(options):
