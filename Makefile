@@ -74,10 +74,11 @@ bench:
 	$(RUN) bench/run.py $(BENCHFLAGS)
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
-CAMPAIGNS = twin index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
+CAMPAIGNS = twin xmin index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
 	visible segments storm replica verify
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
+check-xmin:       ; $(RUN) test/t/xmin.py --long $(TESTFLAGS)
 check-crash:      ; $(RUN) test/t/crash.py --long kill $(TESTFLAGS)
 check-powerloss:  ; $(RUN) test/t/crash.py --long powerloss $(TESTFLAGS)
 check-faults:     ; $(RUN) test/t/crash.py --long faults errors control $(TESTFLAGS)

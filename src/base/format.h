@@ -191,6 +191,8 @@ typedef uint64 RowId;
  *	both (ROW_FROZEN)					creator of its own, frozen
  *	both, and ROW_DELETED				deleted by the xid of its own; the version deleted was frozen, its
  *										creator is page_xid
+ *	the same, and ROW_VERSION			there is no older version; the version pointer's bytes are the creator of the version
+ *										deleted (4) and a zero (ROW_DELETED_FROZEN)
  */
 typedef struct RowHeaderData
 {
@@ -221,6 +223,8 @@ StaticAssertDecl(sizeof(RowHeaderData) == 4, "row header is 4 bytes");
 #define ROW_EXTERNAL		0x0800	/* has toasted values outside */
 
 #define ROW_FROZEN			(ROW_XID | ROW_PAGE_XID)
+
+#define ROW_DELETED_FROZEN	(ROW_FROZEN | ROW_DELETED | ROW_VERSION)
 
 /* The newest version has a creator of its own, and is frozen. */
 static inline bool

@@ -211,7 +211,7 @@ check_leaf(Page leaf, BlockNumber block, void *arg)
 		row_version_init(&version, row);
 		if (row_flags_own(version.meta.flags))
 			uniform = false;
-		if ((version.meta.flags & ROW_PAGE_XID) && !row_flags_frozen(version.meta.flags) &&
+		if (row_needs_page_xid(version.meta.flags) &&
 			!TransactionIdIsValid(trailer->page_xid))
 			report_row(verify, row, "is made by the page's transaction, but the page says of none");
 		if (row_is_stub(&version.meta) && (trailer->flags & PAGE_STUBS) == 0)

@@ -126,6 +126,21 @@ read_flags(const char *cell, uint16 size, uint16 *flags, uint8 *tag)
 	return size >= header_sizes[*flags & FIELD_FLAGS];
 }
 
+static inline void
+get_creator(const char **p, TransactionId *xid)
+{
+	*xid = get_uint32(p);
+	*p += VERSION_POINTER_BYTES - sizeof(TransactionId);
+}
+
+static inline void
+put_creator(char **p, TransactionId xid)
+{
+	put_uint32(p, xid);
+	for (int i = sizeof(TransactionId); i < VERSION_POINTER_BYTES; i++)
+		*(*p)++ = 0;
+}
+
 /* Who made it, if the page says so. */
 static inline void
 read_page_creator(uint16 flags, TransactionId page_xid, CommandId page_cid, RowMeta *meta)
@@ -145,8 +160,11 @@ read_meta(const char *cell, uint16 flags, uint8 tag, TransactionId page_xid,
 		  CommandId page_cid, RowMeta *meta)
 {
 	const char *p = cell + sizeof(RowHeaderData);
+	bool		deleted_frozen = (flags & ROW_DELETED_FROZEN) == ROW_DELETED_FROZEN;
 
 	meta->flags = flags & META_FLAGS;
+	if (deleted_frozen)
+		meta->flags = (meta->flags & ~ROW_VERSION) | META_CREATOR;
 	meta->tag = tag;
 	meta->xid = InvalidTransactionId;
 	meta->frozen_xid = InvalidTransactionId;
@@ -158,7 +176,7 @@ read_meta(const char *cell, uint16 flags, uint8 tag, TransactionId page_xid,
 	meta->forward_block = InvalidBlockNumber;
 	meta->forward_offset = 0;
 
-	if ((flags & ROW_PAGE_XID) && !row_flags_frozen(flags))
+	if (row_needs_page_xid(meta->flags))
 		read_page_creator(flags, page_xid, page_cid, meta);
 	if ((flags & (ROW_XID | ROW_CID | ROW_VERSION | ROW_LOCK | ROW_FORWARD)) == 0)
 		return p;
@@ -169,7 +187,9 @@ read_meta(const char *cell, uint16 flags, uint8 tag, TransactionId page_xid,
 		meta->xid = get_uint32(&p);
 	if (flags & ROW_CID)
 		meta->cid = get_uint32(&p);
-	if (flags & ROW_VERSION)
+	if (deleted_frozen)
+		get_creator(&p, &meta->frozen_xid);
+	else if (flags & ROW_VERSION)
 		get_version_pointer(&p, &meta->older_block, &meta->older_offset);
 	if (flags & ROW_LOCK)
 	{
@@ -242,6 +262,8 @@ cell_flags(const RowMeta *meta, const RowData *data, uint16 page_natts)
 {
 	uint16		flags = (meta->flags & META_FLAGS) | (data->flags & DATA_FLAGS);
 
+	if (meta->flags & META_CREATOR)
+		flags |= ROW_VERSION;
 	if (data->natts != page_natts)
 		flags |= ROW_NATTS;
 	return flags;
@@ -288,7 +310,9 @@ row_write(char *dest, const RowMeta *meta, const RowData *data, uint16 page_natt
 		put_uint32(&p, row_flags_frozen(flags) ? meta->frozen_xid : meta->xid);
 	if (flags & ROW_CID)
 		put_uint32(&p, meta->cid);
-	if (flags & ROW_VERSION)
+	if (meta->flags & META_CREATOR)
+		put_creator(&p, meta->frozen_xid);
+	else if (flags & ROW_VERSION)
 		put_version_pointer(&p, meta->older_block, meta->older_offset);
 	if (flags & ROW_LOCK)
 	{

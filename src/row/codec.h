@@ -32,11 +32,25 @@ typedef struct RowData
 	const char *data;
 } RowData;
 
+/*
+ * In RowMeta.flags only, for ROW_DELETED_FROZEN, then without ROW_VERSION: a deletion that has no record of the version
+ * deleted, whose creator is said by frozen_xid and not by the page.
+ */
+#define META_CREATOR	0x1000
+
+/* The row needs its page's page_xid. */
+static inline bool
+row_needs_page_xid(uint16 meta_flags)
+{
+	return (meta_flags & ROW_PAGE_XID) != 0 && (meta_flags & META_CREATOR) == 0 &&
+		!row_flags_frozen(meta_flags);
+}
+
 /* Everything else in a row's header. */
 typedef struct RowMeta
 {
 	uint16		flags;			/* ROW_XID, _CID, _VERSION, _LOCK, _FORWARD, _PAGE_XID,
-								 * _DELETED, _SPECULATIVE */
+								 * _DELETED, _SPECULATIVE; META_CREATOR */
 	uint8		tag;
 	TransactionId xid;			/* creator (or deleter); Invalid = frozen.  row_parse fills it
 								 * for ROW_PAGE_XID too */

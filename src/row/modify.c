@@ -405,9 +405,16 @@ row_update(RowTable *table, RowId row, uint8 tag, const RowData *data, const Row
 /* ---- delete ---- */
 
 bool
-row_deletion_needs_record(const RowMeta *deleted)
+row_keep_frozen(RowMeta *deletion, const RowMeta *deleted)
 {
-	return TransactionIdIsValid(deleted->xid) || row_flags_frozen(deleted->flags);
+	if (TransactionIdIsValid(deleted->xid))
+		return false;
+	if (row_flags_frozen(deleted->flags))
+		deletion->flags |= ROW_PAGE_XID | META_CREATOR;
+	else
+		deletion->flags |= deleted->flags & ROW_PAGE_XID;
+	deletion->frozen_xid = deleted->frozen_xid;
+	return true;
 }
 
 static void
@@ -438,13 +445,11 @@ row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowWrit
 
 		new_version_meta(&meta, &target.top.meta, writer, tag);
 		deletion_meta(&meta, why);
-		if (row_deletion_needs_record(&target.top.meta))
+		if (!row_keep_frozen(&meta, &target.top.meta))
 		{
 			meta.flags |= ROW_VERSION;
 			record = version_record_for(row, &target.top, writer->xid, tag, &target.top.data);
 		}
-		else
-			meta.flags |= target.top.meta.flags & ROW_PAGE_XID;
 		if (target_replace(&target, &meta, &target.top.data, record))
 		{
 			outcome->tag = tag;

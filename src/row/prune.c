@@ -55,7 +55,7 @@ note_left(PruneState *state, const RowMeta *meta)
 
 	if (row_flags_own(meta->flags))
 		state->uniform = false;
-	if ((meta->flags & ROW_PAGE_XID) && !row_flags_frozen(meta->flags))
+	if (row_needs_page_xid(meta->flags))
 		state->uses_page_xid = true;
 	if (meta->flags & ROW_LOCK)
 	{
@@ -380,10 +380,7 @@ row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat)
 
 /* ---- the page's xid ---- */
 
-/*
- * Gives a row that is frozen by its page a header of its own.  False: no room, or it is deleted, and the xid is that of the
- * version deleted.
- */
+/* Gives a row that needs its page's xid, which is frozen, a header of its own.  False: no room. */
 static bool
 own_creator(Page page, int pos)
 {
@@ -401,11 +398,12 @@ own_creator(Page page, int pos)
 	memcpy(copy, cell, size);
 	if (!row_parse(copy, size, trailer->page_xid, trailer->page_cid, trailer->page_natts, &meta, &data))
 		return false;
-	if ((meta.flags & ROW_PAGE_XID) == 0 || row_flags_frozen(meta.flags))
+	if (!row_needs_page_xid(meta.flags))
 		return true;
 	if (meta.flags & ROW_DELETED)
-		return false;
-	meta.flags = (meta.flags & ~ROW_CID) | ROW_FROZEN;
+		meta.flags |= META_CREATOR;
+	else
+		meta.flags = (meta.flags & ~ROW_CID) | ROW_FROZEN;
 	aligned = (data.flags & ROW_ALIGNED) != 0;
 	size = row_cell_size(&meta, &data, trailer->page_natts);
 	if (!page_fits_replace(page, pos, size, aligned))

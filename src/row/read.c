@@ -252,7 +252,8 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 			return false;
 		/* deletion of a version that everybody could see: nothing was pushed */
 		note_superseder(version, row);
-		meta->flags &= ROW_LOCK | ROW_PAGE_XID;
+		meta->flags = (meta->flags & (ROW_LOCK | ROW_PAGE_XID)) |
+			(meta->flags & META_CREATOR ? ROW_FROZEN : 0);
 		meta->xid = InvalidTransactionId;
 		meta->cid = FirstCommandId;
 		return true;
@@ -575,7 +576,7 @@ collect_places(Page copy, Snapshot snapshot, VersionPlace *places)
 
 		if (cell == NULL || (row_header_flags((RowHeaderData *) cell) & ROW_VERSION) == 0 ||
 			!row_parse_meta(cell, size, InvalidTransactionId, FirstCommandId, &meta) ||
-			!looks_too_new(meta.xid, snapshot))
+			(meta.flags & ROW_VERSION) == 0 || !looks_too_new(meta.xid, snapshot))
 			continue;
 		places[n].block = meta.older_block;
 		places[n].offset = meta.older_offset;

@@ -43,13 +43,11 @@ row_push_version(RowTable *table, RowId row, const RowMeta *made, const RowData 
 		Assert((target.top.meta.flags & ROW_DELETED) == 0);
 		pushed_meta(&meta, made, &target.top.meta);
 
-		if (!is_delete || row_deletion_needs_record(&target.top.meta))
+		if (!is_delete || !row_keep_frozen(&meta, &target.top.meta))
 		{
 			meta.flags |= ROW_VERSION;
 			record = version_record_for(row, &target.top, made->xid, meta.tag, newer);
 		}
-		else
-			meta.flags |= target.top.meta.flags & ROW_PAGE_XID;
 		if (target_replace(&target, &meta, newer, record))
 			break;
 	}

@@ -336,7 +336,7 @@ extern bool row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat);
 /*
  * Frozen rows of the leaf that covers key get their creator's xid into their own headers, so that none depends on the
  * page's and the leaf can be merged with one that has another page_xid.  One record.  No latches held.  False: nothing was
- * changed, since there is no such xid, or a row must keep it, or no room.
+ * changed, since there is no such xid, or no room.
  */
 extern bool row_free_page_xid(RowTable *table, TreeKey key);
 

@@ -46,10 +46,9 @@ extern VersionRecordData *version_record_for(RowId row, const RowVersion *old, T
 											 uint8 newer_tag, const RowData *newer);
 
 /*
- * Deleting a version pushes a record of it, but for one that everybody sees and whose creator, if known, is that of the
- * page: the deletion keeps ROW_PAGE_XID.
+ * Deleting a frozen version pushes no record of it: its creator, if known, stays with the deletion.  False: it is not frozen.
  */
-extern bool row_deletion_needs_record(const RowMeta *deleted);
+extern bool row_keep_frozen(RowMeta *deletion, const RowMeta *deleted);
 
 /* The lock word without lockers that have ended; ROW_LOCK is cleared if none is left. */
 extern void lock_word_tidy(RowMeta *meta);

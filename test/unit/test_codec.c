@@ -379,7 +379,12 @@ creator_for(RowMeta *meta, TransactionId page_xid, CommandId page_cid)
 			meta->cid = page_frozen ? FirstCommandId : page_cid;
 			break;
 		case ROW_FROZEN:
-			if (meta->flags & ROW_DELETED)
+			if (meta->flags & META_CREATOR)
+			{
+				meta->xid = 1 + rnd(1000000);
+				meta->frozen_xid = 1 + rnd(1000000);
+			}
+			else if (meta->flags & ROW_DELETED)
 			{
 				meta->xid = 1 + rnd(1000000);
 				meta->frozen_xid = page_frozen ? page_xid : InvalidTransactionId;
@@ -396,6 +401,8 @@ random_meta(RowMeta *meta, TransactionId page_xid, CommandId page_cid)
 	memset(meta, 0, sizeof(*meta));
 	meta->flags = (uint16) rnd(0x800) & (ROW_XID | ROW_CID | ROW_VERSION | ROW_LOCK | ROW_FORWARD |
 										 ROW_PAGE_XID | ROW_DELETED | ROW_SPECULATIVE);
+	if ((meta->flags & ROW_DELETED_FROZEN) == ROW_DELETED_FROZEN)
+		meta->flags = (meta->flags & ~ROW_VERSION) | META_CREATOR;
 	meta->tag = rnd(128);
 	meta->older_block = InvalidBlockNumber;
 	meta->forward_block = InvalidBlockNumber;
@@ -508,6 +515,7 @@ test_frozen(void)
 		{ROW_FROZEN, 7, InvalidTransactionId, 99, false},
 		{ROW_FROZEN | ROW_LOCK, 7, InvalidTransactionId, 99, false},
 		{ROW_FROZEN | ROW_DELETED, PAGE_CID_FROZEN, 99, 99, true},
+		{ROW_FROZEN | ROW_DELETED | META_CREATOR, PAGE_CID_FROZEN, 99, 99, true},
 		{ROW_XID | ROW_VERSION, PAGE_CID_FROZEN, 99, 99, true},
 	};
 	bool		fine = true;
