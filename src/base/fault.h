@@ -36,6 +36,8 @@
 	X(truncate_redo) \
 	X(truncate_redo_done) \
 	X(redo_restartpoint) \
+	X(standby_restartpoint) \
+	X(standby_flush) \
 	X(redo_cleanup) \
 	X(redo_flushed) \
 	X(space_after_extend) \

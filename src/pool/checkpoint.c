@@ -312,7 +312,7 @@ clean_in_background(void)
 	due += (double) pool_n_frames * TICK_MS / (pool_clean_interval_setting * 1000.0);
 	frames = Min((int) due, pool_n_frames);
 	due -= (int) due;
-	flush_trickle(frames);
+	flush_trickle(frames, false);
 }
 
 static void

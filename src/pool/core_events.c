@@ -4,8 +4,8 @@
  *
  * There are no hooks for these events, but RmgrTable is writable: the redo functions of some of
  * core's resource managers are wrapped, so that a standby and crash recovery drop the frames of
- * dropped, cut and copied files, and flush before a checkpoint record can become a
- * restartpoint.  On a primary, transaction callbacks drop the frames of relations
+ * dropped, cut and copied files, and have the pool written before a checkpoint record can become a
+ * restartpoint (restartpoint.c).  On a primary, transaction callbacks drop the frames of relations
  * whose files are about to be removed.
  *
  * Not heard of on a primary: COMMIT PREPARED and ROLLBACK PREPARED of a transaction that dropped
@@ -24,16 +24,18 @@
 #include "catalog/storage_xlog.h"
 #include "commands/dbcommands_xlog.h"
 #include "pool/frame.h"
+#include "pool/restartpoint.h"
 
 #include "base/compat.h"
 #include "base/fault.h"
 
-typedef void (*RedoFunction) (XLogReaderState *record);
+typedef RestartpointRedo RedoFunction;
 
 static RedoFunction core_xlog_redo;
 static RedoFunction core_xact_redo;
 static RedoFunction core_smgr_redo;
 static RedoFunction core_dbase_redo;
+static RedoFunction core_standby_redo;
 
 /* ---- redo ---- */
 
@@ -42,13 +44,22 @@ xlog_redo_wrapper(XLogReaderState *record)
 {
 	uint8		info = XLogRecGetInfo(record) & ~XLR_INFO_MASK;
 
-	/* the original makes it known to the checkpointer as a possible restartpoint */
+	/* only these two may come with a new timeline, which then is the one that is replayed */
+	if (info == XLOG_CHECKPOINT_SHUTDOWN || info == XLOG_END_OF_RECOVERY)
+		restartpoint_end_of_timeline();
+	restartpoint_follow_up();
 	if (info == XLOG_CHECKPOINT_SHUTDOWN || info == XLOG_CHECKPOINT_ONLINE)
-	{
-		FAULT_POINT(redo_restartpoint);
-		pool_flush_all();
-	}
-	core_xlog_redo(record);
+		restartpoint_checkpoint_redo(record);
+	else
+		core_xlog_redo(record);
+}
+
+/* What a primary logs now and then, even if nobody changes anything. */
+static void
+standby_redo_wrapper(XLogReaderState *record)
+{
+	restartpoint_follow_up();
+	core_standby_redo(record);
 }
 
 static void
@@ -64,6 +75,7 @@ xact_redo_wrapper(XLogReaderState *record)
 {
 	uint8		info = XLogRecGetInfo(record) & XLOG_XACT_OPMASK;
 
+	restartpoint_follow_up();
 	if (info == XLOG_XACT_COMMIT || info == XLOG_XACT_COMMIT_PREPARED)
 	{
 		xl_xact_parsed_commit parsed;
@@ -188,6 +200,8 @@ core_events_register(void)
 	core_xact_redo = wrap_redo(RM_XACT_ID, xact_redo_wrapper);
 	core_smgr_redo = wrap_redo(RM_SMGR_ID, smgr_redo_wrapper);
 	core_dbase_redo = wrap_redo(RM_DBASE_ID, dbase_redo_wrapper);
+	core_standby_redo = wrap_redo(RM_STANDBY_ID, standby_redo_wrapper);
+	restartpoint_register(core_xlog_redo);
 	RegisterXactCallback(at_transaction_end, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
 }

@@ -26,6 +26,8 @@ typedef struct FlushList
 	Size		size;
 } FlushList;
 
+bool		(*flush_may_stop) (void) = NULL;
+
 static void
 list_add(FlushList *list, const PoolTag *tag, int index)
 {
@@ -113,6 +115,8 @@ flush_frames(FlushFilter filter, const void *arg)
 	for (Size i = 0; i < list.n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (flush_may_stop != NULL && flush_may_stop())
+			break;
 		FAULT_POINT(pool_flush_each);
 		if (flush_one(&list.items[i]))
 			written++;
@@ -162,12 +166,24 @@ pool_flush_database(Oid database)
 
 /* ---- in the background ---- */
 
+/* Frames that a flush for a checkpoint would find dirty; counts no further than that many. */
+int
+flush_count_dirty(int enough)
+{
+	int			count = 0;
+
+	for (int i = 0; i < pool_n_frames && count < enough; i++)
+		if (pool_frames[i].dirty && !pool_frames[i].temporary)
+			count++;
+	return count;
+}
+
 /*
- * Looks at the next so many frames and writes the dirty ones that ask for no WAL flush
- * and are not latched.
+ * Looks at the next so many frames and writes the dirty ones that are not latched and, unless it is to flush
+ * WAL, ask for none of that.  In recovery WAL is there already; what is flushed is the minimum recovery point.
  */
 void
-flush_trickle(int frames)
+flush_trickle(int frames, bool flush_wal)
 {
 	static uint32 hand;
 
@@ -175,8 +191,13 @@ flush_trickle(int frames)
 	{
 		PoolFrame  *frame = &pool_frames[hand++ % (uint32) pool_n_frames];
 
-		if (!frame->dirty || frame->temporary || io_needs_wal_flush(frame) ||
-			!LWLockConditionalAcquire(&frame->latch, LW_SHARED))
+		if (!frame->dirty || frame->temporary)
+			continue;
+		if (flush_wal)
+			io_flush_wal(frame);
+		else if (io_needs_wal_flush(frame))
+			continue;
+		if (!LWLockConditionalAcquire(&frame->latch, LW_SHARED))
 			continue;
 		(void) io_write(frame);
 		LWLockRelease(&frame->latch);

@@ -40,9 +40,14 @@ typedef struct PoolControl
 	int			extend_tranche;
 	int			init_tranche;
 
-	slock_t		mutex;			/* the next two */
+	slock_t		mutex;			/* the next two, and what recovery needs */
 	bool		armed;			/* the worker holds the gate: writes are allowed */
 	int			writers;		/* processes that may write */
+
+	/* under the mutex, too: see restartpoint.c */
+	struct Latch *recovery_writer;	/* NULL: there is none */
+	uint64		flush_wanted;	/* number of the last request to write all that is dirty */
+	uint64		flush_done;		/* of the last one that was served */
 
 	pg_atomic_uint64 tick_time; /* TimestampTz of the worker's last tick */
 	pg_atomic_uint64 warned_time;	/* of the last complaint about it */
@@ -178,10 +183,17 @@ extern WriteResult io_write(PoolFrame *frame);
 extern void io_flush_wal(const PoolFrame *frame);
 extern bool io_needs_wal_flush(const PoolFrame *frame);
 
+/* This process does not hear of files that go and come: what it writes, it opens by name. */
+extern bool io_reopens_files;
+
 /* flush.c */
 typedef bool (*FlushFilter) (const PoolTag *tag, const void *arg);
 extern int	flush_frames(FlushFilter filter, const void *arg);
-extern void flush_trickle(int frames);
+extern int	flush_count_dirty(int enough);
+extern void flush_trickle(int frames, bool flush_wal);
+
+/* Asked before each page, if set: whether a flush is to end early. */
+extern bool (*flush_may_stop) (void);
 
 /* checkpoint.c */
 extern void checkpoint_register_worker(void);

@@ -23,6 +23,7 @@
 #include "base/new_page.h"
 
 void		(*pool_forget_marks) (Page page);
+bool		io_reopens_files = false;
 
 /* ---- reading ---- */
 
@@ -312,7 +313,7 @@ write_if_exists(const PoolTag *tag, Page page, bool skip_fsync)
 	uint32		holdoff = InterruptHoldoffCount;
 	volatile bool exists = true;
 
-	if (RecoveryInProgress())
+	if (RecoveryInProgress() || io_reopens_files)
 	{
 		exists = file_has_block(reln, tag->block);
 		if (exists)

@@ -19,6 +19,7 @@
 #include "pool/change.h"
 #include "pool/decode.h"
 #include "pool/frame.h"
+#include "pool/restartpoint.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
@@ -56,6 +57,8 @@ rowan_redo(XLogReaderState *record)
 
 	if (ops == NULL)
 		elog(PANIC, "rowan: unknown WAL record kind %u", wal_record_kind(record));
+	restartpoint_first_record();
+	restartpoint_follow_up();
 	ops->redo(record);
 }
 

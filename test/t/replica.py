@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Recovery where core's rules leave us alone: pages that core extends without WAL (the visibility map) with full_page_writes = off, on
-a standby that follows and on one that comes from an old backup, killed and started again; a killed postmaster."""
+a standby that follows and on one that comes from an old backup, killed and started again; checkpoint records that redo does not
+wait for, and the recovery writer that writes what they need; a killed postmaster."""
 import os
 import random
 import signal
@@ -101,9 +102,173 @@ def postmaster_killed():
     say('a killed postmaster leaves no PANIC')
 
 
+# ---- checkpoint records in recovery ----
+
+SLOW = 'pool_flush_each:sleep:10'       # each page of a flush takes 10 ms
+PAGES = 400
+
+
+def writers(server):
+    """The recovery writer's processes."""
+    found = []
+    for pid in server.processes():
+        try:
+            with open('/proc/%d/cmdline' % pid) as f:
+                if 'rowan recovery writer' in f.read():
+                    found.append(pid)
+        except OSError:
+            pass
+    return found
+
+
+def wait_for(condition, what, timeout_s=60):
+    end = time.time() + timeout_s
+    while not condition():
+        check(time.time() < end, 'in vain: ' + what)
+        time.sleep(0.02)
+
+
+def dirty(server):
+    return int(server.one('SELECT dirty FROM rowan.pool_stat'))
+
+
+def redo_point(server):
+    return server.one('SELECT redo_lsn FROM pg_control_checkpoint()')
+
+
+def is_older(server, a, b):
+    return server.one("SELECT '%s'::pg_lsn < '%s'::pg_lsn" % (a, b)) == 't'
+
+
+def sums(server):
+    return server.sql('SELECT count(*), sum(hashtextextended(t::text, 0)) FROM t')
+
+
+def checkpoint_replayed(primary, standby):
+    """Many dirty pages on the standby, a checkpoint of the primary, and the standby replays its record; its redo point, and
+    how many pages are dirty then."""
+    primary.sql('UPDATE t SET n = n + 1')
+    standby.wait_replayed(primary)
+    check(dirty(standby) > PAGES // 2, 'only %d dirty pages on the standby' % dirty(standby))
+    primary.sql('CHECKPOINT')
+    record = primary.one('SELECT checkpoint_lsn FROM pg_control_checkpoint()')
+    with standby.connect() as c:
+        end = time.time() + 60
+        while True:
+            replayed, left = c.rows("SELECT pg_last_wal_replay_lsn() > '%s', dirty FROM rowan.pool_stat" % record)[0]
+            if replayed == 't':
+                return redo_point(primary), int(left)
+            check(time.time() < end, 'the checkpoint is not replayed')
+
+
+def restart(standby, **conf):
+    if standby.postmaster is not None:
+        standby.stop()
+    standby.write_conf(**conf)
+    standby.start()
+
+
+def restartpoints(options):
+    """Redo does not wait for pages to be written, the restartpoint does."""
+    primary = cluster.make('ahead', variant='faults', conf={
+        'rowan.buffers': '16MB', 'rowan.clean_interval': '0', 'rowan.wal_check': 'on', 'wal_keep_size': '1GB', 'max_wal_size': '2GB',
+        'checkpoint_timeout': '1h', 'wal_retrieve_retry_interval': '100ms', 'restart_after_crash': 'off'})
+    primary.sql('CREATE TABLE t (id int, n int, s text) USING rowan WITH (fillfactor = 60); ALTER TABLE t ALTER s SET STORAGE PLAIN; '
+                "INSERT INTO t SELECT i, 0, repeat('s', 3000) FROM generate_series(1, %d) i" % PAGES)
+    standby = primary.backup_to('behind', conf={'rowan.fault': SLOW})
+    standby.start()
+    primary.sql('UPDATE t SET n = n + 1')
+    wait_for(lambda: len(writers(standby)) == 1, 'a recovery writer')
+
+    redo, left = checkpoint_replayed(primary, standby)
+    check(left > PAGES // 10, 'redo of the checkpoint waited for the pages: %d are left' % left)
+    standby.sql('CHECKPOINT')
+    made = redo_point(standby)
+    check(dirty(standby) == 0 or is_older(standby, made, redo), 'a restartpoint before all pages were written')
+    for _ in range(300):                # the next record makes it known that they are
+        primary.sql('INSERT INTO t VALUES (0)')
+        standby.wait_replayed(primary)
+        standby.sql('CHECKPOINT')
+        if redo_point(standby) == redo:
+            break
+        time.sleep(0.1)
+    check(redo_point(standby) == redo, 'restartpoint %s, not %s' % (redo_point(standby), redo))
+    standby.kill9()
+    restart(standby)
+    standby.wait_replayed(primary)
+    check(sums(standby) == sums(primary), 'contents after a restartpoint and a crash')
+
+    # killed, and stopped, while the writer is at work
+    for stop in ('kill', 'fast', 'immediate', 'writer') if options.long else ('kill', 'writer', 'fast'):
+        checkpoint_replayed(primary, standby)
+        if stop == 'kill':
+            standby.kill9()
+        elif stop == 'writer':
+            os.kill(writers(standby)[0], signal.SIGTERM)
+            wait_for(lambda: not writers(standby), 'the recovery writer leaves when told to')
+            primary.sql('CHECKPOINT')
+            standby.wait_replayed(primary)
+            standby.kill9()
+        else:
+            standby.stop(stop)
+        restart(standby)
+        standby.wait_replayed(primary)
+        check(sums(standby) == sums(primary), 'contents after: ' + stop)
+        standby.verify()
+
+    # it crashes on its way
+    for point in ('standby_flush', 'standby_restartpoint'):
+        standby.stop()
+        standby.write_conf(**{'rowan.fault': point + ':panic:1'})
+        standby.start(wait=False)
+        for _ in range(100):
+            if standby.postmaster.poll() is not None:
+                break
+            primary.sql('UPDATE t SET n = n + 1; CHECKPOINT; UPDATE t SET n = n + 1')
+            time.sleep(0.2)
+        check(standby.postmaster.poll() is not None, 'not reached: ' + point)
+        standby.postmaster = None
+        check('fault point "%s" reached' % point in standby.log_text(), 'not by the fault point: ' + point)
+        restart(standby, **{'rowan.fault': ''})
+        standby.wait_replayed(primary)
+        check(sums(standby) == sums(primary), 'contents after a crash at ' + point)
+
+    # promoted while it is at work; without hot_standby it is there as well
+    restart(standby, **{'rowan.fault': SLOW})
+    checkpoint_replayed(primary, standby)
+    want = sums(primary)
+    primary.kill9()
+    standby.promote()
+    check(sums(standby) == want, 'contents after a promotion')
+    wait_for(lambda: not writers(standby), 'the recovery writer has left')
+    standby.sql('UPDATE t SET n = n + 1; CHECKPOINT; UPDATE t SET n = n - 1')
+    standby.kill9()
+    restart(standby, **{'rowan.fault': ''})
+    check(sums(standby) == want, 'contents after a promotion and a crash')
+    standby.verify()
+    third = standby.backup_to('third', conf={'hot_standby': 'off'})
+    third.start(wait=False)
+    wait_for(lambda: standby.one('SELECT count(*) FROM pg_stat_replication') == '1', 'a standby of the promoted one')
+    standby.sql('UPDATE t SET n = n + 1')
+    wait_for(lambda: len(writers(third)) == 1, 'a recovery writer without hot_standby')
+    standby.sql('CHECKPOINT')
+    lsn = standby.one('SELECT pg_current_wal_lsn()')
+    wait_for(lambda: standby.one("SELECT replay_lsn >= '%s' FROM pg_stat_replication" % lsn) == 't', 'replay without hot_standby')
+    third.run_tool('pg_ctl', 'promote', '-D', third.data)
+    third.wait_ready()
+    check(sums(third) == sums(standby), 'contents without hot_standby')
+    third.verify()
+    for server in (standby, third):
+        server.stop()
+        server.check_log('fault point', 'terminated by signal 6')
+    say('redo does not wait for checkpoints, restartpoints do')
+
+
 def test(options):
     postmaster_killed()
     map_without_wal(options)
+    if harness.ENGINE:
+        restartpoints(options)
 
 
 if __name__ == '__main__':
