@@ -104,3 +104,8 @@ check-core:
 
 check-core-indexes:
 	$(RUN) test/core.py --suite indexes $(TESTFLAGS)
+
+# Its TAP suites (recovery, subscription, pg_rewind and other tools), on the same server.
+.PHONY: check-tap
+check-tap:
+	$(RUN) test/tap.py $(TESTFLAGS)

@@ -44,7 +44,7 @@ def map_without_wal(options):
     old = primary.backup_to('old')
     standby.start()
     primary.sql('CREATE TABLE r (id int PRIMARY KEY, n int) USING ' + AM)
-    for n in range(options.steps or (200 if options.long else 24)):
+    for n in range(options.steps or (200 if options.long else 16)):
         with primary.connect() as c:
             for sql in STEPS[n if n < len(STEPS) else rnd.randrange(len(STEPS))].split('; '):
                 c.try_(sql)             # keys that are there already
