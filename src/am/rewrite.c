@@ -335,7 +335,11 @@ judge_row(Rewrite *rewrite, RowId row, RowVersion *version)
 		return FATE_DROP;
 	while (xid_state(meta->xid) == XID_ABORTED)
 		if (!row_step_older(&rewrite->from, row, version, rewrite->work, &gone))
+		{
+			if (gone)
+				row_missing(&rewrite->from, row, meta);
 			return FATE_DROP;
+		}
 	if (everybody_sees(rewrite, meta))
 		return (meta->flags & ROW_DELETED) ? FATE_DROP : FATE_FREEZE;
 	return FATE_KEEP;
@@ -400,6 +404,8 @@ collect_images(Rewrite *rewrite, RowId row, RowVersion *version, VersionImage *i
 		}
 		if (row_step_older(&rewrite->from, row, version, rewrite->work, &gone))
 			continue;
+		if (gone && !row_may_be_reclaimed(&rewrite->from.file, meta->xid))
+			row_missing(&rewrite->from, row, meta);
 		if (is_delete)
 		{
 			image = &images[n++];

@@ -9,6 +9,7 @@
 
 #include <unistd.h>
 
+#include "base/export.h"
 #include "base/fault.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -133,8 +134,10 @@ find_action(const char *name)
 
 /* Waiting inside a critical section or under latches: no interrupts are served. */
 static void
-wait_until_disarmed(FaultPoint point)
+wait_until_disarmed(FaultPoint point, uint32 only_pid)
 {
+	if (only_pid != 0 && only_pid != (uint32) MyProcPid)
+		return;
 	while (pg_atomic_read_u32(&shared->points[point].action) == FAULT_WAIT)
 	{
 		if (!PostmasterIsAlive())
@@ -161,7 +164,7 @@ act(FaultPoint point, FaultAction action, uint32 argument)
 			pg_usleep(argument * 1000L);
 			break;
 		case FAULT_WAIT:
-			wait_until_disarmed(point);
+			wait_until_disarmed(point, argument);
 			break;
 		case FAULT_NONE:
 			break;
@@ -360,6 +363,27 @@ uint64
 fault_hits(FaultPoint point)
 {
 	return pg_atomic_read_u64(&shared->points[point].hits);
+}
+
+/* ---- for tests, which declare these functions themselves ---- */
+
+ROWAN_SQL_FUNCTION(rowan_fault_arm);
+ROWAN_SQL_FUNCTION(rowan_fault_hits);
+
+/* point, action, argument */
+Datum
+rowan_fault_arm(PG_FUNCTION_ARGS)
+{
+	fault_arm(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+			  PG_GETARG_UINT32(2));
+	PG_RETURN_VOID();
+}
+
+/* How often a point was reached while any was armed. */
+Datum
+rowan_fault_hits(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(fault_hits(require_point(text_to_cstring(PG_GETARG_TEXT_PP(0)))));
 }
 
 #endif							/* ROWAN_FAULTS */

@@ -9,7 +9,7 @@
  * process or all of them), or for all processes by fault_arm().
  *
  * Actions: error, panic (argument: at which hit, 1 is the first), sleep (argument:
- * milliseconds), wait (until disarmed; fault_arm() only).
+ * milliseconds), wait (until disarmed; argument: the process that waits, 0: all; fault_arm() only).
  */
 #ifndef ROWAN_BASE_FAULT_H
 #define ROWAN_BASE_FAULT_H
@@ -81,6 +81,7 @@
 	X(version_append) \
 	X(version_add) \
 	X(version_added) \
+	X(version_judged) \
 	X(version_free) \
 	X(version_freed) \
 	X(vacuum_pruned) \

@@ -58,16 +58,30 @@ judge_superseded(const RowVersion *version, const RowWriter *writer, RowOutcome 
 }
 
 /*
+ * Steps *version to the one before it, the row being latched.  False: there is none, or it was reclaimed; one that
+ * somebody may need is an error.
+ */
+static bool
+step_older(RowTarget *target, RowVersion *version, RowWork *work)
+{
+	bool		gone;
+
+	if (row_step_older(target->table, target->row, version, work, &gone))
+		return true;
+	if (gone && !row_may_be_reclaimed(&target->table->file, version->meta.xid))
+		row_missing(target->table, target->row, &version->meta);
+	return false;
+}
+
+/*
  * Finds the version with the tag, from the newest; true if it is there.
  */
 static bool
 find_asked(RowTarget *target, uint8 tag, RowVersion *version, RowWork *work)
 {
-	bool		gone;
-
 	*version = target->top;
 	while (version->meta.tag != tag || (version->meta.flags & ROW_DELETED))
-		if (!row_step_older(target->table, target->row, version, work, &gone))
+		if (!step_older(target, version, work))
 			return false;
 	return true;
 }
@@ -79,11 +93,9 @@ find_asked(RowTarget *target, uint8 tag, RowVersion *version, RowWork *work)
 static TM_Result
 judge_forgotten(RowTarget *target, RowVersion *version, RowWork *work, RowOutcome *outcome)
 {
-	bool		gone;
-
 	*version = target->top;
 	while (xid_state(version->meta.xid) != XID_COMMITTED)
-		if (!row_step_older(target->table, target->row, version, work, &gone))
+		if (!step_older(target, version, work))
 			return TM_Deleted;
 	outcome->newer_xid = version->meta.xid;
 	outcome->newer_cid = version->meta.cid;
@@ -175,8 +187,11 @@ crosscheck_fails(RowTarget *target, const RowWriter *writer, RowWork *work)
 
 	if (writer->crosscheck == InvalidSnapshot)
 		return false;
-	return !row_find_visible(target->table, target->row, &version, writer->crosscheck, work, &gone) ||
-		version.meta.tag != tag;
+	if (row_find_visible(target->table, target->row, &version, writer->crosscheck, work, &gone))
+		return version.meta.tag != tag;
+	if (gone)
+		row_missing(target->table, target->row, &version.meta);
+	return true;
 }
 
 static void
@@ -320,9 +335,8 @@ static bool
 tag_is_forgotten(RowTarget *target, uint8 tag, RowWork *work)
 {
 	RowVersion	version = target->top;
-	bool		gone;
 
-	while (row_step_older(target->table, target->row, &version, work, &gone))
+	while (step_older(target, &version, work))
 	{
 		if (version.meta.tag == tag)
 			return xid_older_than_all(version.newer_xid, target->table->horizon);

@@ -13,6 +13,7 @@
 #include "common/relpath.h"
 #include "miscadmin.h"
 #include "row/row.h"
+#include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/snapmgr.h"
 
@@ -44,6 +45,12 @@ row_corrupt(const PoolFile *file, BlockNumber block, RowId row, const char *what
 					relpathbackend(file->node, file->backend, MAIN_FORKNUM)),
 			 errdetail("Row (%u,%u): %s.", (BlockNumber) (row >> 8), (unsigned) (row & 0xFF) + 1, what),
 			 errhint("Run rowan.verify() on the table.")));
+}
+
+void
+row_missing(const RowTable *table, RowId row, const RowMeta *newer)
+{
+	row_corrupt(&table->file, newer->older_block, row, "an older version of it is missing");
 }
 
 /* ---- the newest version ---- */
@@ -271,6 +278,22 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 	return true;
 }
 
+/*
+ * A version page goes when a horizon has passed all its superseders, and no horizon for a table that others can see ever
+ * passes the xmin of a backend that counts: computed before that was set, it is not newer than
+ * what was running then; computed later, it has regard for it.  The horizon of a temporary table has no regard for snapshots.
+ */
+bool
+row_may_be_reclaimed(const PoolFile *file, TransactionId xid)
+{
+	if (xid_state(xid) != XID_COMMITTED)
+		return false;
+	if (file->backend != InvalidBackendId || !TransactionIdIsNormal(MyProc->xmin) ||
+		(MyProc->statusFlags & (PROC_IN_VACUUM | PROC_IN_SAFE_IC)) != 0)
+		return true;
+	return TransactionIdPrecedes(xid, MyProc->xmin);
+}
+
 /* ---- visibility ---- */
 
 static inline bool
@@ -460,7 +483,7 @@ row_read_changed(RowTable *table, RowId row, const RowMeta *before, RowHint *hin
 	if (!row_read(table, row, hint, dest, version))
 		return false;
 	if (same_newest(before, &version->meta))
-		row_corrupt(&table->file, before->older_block, row, "an older version of it is missing");
+		row_missing(table, row, before);
 	return true;
 }
 
@@ -520,7 +543,11 @@ row_fetch_tag(RowTable *table, RowId row, uint8 tag, RowHint *hint, char *dest, 
 			return false;
 		/* unchanged: that version was reclaimed, nobody is entitled to it */
 		if (attempt > 0 && same_newest(&before, &newest))
+		{
+			if (!row_may_be_reclaimed(&table->file, version->meta.xid))
+				row_missing(table, row, &version->meta);
 			return false;
+		}
 		before = newest;
 		CHECK_FOR_INTERRUPTS();
 	}

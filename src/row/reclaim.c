@@ -4,13 +4,19 @@
  *
  * A page goes when the newest xid that superseded anything on it is older than every
  * snapshot, and what aborted transactions pushed there was popped; the latter
- * is made true here, row by row.  No latch is held across rows.
+ * is made true here, row by row.  No latch is held across rows: the page is judged by a copy, and
+ * freed only if it still has the records that were judged (version_free_head).
  */
 #include "postgres.h"
 
+#include "base/fault.h"
 #include "miscadmin.h"
 #include "row/target.h"
 
+/* So often somebody else may come first before a VACUUM leaves the rest to others. */
+#define RECLAIM_ATTEMPTS	100
+
+/* Every superseder has ended, and its records are of no use for popping what it did. */
 static bool
 records_all_settled(RowTable *table, Page copy, RowWork *work)
 {
@@ -18,49 +24,58 @@ records_all_settled(RowTable *table, Page copy, RowWork *work)
 	uint16		offset = 0;
 
 	while ((record = version_page_next(copy, &offset)) != NULL)
-		if (!xid_did_commit(record->superseder))
-			row_revert(table, version_row(record), work);
+	{
+		switch (xid_state(record->superseder))
+		{
+			case XID_COMMITTED:
+				break;
+			case XID_ABORTED:
+				row_revert(table, version_row(record), work);
+				break;
+			case XID_OWN:
+			case XID_RUNNING:
+				return false;
+		}
+	}
 	return offset == version_next_offset(copy);
 }
 
-/* Somebody is about to append to it (an empty page is nobody's otherwise). */
+/* Whether nobody needs what is on the page, a copy; pops what aborted transactions left. */
 static bool
-is_active(const FileHeaderData *header, BlockNumber block)
+page_is_settled(RowTable *table, Page copy, RowWork *work)
 {
-	for (int i = 0; i < ROWAN_ACTIVE_VERSION_PAGES; i++)
-		if (header->version_active[i] == block)
-			return true;
-	return false;
+	PageTrailer trailer = page_trailer(copy);
+
+	return trailer->type == ROWAN_PAGE_VERSION &&
+		xid_older_than_all(trailer->newest_xid, table->horizon) &&
+		records_all_settled(table, copy, work);
 }
 
 uint32
 row_reclaim_versions(RowTable *table, uint32 limit)
 {
 	uint32		freed = 0;
+	int			lost = 0;
+	int			max_lost = limit == 0 ? RECLAIM_ATTEMPTS : 1;
 	char	   *copy = palloc(BLCKSZ);
 	RowWork    *work = row_work_create();
 
-	while (limit == 0 || freed < limit)
+	while ((limit == 0 || freed < limit) && lost < max_lost)
 	{
 		FileHeaderData header;
-		TransactionId newest;
 
 		CHECK_FOR_INTERRUPTS();
 		space_read_header(&table->file, &header);
 		if (!BlockNumberIsValid(header.version_head))
 			break;
 		pool_read_copy(&table->file, header.version_head, NULL, copy);
-		newest = page_trailer((Page) copy)->newest_xid;
-		if (page_trailer((Page) copy)->type != ROWAN_PAGE_VERSION ||
-			(!TransactionIdIsValid(newest) && is_active(&header, header.version_head)) ||
-			!xid_older_than_all(newest, table->horizon))
+		if (!page_is_settled(table, (Page) copy, work))
 			break;
-		if (!records_all_settled(table, (Page) copy, work))
-			break;
-		if (!version_free_head(&table->file, header.version_head,
-							   version_next_offset((Page) copy), newest))
-			break;
-		freed++;
+		FAULT_POINT(version_judged);
+		if (version_free_head(&table->file, header.version_head, (Page) copy))
+			freed++;
+		else
+			lost++;
 	}
 	row_work_free(work);
 	pfree(copy);
@@ -83,7 +98,12 @@ count_record_xids(Page copy, TransactionId *oldest)
 	}
 }
 
-/* A page that is freed under us may have come back elsewhere in the list: then walk it again. */
+/*
+ * A page that is freed under us may have come back elsewhere in the list: then walk it again.  That the head is the
+ * same before and after is enough, although a page may have been freed and have become the head again: pages are freed
+ * from the head and come back at the end, so then all pages of the walk's beginning are gone, and those that
+ * came since have no record that is older than the limit.
+ */
 #define OLDEST_XID_ATTEMPTS	10
 
 TransactionId

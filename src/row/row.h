@@ -153,6 +153,13 @@ extern bool row_step_older(RowTable *table, RowId row, RowVersion *version, RowW
 extern void row_undelete(RowTable *table, RowId row, RowVersion *version, RowWork *work);
 
 /*
+ * The record that `xid` made when it superseded a version is gone.  True if it may have been reclaimed: xid has
+ * committed, and no snapshot of ours, if we have one, is older.  False: damage, unless the version that xid
+ * made was popped since it was read.  Not for VACUUM, whose xmin holds nothing back: it is told true too often.
+ */
+extern bool row_may_be_reclaimed(const PoolFile *file, TransactionId xid);
+
+/*
  * From a newest version (as row_read gave it) to the one that snapshot sees.
  * False: it sees none.  *gone as above.  For SnapshotDirty sets the snapshot's xmin, xmax and
  * speculativeToken.
@@ -180,6 +187,9 @@ extern bool row_page_all_visible(Page copy, Snapshot snapshot);
 extern void row_prefetch_versions(RowTable *table, Page copy, Snapshot snapshot);
 
 extern void row_corrupt(const PoolFile *file, BlockNumber block, RowId row, const char *what) pg_attribute_noreturn();
+
+/* The same, of the version that `newer` superseded. */
+extern void row_missing(const RowTable *table, RowId row, const RowMeta *newer) pg_attribute_noreturn();
 
 /* Parses slot pos of a copied leaf; raises DATA_CORRUPTED. */
 static inline RowId

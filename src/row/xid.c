@@ -4,6 +4,10 @@
  *
  * Only final states are cached, so an entry never becomes wrong while its
  * xid is not reused; the cache is forgotten long before an xid could be.
+ *
+ * A horizon alone does not prove that a transaction has ended.  Core keeps it as a full xid, and where the epoch of
+ * the server's counter is wrong (pg_resetwal -x without -e after a wraparound), it may lie in the far
+ * future, and every xid before it.  So whoever asks for a horizon asks for the state, too.
  */
 #include "postgres.h"
 
@@ -36,20 +40,31 @@ cache_entry(TransactionId xid)
 	return &xid_cache[xid & (XID_CACHE_SIZE - 1)];
 }
 
+/*
+ * An xid that has ended either has committed by then, or never will.  One that is running all the same is in progress
+ * first and committed afterwards, so that is the order to ask in before "aborted" may be remembered.
+ */
 bool
 xid_did_commit(TransactionId xid)
 {
 	XidCacheEntry *entry;
+	bool		committed;
 
 	if (!TransactionIdIsNormal(xid))
 		return true;
 	entry = cache_entry(xid);
-	if (entry->xid != xid)
+	if (entry->xid == xid)
+		return entry->committed;
+	committed = TransactionIdDidCommit(xid);
+	if (!committed)
 	{
-		entry->committed = TransactionIdDidCommit(xid);
-		entry->xid = xid;
+		if (TransactionIdIsInProgress(xid))
+			return false;
+		committed = TransactionIdDidCommit(xid);
 	}
-	return entry->committed;
+	entry->committed = committed;
+	entry->xid = xid;
+	return committed;
 }
 
 XidState
@@ -70,7 +85,14 @@ xid_state(TransactionId xid)
 bool
 xid_older_than_all(TransactionId xid, GlobalVisState *horizon)
 {
-	return !TransactionIdIsNormal(xid) || GlobalVisTestIsRemovableXid(horizon, xid);
+	XidState	state;
+
+	if (!TransactionIdIsNormal(xid))
+		return true;
+	if (!GlobalVisTestIsRemovableXid(horizon, xid))
+		return false;
+	state = xid_state(xid);
+	return state == XID_COMMITTED || state == XID_ABORTED;
 }
 
 bool

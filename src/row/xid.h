@@ -24,7 +24,10 @@ typedef enum XidState
  */
 extern XidState xid_state(TransactionId xid);
 
-/* For an xid known to have ended: true if it committed. */
+/*
+ * For an xid that some snapshot, or a horizon, says has ended: true if it committed.  Cheaper than xid_state, because it does
+ * not ask first whether the xid is in progress.  Of one that is, it says false, and remembers nothing.
+ */
 extern bool xid_did_commit(TransactionId xid);
 
 /* Every snapshot, on this server, sees what xid did, and it committed. */

@@ -216,9 +216,15 @@ version_record_plausible(Page page, uint16 offset, uint16 *size)
 	return *size >= sizeof(VersionRecordData) && offset + *size <= lower;
 }
 
+/*
+ * A pointer may outlive its page, and even the part of the file where that was: blocks from high_water on
+ * have no content that means anything, or do not exist.
+ */
 bool
 version_read(const PoolFile *file, BlockNumber block, uint16 offset, char *dest)
 {
+	if (!space_has_block(file, block))
+		return false;
 	for (int attempt = 0;; attempt++)
 	{
 		PoolRead	read;
@@ -255,28 +261,59 @@ version_page_next(Page page, uint16 *offset)
 }
 
 bool
-version_free_head(const PoolFile *file, BlockNumber block, uint16 lower, TransactionId horizon)
+version_same_records(Page page, Page judged)
+{
+	uint16		lower = version_next_offset(judged);
+
+	return page_trailer(page)->type == ROWAN_PAGE_VERSION && version_next_offset(page) == lower &&
+		memcmp((char *) page + ROWAN_PAGE_BODY, (char *) judged + ROWAN_PAGE_BODY,
+			   lower - ROWAN_PAGE_BODY) == 0;
+}
+
+/* Nothing on it, but it is where the next record of some backends goes. */
+static bool
+is_empty_active(const FileHeaderData *header, BlockNumber block, Page page)
+{
+	if (version_next_offset(page) > ROWAN_PAGE_BODY)
+		return false;
+	for (int i = 0; i < ROWAN_ACTIVE_VERSION_PAGES; i++)
+		if (header->version_active[i] == block)
+			return true;
+	return false;
+}
+
+/*
+ * Between judging and the latch the page may have been freed by somebody else, have come back at the list's end,
+ * be at its head again, and be filled as far as before, by records that are needed.  So the records themselves are
+ * compared.  What was found out about a record (every snapshot is younger than its superseder, which has
+ * committed, or has aborted and was popped) stays true, and no transaction makes the same record twice: the same
+ * bytes have the same answer, whatever has become of the page in between.
+ */
+bool
+version_free_head(const PoolFile *file, BlockNumber block, Page judged)
 {
 	PageChange	change;
 	Page		page;
 	FileHeaderData *header;
 	BlockNumber next;
+	TransactionId horizon;
 
 	change_begin(&change, file);
 	page = change_page(&change, pool_latch(file, block, LW_EXCLUSIVE), false);
-	if (page_trailer(page)->type != ROWAN_PAGE_VERSION || version_next_offset(page) != lower)
+	if (!version_same_records(page, judged))
 	{
 		change_abort(&change);
 		return false;
 	}
 	next = page_trailer(page)->right_block;
-	space_free(&change, block);
-	header = file_header(change_find(&change, ROWAN_HEADER_BLOCK));
-	if (header->version_head != block)
+	horizon = page_trailer(page)->newest_xid;
+	header = space_change_header(&change);
+	if (header->version_head != block || is_empty_active(header, block, page))
 	{
 		change_abort(&change);
 		return false;
 	}
+	space_free(&change, block);
 	header->version_head = next;
 	if (header->version_tail == block)
 		header->version_tail = InvalidBlockNumber;

@@ -54,7 +54,8 @@ extern void version_append_apply(Page page, const VersionRecordData *record);
 
 /*
  * Copies the record at block, offset to dest (VERSION_MAX_RECORD bytes, MAXALIGNed);
- * false if there is no plausible record (any more).
+ * false if there is no plausible record (any more): the page was freed, serves something else, or
+ * was cut off with the end of the file.
  */
 extern bool version_read(const PoolFile *file, BlockNumber block, uint16 offset, char *dest);
 
@@ -64,12 +65,15 @@ extern bool version_read(const PoolFile *file, BlockNumber block, uint16 offset,
  */
 extern const VersionRecordData *version_page_next(Page page, uint16 *offset);
 
+/* Pure: a version page that has, byte for byte, the records of `judged`, a copy of a version page. */
+extern bool version_same_records(Page page, Page judged);
+
 /*
- * Frees the page at the head of the list if it still is `block` and nothing was
- * appended to it since pd_lower was `lower`.  horizon: newest superseding xid on it, for
- * standbys.  Returns true if freed.  No latches held.  One record.
+ * Frees the page at the head of the list if it still is `block` and has the very records of `judged`,
+ * the copy by which the caller found that nobody needs them.  An empty page that somebody is about
+ * to append to stays.  Returns true if freed.  No latches held.  One record, with the newest superseding xid as
+ * horizon for standbys.
  */
-extern bool version_free_head(const PoolFile *file, BlockNumber block, uint16 lower,
-							  TransactionId horizon);
+extern bool version_free_head(const PoolFile *file, BlockNumber block, Page judged);
 
 #endif							/* ROWAN_VERSION_VERSION_H */
