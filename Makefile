@@ -75,7 +75,7 @@ bench:
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
 CAMPAIGNS = twin xmin index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
-	visible segments storm replica verify
+	visible segments storm hot replica verify
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-xmin:       ; $(RUN) test/t/xmin.py --long $(TESTFLAGS)
@@ -92,6 +92,7 @@ check-index-twin: ; $(RUN) test/t/index_twin.py --long $(TESTFLAGS)
 check-prepared:   ; $(RUN) test/t/prepared.py --long $(TESTFLAGS)
 check-duel:       ; $(RUN) test/t/duel.py --long $(TESTFLAGS)
 check-visible:    ; $(RUN) test/t/visible.py --long $(TESTFLAGS)
+check-hot:        ; $(RUN) test/t/hot.py --long $(TESTFLAGS)
 check-storm:      ; $(RUN) test/t/storm.py --long $(TESTFLAGS)
 check-verify:     ; $(RUN) test/t/verify.py --long $(TESTFLAGS)
 check-segments:   ; $(RUN) test/t/segments.py --long $(TESTFLAGS)
