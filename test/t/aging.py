@@ -284,7 +284,8 @@ def wraparound():
     shared_locks(server)
     with server.connect() as c:
         truth = wrap_contents(c)
-    for n, by in enumerate((300 * 10**6, 10**9, 900 * 10**6, 1500 * 10**6)):
+    # the last one passes 2^32, and pg_resetwal leaves the epoch as it is: core's horizons then may lie in the future
+    for n, by in enumerate((300 * 10**6, 10**9, 900 * 10**6, 1500 * 10**6, 10**9)):
         server.stop()
         run_away(server, by)
         server.start()

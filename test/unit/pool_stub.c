@@ -219,6 +219,13 @@ pool_latch_near(const PoolFile *file, BlockNumber block, PoolFrame *near, LWLock
 	return pool_latch(file, block, mode);
 }
 
+/* Only asked for where there is one thread: nobody to wait for. */
+PoolFrame *
+pool_latch_try(const PoolFile *file, BlockNumber block)
+{
+	return take_latch(frame_of(block), LW_EXCLUSIVE);
+}
+
 PoolFrame *
 pool_latch_new(const PoolFile *file, BlockNumber block)
 {
