@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Few rows that many want: 64 clients of pgbench on one to ten rows, updating them in place and moving, deleting and inserting again, with savepoints
-and rollbacks, autovacuum beside them, and old snapshots coming and going.
+"""Few rows that many want: 64 clients of pgbench on one to ten rows.  They update them in place and
+moving, delete and insert them again, with savepoints and rollbacks; autovacuum is beside them, and old
+snapshots come and go.
 
-What a transaction does to the table it does, in the same statement, to a heap table: the two have the same rows, for every
-snapshot and in the end, after a crash too.  A snapshot sees the same as long as it lasts, whichever way it looks.  A third
-table is updated in transactions of one statement, which pgbench counts.  No error but deadlocks.
+What a transaction does to the table it does, in the same statement, to a heap table: the two have the
+same rows, for every snapshot and in the end, after a crash too.  A snapshot sees the same as long as
+it lasts, whichever way it looks.  A third table is updated in transactions of one statement, which
+pgbench counts.  No error but deadlocks.
 
     hot.py --seconds 60 --rows 1
 """

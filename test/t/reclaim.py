@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Version pages that are freed while others still look at them.
 
-    judged    a session has found that nobody needs a version page, and waits (at a fault point) before it frees it; meanwhile
-              the page is freed by another session, comes back, and is filled as far as before, by versions that are needed
-    beyond    VACUUM cuts the file, and a chain of versions leads beyond its end: to versions that nobody is entitled to
-    missing   a version that somebody needs is not there: an error to whoever asks for it, and to rowan.verify
+    judged    a session has found that nobody needs a version page, and waits (at a fault point) before
+              it frees it; meanwhile the page is freed by another session, comes back, and is filled
+              as far as before, by versions that are needed
+    beyond    VACUUM cuts the file, and a chain of versions leads beyond its end: to versions that
+              nobody is entitled to
+    missing   a version that somebody needs is not there: an error to whoever asks for it, and
+              to rowan.verify
 
     reclaim.py [judged] [beyond] [missing]
 """
