@@ -279,9 +279,10 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 }
 
 /*
- * A version page goes when a horizon has passed all its superseders, and no horizon for a table that others can see ever
- * passes the xmin of a backend that counts: computed before that was set, it is not newer than
- * what was running then; computed later, it has regard for it.  The horizon of a temporary table has no regard for snapshots.
+ * A version page goes when a horizon has passed all its superseders, and no horizon for a table that
+ * others can see ever passes the xmin of a backend that counts: computed before that was set, it is
+ * not newer than what was running then; computed later, it has regard for it.  The horizon of a
+ * temporary table has no regard for snapshots.
  */
 bool
 row_may_be_reclaimed(const PoolFile *file, TransactionId xid)

@@ -41,8 +41,9 @@ cache_entry(TransactionId xid)
 }
 
 /*
- * An xid that has ended either has committed by then, or never will.  One that is running all the same is in progress
- * first and committed afterwards, so that is the order to ask in before "aborted" may be remembered.
+ * An xid that has ended either has committed by then, or never will.  One that is running all the
+ * same is in progress first and committed afterwards, so that is the order to ask in before "aborted"
+ * may be remembered.
  */
 bool
 xid_did_commit(TransactionId xid)

@@ -25,8 +25,9 @@ typedef enum XidState
 extern XidState xid_state(TransactionId xid);
 
 /*
- * For an xid that some snapshot, or a horizon, says has ended: true if it committed.  Cheaper than xid_state, because it does
- * not ask first whether the xid is in progress.  Of one that is, it says false, and remembers nothing.
+ * For an xid that some snapshot, or a horizon, says has ended: true if it committed.  Cheaper than
+ * xid_state, because it does not ask first whether the xid is in progress.  Of one that is, it says
+ * false, and remembers nothing.
  */
 extern bool xid_did_commit(TransactionId xid);
 
