@@ -607,7 +607,10 @@ pool_read_try(const PoolFile *file, BlockNumber block, PoolRead *read)
 	PoolTag		tag;
 
 	tag_init(&tag, file, block);
-	return begin_optimistic(&tag, read);
+	if (!begin_optimistic(&tag, read))
+		return false;
+	count_hit(file);
+	return true;
 }
 
 const char *

@@ -217,21 +217,32 @@ version_record_plausible(Page page, uint16 offset, uint16 *size)
 }
 
 /*
- * A pointer may outlive its page, and even the part of the file where that was: blocks from high_water on
- * have no content that means anything, or do not exist.
+ * A pointer may outlive its page, and even the part of the file where that was: blocks from high_water
+ * on have no content that means anything, or do not exist.  What is in the pool exists; only before a
+ * page is waited for or loaded the file header is asked, which changes all the time.
  */
+static bool
+begin_read(const PoolFile *file, BlockNumber block, int attempt, PoolRead *read)
+{
+	if (attempt == 0 && pool_read_try(file, block, read))
+		return true;
+	if (!space_has_block(file, block))
+		return false;
+	pool_read_begin(file, block, attempt, NULL, read);
+	return true;
+}
+
 bool
 version_read(const PoolFile *file, BlockNumber block, uint16 offset, char *dest)
 {
-	if (!space_has_block(file, block))
-		return false;
 	for (int attempt = 0;; attempt++)
 	{
 		PoolRead	read;
 		uint16		size;
 		bool		plausible;
 
-		pool_read_begin(file, block, attempt, NULL, &read);
+		if (!begin_read(file, block, attempt, &read))
+			return false;
 		plausible = version_record_plausible(read.page, offset, &size);
 		if (plausible)
 		{

@@ -291,6 +291,15 @@ pool_read_begin(const PoolFile *file, BlockNumber block, int attempt, PoolRing *
 	}
 }
 
+bool
+pool_read_try(const PoolFile *file, BlockNumber block, PoolRead *read)
+{
+	if (block >= nblocks)
+		return false;
+	pool_read_begin(file, block, 0, NULL, read);
+	return true;
+}
+
 void
 pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest)
 {
