@@ -263,6 +263,17 @@ visible_part(const PoolFile *file, BlockNumber all_visible)
 }
 
 /*
+ * In the unit of pg_class.relpages, which is what rowan_relation_size counts; 0 while the file is as a new one.
+ */
+static BlockNumber
+blocks_for_density(Relation rel, const PoolFile *file)
+{
+	BlockNumber pages = table_pages_in_use(file);
+
+	return pages > 0 && table_blocks_are_logical(rel) ? table_logical_blocks(file) : pages;
+}
+
+/*
  * As table_block_relation_estimate_size, but pages are those a scan reads: not the file header, free
  * pages or the version store; while the density in pg_class refers to all that
  * rowan_relation_size counts.
@@ -278,7 +289,7 @@ rowan_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double
 	PoolFile	file;
 
 	table_pool_file(rel, &file);
-	blocks = table_pages_in_use(&file);
+	blocks = blocks_for_density(rel, &file);
 	if (blocks > 0)
 	{
 		FileHeaderData header;
