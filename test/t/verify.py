@@ -447,7 +447,7 @@ def under_load(options):
     load.add(lambda: load.verify(standby, LOGGED, 3))
     wanted = options.runs or (100 if options.long else 6)
     start = time.time()
-    seconds = options.seconds or (60 if options.long else 12)
+    seconds = options.seconds or (60 if options.long else 8)
 
     def enough():
         return time.time() > start + seconds and \
