@@ -287,10 +287,26 @@ wait_end(RowWait *wait)
 	wait->have_lock = false;
 }
 
+/*
+ * Who locks an old version FOR KEY SHARE waits for those at work on later ones whatever the policy, and out of turn:
+ * heap_lock_updated_tuple does.
+ */
+static void
+wait_for_later(RowWait *wait, const RowOutcome *outcome)
+{
+	for (int i = 0; i < outcome->nwait; i++)
+		XactLockTableWait(outcome->wait[i], wait->rel, &wait->tid, XLTW_LockUpdated);
+}
+
 /* Waits for whoever outcome names; false: the policy is to skip. */
 static bool
 wait_for(RowWait *wait, const RowOutcome *outcome)
 {
+	if (outcome->later)
+	{
+		wait_for_later(wait, outcome);
+		return true;
+	}
 	/* one who has a lock already must not queue behind those who wait for it */
 	if (!outcome->holds_lock && !wait_get_lock(wait))
 		return false;
@@ -326,12 +342,16 @@ report_outcome(const RowOutcome *outcome, TM_FailureData *tmfd)
 
 /* ---- locking ---- */
 
-/* The rest of a lock that passed moves: at each place the row has gone to. */
-static void
+/*
+ * The rest of a lock that passed moves: at each place the row has gone to.  False: it never went there, who moved
+ * it has aborted; the lock has to be tried again from the start.
+ */
+static bool
 lock_where_it_went(RowTable *table, const RowWriter *writer, RowWait *wait, RowWork *work,
 				   RowOutcome *outcome)
 {
 	ItemPointerData at = outcome->follow_tid;
+	TransactionId mover = outcome->top_xid;
 
 	for (;;)
 	{
@@ -340,20 +360,22 @@ lock_where_it_went(RowTable *table, const RowWriter *writer, RowWait *wait, RowW
 		row_lock_moved(table, row_id_from_tid(&at), writer, work, &there);
 		if (there.result == TM_BeingModified)
 		{
-			if (wait_for(wait, &there))
-				continue;
-			there.result = TM_WouldBlock;
+			wait_for_later(wait, &there);
+			continue;
 		}
+		if (there.result == TM_Deleted && xid_state(mover) == XID_ABORTED)
+			return false;
 		if (there.result != TM_Ok)
 		{
 			outcome->result = there.result;
 			outcome->newer_tid = at;
 			outcome->newer_xid = there.newer_xid;
-			return;
+			return true;
 		}
 		if (!there.follow)
-			return;
+			return true;
 		at = there.follow_tid;
+		mover = there.top_xid;
 	}
 }
 
@@ -368,17 +390,19 @@ lock_version(RowTable *table, ItemPointer tid, RowWriter *writer, RowWait *wait,
 	for (;;)
 	{
 		row_lock(table, row, tag, writer, dest, work, version, outcome);
-		if (outcome->result != TM_BeingModified)
-			break;
-		if (!wait_for(wait, outcome))
+		if (outcome->result == TM_BeingModified)
 		{
+			if (wait_for(wait, outcome))
+			{
+				writer->contended = true;
+				continue;
+			}
 			outcome->result = TM_WouldBlock;
-			break;
 		}
-		writer->contended = true;
+		if (outcome->result != TM_Ok || !outcome->follow ||
+			lock_where_it_went(table, writer, wait, work, outcome))
+			break;
 	}
-	if (outcome->result == TM_Ok && outcome->follow)
-		lock_where_it_went(table, writer, wait, work, outcome);
 	wait_end(wait);
 }
 

@@ -38,8 +38,9 @@
 /* A version as it is to be stored; meta says who made it. */
 typedef struct VersionImage
 {
-	RowMeta		meta;			/* xid (Invalid: frozen), frozen_xid, cid, ROW_DELETED, ROW_FORWARD and
-								 * forward_* */
+	RowMeta		meta;			/* xid (Invalid: frozen), frozen_xid, cid, ROW_DELETED, ROW_KEY_KEPT,
+								 * ROW_FORWARD and forward_* */
+	VersionKey	newer_key;		/* what its superseder was to the row's key */
 	RowData		data;			/* none for a deletion */
 } VersionImage;
 
@@ -285,7 +286,7 @@ store_chain(Rewrite *rewrite, RowId old_row, const VersionImage *images, int n)
 		/* a place in the old file: set when the row there has been stored */
 		if (made.forward_block != MovedPartitionsBlockNumber)
 			made.flags &= ~ROW_FORWARD;
-		row_push_version(&rewrite->to, row, &made, &images[i].data);
+		row_push_version(&rewrite->to, row, &made, images[i + 1].newer_key, &images[i].data);
 	}
 	if (TransactionIdIsValid(oldest->meta.xid))
 		note_arrived(rewrite, old_row, row);
@@ -392,6 +393,7 @@ collect_images(Rewrite *rewrite, RowId row, RowVersion *version, VersionImage *i
 		if (n == MAX_IMAGES)
 			elog(ERROR, "row has too many versions");
 		image->meta = *meta;
+		image->newer_key = version->newer_key;
 		memset(&image->data, 0, sizeof(image->data));
 		if (!is_delete)
 		{

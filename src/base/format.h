@@ -218,8 +218,8 @@ StaticAssertDecl(sizeof(RowHeaderData) == 4, "row header is 4 bytes");
 #define ROW_DELETED			0x0200	/* newest version is a deletion; the data
 									 * is that of the version deleted */
 #define ROW_SPECULATIVE		0x0400	/* not confirmed yet */
-#define ROW_KEY_KEPT		ROW_SPECULATIVE /* with ROW_DELETED: the row moved, and no
-											 * key column changed */
+#define ROW_KEY_KEPT		ROW_SPECULATIVE /* with ROW_DELETED: the row moved, its key was
+											 * not VERSION_KEY_TAKEN */
 #define ROW_EXTERNAL		0x0800	/* has toasted values outside */
 
 #define ROW_FROZEN			(ROW_XID | ROW_PAGE_XID)
@@ -294,7 +294,8 @@ typedef struct VersionRecordData
 								 * be shown; Invalid = frozen, unknown */
 	CommandId	cid;			/* 32: its command */
 	uint8		tag;			/* 36: old version's tag */
-	uint8		unused[3];		/* 37: zero */
+	uint8		key;			/* 37: VersionKey */
+	uint8		unused[2];		/* 38: zero */
 } VersionRecordData;
 
 StaticAssertDecl(sizeof(VersionRecordData) == 40, "version record header is 40 bytes");
@@ -306,6 +307,18 @@ typedef enum VersionKind
 								 * same null bitmap and attribute count */
 	VERSION_FULL = 3			/* the whole old row follows */
 } VersionKind;
+
+/*
+ * The row's key, when the version was superseded: does that stand in the way of FOR KEY SHARE, also once the
+ * superseder has committed?  (A deletion without ROW_KEY_KEPT does, whatever the record says.)
+ */
+typedef enum VersionKey
+{
+	VERSION_KEY_FREE = 0,		/* neither changed nor locked: no */
+	VERSION_KEY_HELD = 1,		/* the superseder's transaction, in another subtransaction, held the row
+								 * FOR UPDATE: if this version is to be locked, not if an older one is */
+	VERSION_KEY_TAKEN = 2		/* changed, or the same subtransaction held the row FOR UPDATE: yes */
+} VersionKey;
 
 /*
  * Cell of an index page.

@@ -104,6 +104,26 @@ lock_held_by_us(const RowMeta *meta)
 	return held;
 }
 
+VersionKey
+lock_key_held(const RowMeta *meta, TransactionId xid)
+{
+	MultiXactMember single;
+	MultiXactMember *members;
+	int			n = lock_members(meta, &single, &members);
+	VersionKey	key = VERSION_KEY_FREE;
+
+	for (int i = 0; i < n && key == VERSION_KEY_FREE; i++)
+	{
+		if (mode_of_status(members[i].status) != LockTupleExclusive ||
+			!TransactionIdIsCurrentTransactionId(members[i].xid))
+			continue;
+		/* heap notes the stronger of both in one xid; in a MultiXactId they stay two members */
+		key = members == &single && single.xid == xid ? VERSION_KEY_TAKEN : VERSION_KEY_HELD;
+	}
+	free_members(&single, members, n);
+	return key;
+}
+
 static bool
 locker_alive(TransactionId xid)
 {

@@ -22,6 +22,9 @@ static union
 	uint64		force_align;
 }			unlatched_copy;
 
+/* Others abort, or move a row, this moment. */
+#define AGAIN_DELAY_US	10
+
 /* ---- judging ---- */
 
 static void
@@ -396,6 +399,7 @@ row_update(RowTable *table, RowId row, uint8 tag, const RowData *data, const Row
 	{
 		VersionRecordData *record;
 		RowMeta		meta;
+		VersionKey	key = lock_key_held(&target.top.meta, writer->xid);
 		uint8		new_tag = next_tag(&target, work);
 
 		if (new_tag == 0)
@@ -406,7 +410,7 @@ row_update(RowTable *table, RowId row, uint8 tag, const RowData *data, const Row
 		}
 		new_version_meta(&meta, &target.top.meta, writer, new_tag);
 		meta.flags |= ROW_VERSION;
-		record = version_record_for(row, &target.top, writer->xid, new_tag, data);
+		record = version_record_for(row, &target.top, writer->xid, new_tag, key, data);
 		if (target_replace(&target, &meta, data, record))
 		{
 			outcome->tag = new_tag;
@@ -432,10 +436,10 @@ row_keep_frozen(RowMeta *deletion, const RowMeta *deleted)
 }
 
 static void
-deletion_meta(RowMeta *meta, RowDeletion why)
+deletion_meta(RowMeta *meta, RowDeletion why, VersionKey key)
 {
 	meta->flags |= ROW_DELETED;
-	if (why == ROW_MOVE_KEY_KEPT)
+	if (key != VERSION_KEY_TAKEN)
 		meta->flags |= ROW_KEY_KEPT;
 	if (why == ROW_MOVE_PARTITION)
 	{
@@ -456,13 +460,16 @@ row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowWrit
 	{
 		VersionRecordData *record = NULL;
 		RowMeta		meta;
+		VersionKey	key = VERSION_KEY_TAKEN;
 
+		if (why == ROW_MOVE_KEY_KEPT)
+			key = lock_key_held(&target.top.meta, writer->xid);
 		new_version_meta(&meta, &target.top.meta, writer, tag);
-		deletion_meta(&meta, why);
-		if (!row_keep_frozen(&meta, &target.top.meta))
+		deletion_meta(&meta, why, key);
+		if (key == VERSION_KEY_HELD || !row_keep_frozen(&meta, &target.top.meta))
 		{
 			meta.flags |= ROW_VERSION;
-			record = version_record_for(row, &target.top, writer->xid, tag, &target.top.data);
+			record = version_record_for(row, &target.top, writer->xid, tag, key, &target.top.data);
 		}
 		if (target_replace(&target, &meta, &target.top.data, record))
 		{
@@ -525,25 +532,64 @@ row_finish_speculative(RowTable *table, RowId row, bool succeeded)
 /* ---- lock ---- */
 
 /*
- * Updates that change no key don't stand in the way of FOR KEY SHARE, whether they have
- * committed or not.  The lock goes to the row, so it holds for what superseded the version too; if
- * the row has moved, it has to be locked at its new place as well.
+ * FOR KEY SHARE is given for a version although it was superseded, if no key was changed.  First the row is looked at, and
+ * locked, in all its later versions, as heap_lock_updated_tuple does: those after the one with tag `oldest`
+ * (NO_TAG: all that it has had at this place).  Who took the key, or takes or locks it now?  Our own changes don't
+ * matter.
  */
-static bool
-key_share_passes(const RowTarget *target, const RowVersion *version, const RowWriter *writer,
-				 RowOutcome *outcome)
+#define NO_TAG	(-1)
+
+static TM_Result
+judge_later_keys(const RowTarget *target, int oldest, RowWork *work, RowOutcome *outcome)
+{
+	RowVersion	version = target->top;
+	TM_Result	result = TM_Ok;
+	bool		gone;
+
+	outcome->nwait = 0;
+	while (row_step_older(target->table, target->row, &version, work, &gone) &&
+		   version.meta.tag != oldest)
+		switch (xid_state(version.newer_xid))
+		{
+			case XID_OWN:
+				break;
+			case XID_RUNNING:
+				if (version.newer_key != VERSION_KEY_FREE && outcome->nwait == 0)
+					outcome->wait[outcome->nwait++] = version.newer_xid;
+				break;
+			case XID_ABORTED:
+				outcome->again = true;
+				return TM_BeingModified;
+			case XID_COMMITTED:
+				if (version.newer_key == VERSION_KEY_TAKEN)
+					result = version.newer_is_delete && !version.newer_is_move
+						? TM_Deleted : TM_Updated;
+				break;
+		}
+	if (result == TM_Ok && outcome->nwait == 0)
+		lock_conflicts(&target->top.meta, LockTupleKeyShare, outcome);
+	outcome->later = true;
+	return result == TM_Ok && outcome->nwait > 0 ? TM_BeingModified : result;
+}
+
+/* The same, and where the row goes on: *outcome then says so. */
+static TM_Result
+judge_later(const RowTarget *target, int oldest, RowWork *work, RowOutcome *outcome)
 {
 	const RowMeta *top = &target->top.meta;
+	TM_Result	result = judge_later_keys(target, oldest, work, outcome);
 
-	if (writer->mode != LockTupleKeyShare || !version->superseded || outcome->again)
-		return false;
-	if ((top->flags & ROW_DELETED) == 0)
-		return true;
-	if ((top->flags & ROW_KEY_KEPT) == 0 || (top->flags & ROW_FORWARD) == 0)
-		return false;
+	if (result != TM_Ok || (top->flags & ROW_DELETED) == 0 || xid_state(top->xid) == XID_OWN)
+		return result;
+	if ((top->flags & ROW_FORWARD) == 0)
+	{
+		/* it is moving this moment */
+		outcome->again = true;
+		return TM_BeingModified;
+	}
 	outcome->follow = true;
 	ItemPointerSet(&outcome->follow_tid, top->forward_block, top->forward_offset);
-	return true;
+	return TM_Ok;
 }
 
 static void
@@ -561,18 +607,27 @@ copy_version(RowVersion *version, char *dest)
 }
 
 /*
- * Our own changes of the row keep others from it, but for what passes them: FOR KEY SHARE.
+ * Our own changes of the row keep others from it, but for what passes them: FOR KEY SHARE.  (Where we have moved
+ * the row, it looks as if we had inserted it; but it can be come by from where it was.)
  */
 static bool
 lock_is_implied(const RowMeta *top, LockTupleMode mode)
 {
-	return xid_state(top->xid) == XID_OWN &&
-		(mode != LockTupleExclusive || (top->flags & ROW_VERSION) == 0);
+	return mode != LockTupleExclusive && xid_state(top->xid) == XID_OWN;
 }
 
-/* May it be locked? Notes in outcome what else there is to do. */
+/* Is it FOR KEY SHARE of a version that was superseded, but not by who took the key? */
+static bool
+key_share_passes(const RowVersion *version, uint8 tag, const RowWriter *writer,
+				 const RowOutcome *outcome)
+{
+	return writer->mode == LockTupleKeyShare && !outcome->again && version->superseded &&
+		version->meta.tag == tag && version->newer_key == VERSION_KEY_FREE;
+}
+
+/* May it be locked? Notes in outcome what else there is to do.  dest: where to copy *version's data, if need be. */
 static TM_Result
-judge_lock(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version,
+judge_lock(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version, char *dest,
 		   RowWork *work, RowOutcome *outcome)
 {
 	TM_Result	result;
@@ -583,12 +638,12 @@ judge_lock(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *ve
 	{
 		result = judge(target, tag, writer, version, work, outcome);
 		if ((result == TM_BeingModified || result == TM_Updated) &&
-			version->meta.tag == tag && key_share_passes(target, version, writer, outcome))
+			key_share_passes(version, tag, writer, outcome))
 		{
-			result = TM_Ok;
-			outcome->nwait = 0;
+			copy_version(version, dest);	/* the next walk uses the same memory */
+			result = judge_later(target, tag, work, outcome);
 		}
-		else if (result == TM_Updated && writer->find_newest && was_updated_here(target, outcome))
+		if (result == TM_Updated && writer->find_newest && was_updated_here(target, outcome))
 			result = judge_newest(target, writer, version, outcome);
 	}
 	if (result == TM_Ok)
@@ -645,7 +700,7 @@ row_lock(RowTable *table, RowId row, uint8 tag, RowWriter *writer, char *dest,
 			outcome->result = TM_Deleted;
 			return;
 		}
-		outcome->result = judge_lock(&target, tag, writer, version, work, outcome);
+		outcome->result = judge_lock(&target, tag, writer, version, dest, work, outcome);
 		copy_version(version, dest);
 		outcome->holds_lock = lock_held_by_us(&target.top.meta);
 		outcome->tag = version->meta.tag;
@@ -658,6 +713,7 @@ row_lock(RowTable *table, RowId row, uint8 tag, RowWriter *writer, char *dest,
 		target_unlatch(&target);
 		if (!outcome->again)
 			return;
+		pg_usleep(AGAIN_DELAY_US);
 	}
 }
 
@@ -669,9 +725,6 @@ row_lock_moved(RowTable *table, RowId row, const RowWriter *writer, RowWork *wor
 
 	for (;;)
 	{
-		RowMeta    *top = &target.top.meta;
-		bool		passes;
-
 		CHECK_FOR_INTERRUPTS();
 		outcome_init(outcome, row, 0);
 		if (!target_latch(&target, table, row, work))
@@ -679,34 +732,17 @@ row_lock_moved(RowTable *table, RowId row, const RowWriter *writer, RowWork *wor
 			outcome->result = TM_Deleted;
 			return;
 		}
-		passes = (top->flags & ROW_DELETED) == 0 ||
-			((top->flags & ROW_KEY_KEPT) && (top->flags & ROW_FORWARD));
-		if (passes)
+		outcome->result = judge_later(&target, NO_TAG, work, outcome);
+		outcome->newer_xid = outcome->top_xid = target.top.meta.xid;
+		if (outcome->result == TM_Ok)
 		{
-			outcome->result = TM_Ok;
-			lock_conflicts(top, writer->mode, outcome);
-			if (outcome->nwait > 0)
-				outcome->result = TM_BeingModified;
-			else if (top->flags & ROW_DELETED)
-			{
-				outcome->follow = true;
-				ItemPointerSet(&outcome->follow_tid, top->forward_block, top->forward_offset);
-			}
+			if (write_lock(&target, writer))
+				return;
+			continue;
 		}
-		else if (xid_state(top->xid) == XID_RUNNING)
-		{
-			outcome->result = TM_BeingModified;
-			outcome->wait[outcome->nwait++] = top->xid;
-		}
-		else
-			outcome->result = (top->flags & ROW_FORWARD) ? TM_Updated : TM_Deleted;
-		outcome->newer_xid = top->xid;
-		if (outcome->result != TM_Ok)
-		{
-			target_unlatch(&target);
+		target_unlatch(&target);
+		if (!outcome->again)
 			return;
-		}
-		if (write_lock(&target, writer))
-			return;
+		pg_usleep(AGAIN_DELAY_US);
 	}
 }

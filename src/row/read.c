@@ -163,7 +163,7 @@ row_read(RowTable *table, RowId row, RowHint *hint, char *dest, RowVersion *vers
 
 /* Notes in what is about to become the older version who superseded it. */
 static void
-note_superseder(RowVersion *version, RowId row)
+note_superseder(RowVersion *version, RowId row, VersionKey key)
 {
 	const RowMeta *newer = &version->meta;
 
@@ -172,6 +172,9 @@ note_superseder(RowVersion *version, RowId row)
 	version->newer_cid = newer->cid;
 	version->newer_is_delete = (newer->flags & ROW_DELETED) != 0;
 	version->newer_is_move = version->newer_is_delete && (newer->flags & ROW_FORWARD);
+	version->newer_key = key;
+	if (version->newer_is_delete && (newer->flags & ROW_KEY_KEPT) == 0)
+		version->newer_key = VERSION_KEY_TAKEN;
 	if (version->newer_is_move)
 		ItemPointerSet(&version->newer_tid, newer->forward_block, newer->forward_offset);
 	else
@@ -258,7 +261,7 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 		if ((meta->flags & ROW_DELETED) == 0 || row_is_stub(meta))
 			return false;
 		/* deletion of a version that everybody could see: nothing was pushed */
-		note_superseder(version, row);
+		note_superseder(version, row, VERSION_KEY_FREE);
 		meta->flags = (meta->flags & (ROW_LOCK | ROW_PAGE_XID)) |
 			(meta->flags & META_CREATOR ? ROW_FROZEN : 0);
 		meta->xid = InvalidTransactionId;
@@ -271,7 +274,7 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 		*gone = true;
 		return false;
 	}
-	note_superseder(version, row);
+	note_superseder(version, row, record->key);
 	if (!older_data(&version->data, record, work))
 		row_corrupt(&table->file, meta->older_block, row, "its version record does not fit it");
 	older_meta(meta, record);
@@ -387,7 +390,7 @@ row_undelete(RowTable *table, RowId row, RowVersion *version, RowWork *work)
 	if (row_step_older(table, row, version, work, &gone))
 		return;
 	/* only its maker's record is gone: everybody could see the version, and its data stayed */
-	note_superseder(version, row);
+	note_superseder(version, row, VERSION_KEY_FREE);
 	version->meta.flags &= ROW_LOCK;
 	version->meta.xid = version->meta.frozen_xid = InvalidTransactionId;
 	version->meta.cid = FirstCommandId;

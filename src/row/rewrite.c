@@ -16,6 +16,8 @@ pushed_meta(RowMeta *meta, const RowMeta *made, const RowMeta *top)
 	memset(meta, 0, sizeof(*meta));
 	meta->flags = ROW_XID | (made->cid != FirstCommandId ? ROW_CID : 0) |
 		(made->flags & (ROW_DELETED | ROW_FORWARD));
+	if (made->flags & ROW_DELETED)
+		meta->flags |= made->flags & ROW_KEY_KEPT;
 	meta->xid = made->xid;
 	meta->cid = made->cid;
 	meta->forward_block = made->forward_block;
@@ -27,7 +29,7 @@ pushed_meta(RowMeta *meta, const RowMeta *made, const RowMeta *top)
 }
 
 void
-row_push_version(RowTable *table, RowId row, const RowMeta *made, const RowData *data)
+row_push_version(RowTable *table, RowId row, const RowMeta *made, VersionKey key, const RowData *data)
 {
 	RowWork    *work = row_work_create();
 	RowTarget	target;
@@ -43,10 +45,10 @@ row_push_version(RowTable *table, RowId row, const RowMeta *made, const RowData 
 		Assert((target.top.meta.flags & ROW_DELETED) == 0);
 		pushed_meta(&meta, made, &target.top.meta);
 
-		if (!is_delete || !row_keep_frozen(&meta, &target.top.meta))
+		if (!is_delete || key == VERSION_KEY_HELD || !row_keep_frozen(&meta, &target.top.meta))
 		{
 			meta.flags |= ROW_VERSION;
-			record = version_record_for(row, &target.top, made->xid, meta.tag, newer);
+			record = version_record_for(row, &target.top, made->xid, meta.tag, key, newer);
 		}
 		if (target_replace(&target, &meta, newer, record))
 			break;

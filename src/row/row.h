@@ -109,6 +109,7 @@ typedef struct RowVersion
 	CommandId	newer_cid;
 	bool		newer_is_delete;	/* deletion or move */
 	bool		newer_is_move;	/* it says where the row went */
+	VersionKey	newer_key;		/* what that was to the row's key */
 	ItemPointerData newer_tid;	/* where the row is then: itself with the next tag, or
 								 * where it moved; its own TID if it is deleted */
 } RowVersion;
@@ -122,6 +123,7 @@ row_version_init(RowVersion *version, RowId row)
 	version->newer_cid = InvalidCommandId;
 	version->newer_is_delete = false;
 	version->newer_is_move = false;
+	version->newer_key = VERSION_KEY_FREE;
 	row_tid_set(&version->newer_tid, row, version->meta.tag);
 }
 
@@ -251,6 +253,8 @@ typedef struct RowOutcome
 	uint8		tag;			/* TM_Ok, or traversed: tag of the version written or locked */
 	bool		must_move;		/* row_update: in place is not possible (tag wrap) */
 	bool		holds_lock;		/* TM_BeingModified: we are one of the row's lockers */
+	bool		later;			/* row_lock: the result is due to a later version of the row than the
+								 * one to be locked; then wait even if the lock is NOWAIT or SKIP LOCKED */
 	int			nwait;
 	TransactionId wait[ROW_MAX_WAIT];
 } RowOutcome;
@@ -306,10 +310,12 @@ extern void row_lock(RowTable *table, RowId row, uint8 tag, RowWriter *writer,
 
 /*
  * Puts a version on top of the row's newest, as it was made in another file by made->xid at made->cid;
- * with ROW_DELETED in made->flags (and ROW_FORWARD and forward_*) a deletion, data NULL.
+ * with ROW_DELETED in made->flags (and ROW_KEY_KEPT, ROW_FORWARD and forward_*) a deletion, data NULL; what it was
+ * to the key of the version below.
  * AccessExclusiveLock held; made->xid has not aborted.  Tags count from the row's insertion.
  */
-extern void row_push_version(RowTable *table, RowId row, const RowMeta *made, const RowData *data);
+extern void row_push_version(RowTable *table, RowId row, const RowMeta *made, VersionKey key,
+							 const RowData *data);
 
 /*
  * The rest of a FOR KEY SHARE lock that passed a move (outcome->follow): locks the row at its new place,

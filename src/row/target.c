@@ -255,7 +255,7 @@ record_full(VersionRecordData *record, const RowData *old)
 
 VersionRecordData *
 version_record_for(RowId row, const RowVersion *old, TransactionId xid, uint8 newer_tag,
-				   const RowData *newer)
+				   VersionKey key, const RowData *newer)
 {
 	VersionRecordData *record = (VersionRecordData *) record_buffer.bytes;
 	const RowMeta *meta = &old->meta;
@@ -279,6 +279,7 @@ version_record_for(RowId row, const RowVersion *old, TransactionId xid, uint8 ne
 	record->older_offset = (meta->flags & ROW_VERSION) ? meta->older_offset : 0;
 	record->cid = meta->cid;
 	record->tag = meta->tag;
+	record->key = key;
 	if (newer == &old->data)
 	{
 		record->kind = VERSION_SAME_DATA;

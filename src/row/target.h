@@ -40,10 +40,10 @@ extern void row_revert(RowTable *table, RowId row, RowWork *work);
 
 /*
  * Computes the record that keeps `old`, as superseded by xid with a version that has `newer`
- * data and newer_tag.  Returns a backend-local buffer.
+ * data and newer_tag; what that is to the row's key.  Returns a backend-local buffer.
  */
 extern VersionRecordData *version_record_for(RowId row, const RowVersion *old, TransactionId xid,
-											 uint8 newer_tag, const RowData *newer);
+											 uint8 newer_tag, VersionKey key, const RowData *newer);
 
 /*
  * Deleting a frozen version pushes no record of it: its creator, if known, stays with the deletion.  False: it is not frozen.
@@ -57,6 +57,9 @@ extern void lock_word_tidy(RowMeta *meta);
  * Lockers of the row that are not us, still run, and conflict with mode: added to outcome->wait.
  */
 extern void lock_conflicts(const RowMeta *meta, LockTupleMode mode, RowOutcome *outcome);
+
+/* What an update by xid that changes no key is to the row's key: have we locked it FOR UPDATE? */
+extern VersionKey lock_key_held(const RowMeta *meta, TransactionId xid);
 
 /* Our transaction is one of the lockers. */
 extern bool lock_held_by_us(const RowMeta *meta);
