@@ -73,7 +73,8 @@ free_members(MultiXactMember *single, MultiXactMember *members, int n)
 }
 
 void
-lock_conflicts(const RowMeta *meta, LockTupleMode mode, RowOutcome *outcome)
+lock_conflicts(const RowMeta *meta, LockTupleMode mode, LockTupleMode strongest,
+			   RowOutcome *outcome)
 {
 	MultiXactMember single;
 	MultiXactMember *members;
@@ -81,10 +82,10 @@ lock_conflicts(const RowMeta *meta, LockTupleMode mode, RowOutcome *outcome)
 
 	for (int i = 0; i < n && outcome->nwait < ROW_MAX_WAIT; i++)
 	{
-		XidState	state = xid_state(members[i].xid);
+		LockTupleMode held = mode_of_status(members[i].status);
 
-		if (state == XID_RUNNING &&
-			mode_conflicts[mode_of_status(members[i].status)][mode])
+		if (held <= strongest && mode_conflicts[held][mode] &&
+			xid_state(members[i].xid) == XID_RUNNING)
 			outcome->wait[outcome->nwait++] = members[i].xid;
 	}
 	free_members(&single, members, n);

@@ -36,9 +36,33 @@ outcome_newer(RowOutcome *outcome, const RowVersion *version)
 	outcome->moved_partition = ItemPointerIndicatesMovedPartitions(&version->newer_tid);
 }
 
-/* The version asked about has a successor; *version is it, with the successor noted. */
+/*
+ * Whom to wait for where the superseder of *version runs: also for those who had locked the version before, in the order
+ * of xids, as heap waits for the members of its xmax.  They may be other subtransactions of the superseder's:
+ * then it matters who comes first, because the end of one that was released into another is not noticed
+ * before that of the whole transaction.  A lock of the superseder's transaction is written after an update in place only
+ * if it is FOR UPDATE.
+ */
+static void
+wait_for_superseder(const RowMeta *top, const RowVersion *version, const RowWriter *writer,
+					RowOutcome *outcome)
+{
+	bool		key_locks = version->newer_is_delete || version->newer_key == VERSION_KEY_HELD;
+	int			i;
+
+	lock_conflicts(top, writer->mode, key_locks ? LockTupleExclusive : LockTupleNoKeyExclusive,
+				   outcome);
+	if (outcome->nwait == ROW_MAX_WAIT)
+		return;
+	for (i = outcome->nwait++; i > 0 && outcome->wait[i - 1] > version->newer_xid; i--)
+		outcome->wait[i] = outcome->wait[i - 1];
+	outcome->wait[i] = version->newer_xid;
+}
+
+/* The version asked about has a successor; *version is it, with the successor noted; top: the row's newest. */
 static TM_Result
-judge_superseded(const RowVersion *version, const RowWriter *writer, RowOutcome *outcome)
+judge_superseded(const RowMeta *top, const RowVersion *version, const RowWriter *writer,
+				 RowOutcome *outcome)
 {
 	outcome_newer(outcome, version);
 	switch (xid_state(version->newer_xid))
@@ -46,8 +70,7 @@ judge_superseded(const RowVersion *version, const RowWriter *writer, RowOutcome 
 		case XID_OWN:
 			return version->newer_cid >= writer->cid ? TM_SelfModified : TM_Invisible;
 		case XID_RUNNING:
-			outcome->wait[0] = version->newer_xid;
-			outcome->nwait = 1;
+			wait_for_superseder(top, version, writer, outcome);
 			return TM_BeingModified;
 		case XID_ABORTED:
 			outcome->again = true;
@@ -133,7 +156,7 @@ judge_passed(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *
 			return false;
 		if (version->meta.tag == tag)
 		{
-			*result = judge_superseded(version, writer, outcome);
+			*result = judge_superseded(&target->top.meta, version, writer, outcome);
 			return true;
 		}
 	}
@@ -176,7 +199,7 @@ judge(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *version
 			return result;
 	}
 	else if (find_asked(target, tag, version, work))
-		return judge_superseded(version, writer, outcome);
+		return judge_superseded(&target->top.meta, version, writer, outcome);
 	return judge_forgotten(target, version, work, outcome);
 }
 
@@ -282,7 +305,7 @@ judge_unlatched(RowTarget *target, RowTable *table, RowId row, uint8 tag, const 
 		outcome->result = judge_newest(target, writer, version, outcome);
 	if (outcome->result == TM_Ok)
 	{
-		lock_conflicts(top, writer->mode, outcome);
+		lock_conflicts(top, writer->mode, LockTupleExclusive, outcome);
 		if (outcome->nwait > 0)
 			outcome->result = TM_BeingModified;
 	}
@@ -315,7 +338,7 @@ begin_change(RowTarget *target, RowTable *table, RowId row, uint8 tag, const Row
 		outcome->result = judge(target, tag, writer, &version, work, outcome);
 		if (outcome->result == TM_Ok)
 		{
-			lock_conflicts(&target->top.meta, writer->mode, outcome);
+			lock_conflicts(&target->top.meta, writer->mode, LockTupleExclusive, outcome);
 			if (outcome->nwait > 0)
 				outcome->result = TM_BeingModified;
 			else if (crosscheck_fails(target, writer, work))
@@ -567,7 +590,7 @@ judge_later_keys(const RowTarget *target, int oldest, RowWork *work, RowOutcome 
 				break;
 		}
 	if (result == TM_Ok && outcome->nwait == 0)
-		lock_conflicts(&target->top.meta, LockTupleKeyShare, outcome);
+		lock_conflicts(&target->top.meta, LockTupleKeyShare, LockTupleExclusive, outcome);
 	outcome->later = true;
 	return result == TM_Ok && outcome->nwait > 0 ? TM_BeingModified : result;
 }
@@ -648,7 +671,7 @@ judge_lock(RowTarget *target, uint8 tag, const RowWriter *writer, RowVersion *ve
 	}
 	if (result == TM_Ok)
 	{
-		lock_conflicts(&target->top.meta, writer->mode, outcome);
+		lock_conflicts(&target->top.meta, writer->mode, LockTupleExclusive, outcome);
 		if (outcome->nwait > 0)
 			result = TM_BeingModified;
 	}

@@ -54,9 +54,11 @@ extern bool row_keep_frozen(RowMeta *deletion, const RowMeta *deleted);
 extern void lock_word_tidy(RowMeta *meta);
 
 /*
- * Lockers of the row that are not us, still run, and conflict with mode: added to outcome->wait.
+ * Lockers of the row that are not us, still run, and conflict with mode, of those whose lock is not stronger
+ * than `strongest`: added to outcome->wait, in the order of a MultiXactId's members.
  */
-extern void lock_conflicts(const RowMeta *meta, LockTupleMode mode, RowOutcome *outcome);
+extern void lock_conflicts(const RowMeta *meta, LockTupleMode mode, LockTupleMode strongest,
+						   RowOutcome *outcome);
 
 /* What an update by xid that changes no key is to the row's key: have we locked it FOR UPDATE? */
 extern VersionKey lock_key_held(const RowMeta *meta, TransactionId xid);
