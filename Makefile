@@ -101,6 +101,9 @@ check-verify:     ; $(RUN) test/t/verify.py --long $(TESTFLAGS)
 check-segments:   ; $(RUN) test/t/segments.py --long $(TESTFLAGS)
 check-replica:    ; $(RUN) test/t/replica.py --long $(TESTFLAGS)
 
+.PHONY: check-extensions
+check-extensions: ; $(RUN) test/t/extensions.py --long $(TESTFLAGS)
+
 # PostgreSQL's own suites with Rowan as the default; fetches the sources and builds a
 # cassert server first (ROWAN_TEST_POSTGRES says where).
 check-core:

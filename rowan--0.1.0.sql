@@ -296,7 +296,7 @@ RETURNS record
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_file_header';
 COMMENT ON FUNCTION rowan.file_header(regclass)
-IS 'the file header of a Rowan table or index; NULL if nothing was ever inserted';
+IS 'the file header of a Rowan table or index';
 
 CREATE FUNCTION rowan.tree_stats(rel regclass,
 	OUT height integer,

@@ -1,9 +1,9 @@
 /*
  * guard.c
- *	  Keeps functions of contrib modules from reading pages of our files into shared_buffers (I1).
+ *	  Refuses, in clear words, functions of contrib modules that read pages through shared_buffers (I1), and
+ *	  pg_repack's exchange of files (repack.c).
  *
- * What is read there is stale, and worse: pg_visibility takes the bytes for heap tuples, may set hint bits
- * in them, and the next checkpoint then writes the stale page over the one that our pool has written.
+ * Core would refuse the pages themselves; for functions that look at pages we know better what to say.
  *
  * No hook sees the arguments of these functions.  But all of them ask for the size of a table before they
  * read it, and so come to rowan_relation_size, which asks here whether one of them is running.  Nobody asks us for the size
@@ -30,7 +30,8 @@ typedef enum ReaderTakes
 {
 	TAKES_TABLE,				/* and no index */
 	TAKES_NAME,					/* first argument: text */
-	TAKES_OID					/* first argument: regclass */
+	TAKES_OID,					/* first argument: regclass */
+	SWAPS_FILES					/* of the table whose OID is the first argument: no reader */
 } ReaderTakes;
 
 typedef struct Reader
@@ -47,6 +48,7 @@ static const Reader readers[] = {
 	{"pageinspect", "get_raw_page_fork", TAKES_NAME, 1},
 	{"pageinspect", "get_raw_page_fork_1_9", TAKES_NAME, 1},
 	{"pg_prewarm", "pg_prewarm", TAKES_OID, 2},
+	{"pg_repack", "repack_swap", SWAPS_FILES, -1},
 	{"pg_visibility", "pg_check_frozen", TAKES_TABLE, -1},
 	{"pg_visibility", "pg_check_visible", TAKES_TABLE, -1},
 	{"pg_visibility", "pg_visibility", TAKES_TABLE, -1},
@@ -152,6 +154,16 @@ call_unless_index(PG_FUNCTION_ARGS)
 	return function(fcinfo);
 }
 
+static Datum
+call_if_methods_agree(PG_FUNCTION_ARGS)
+{
+	PGFunction	function = called_function;
+
+	if (fcinfo->nargs > 0 && !PG_ARGISNULL(0))
+		repack_check_swap(PG_GETARG_OID(0));
+	return function(fcinfo);
+}
+
 /* ---- the hooks ---- */
 
 static bool
@@ -172,8 +184,18 @@ static void
 reader_event(FmgrHookEventType event, FmgrInfo *info, HookedCall *call)
 {
 	if (event != FHET_START)
-	{
 		info->fn_addr = call->function;
+	if (call->reader->takes == SWAPS_FILES)
+	{
+		if (event == FHET_START)
+		{
+			called_function = call->function;
+			info->fn_addr = call_if_methods_agree;
+		}
+		return;
+	}
+	if (event != FHET_START)
+	{
 		readers_running--;
 		return;
 	}

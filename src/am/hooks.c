@@ -11,6 +11,9 @@
  *
  * ALTER INDEX ... SET TABLESPACE copies the file without asking the access method: see index_move.c.
  *
+ * Extension scripts make heap tables (extension_script.c), pg_repack is kept from mixing up files (repack.c), and core's errors
+ * about pages of ours are said in other words (heap_errors.c).
+ *
  * What core does with btree indexes only is refused or said in clear words: see btree_only.c, opclass.c.
  *
  * DROP DATABASE and ALTER DATABASE ... SET TABLESPACE take files away under our frames, after a checkpoint,
@@ -36,6 +39,7 @@
 
 static ExecutorStart_hook_type next_executor_start;
 static ExecutorRun_hook_type next_executor_run;
+static ExecutorFinish_hook_type next_executor_finish;
 static ProcessUtility_hook_type next_process_utility;
 
 /* ---- bitmap scans ---- */
@@ -106,10 +110,30 @@ executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool once)
 		running_query = outer;
 		if (btree_only_may_fail(query->plannedstmt))
 			btree_only_rethrow(context);
-		PG_RE_THROW();
+		heap_errors_rethrow(context);
 	}
 	PG_END_TRY();
 	running_query = outer;
+}
+
+/* AFTER triggers run here. */
+static void
+executor_finish(QueryDesc *query)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		if (next_executor_finish)
+			next_executor_finish(query);
+		else
+			standard_ExecutorFinish(query);
+	}
+	PG_CATCH();
+	{
+		heap_errors_rethrow(context);
+	}
+	PG_END_TRY();
 }
 
 /* A bitmap scan is about to start that executor_start has not seen: it was made while the query runs. */
@@ -230,6 +254,30 @@ run_clearly(const UtilityCall *call)
 	PG_END_TRY();
 }
 
+static void
+run_statement(const UtilityCall *call, Oid moved)
+{
+	Node	   *node = call->statement->utilityStmt;
+	MemoryContext memory = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		if (OidIsValid(moved))
+			move_database(moved, call);
+		else if (btree_only_utility(node))
+			run_clearly(call);
+		else if (extension_statement(node))
+			extension_run(run_utility, call);
+		else
+			run_utility(call);
+	}
+	PG_CATCH();
+	{
+		heap_errors_rethrow(memory);
+	}
+	PG_END_TRY();
+}
+
 /* The statement's tree may be cached by the caller: change a copy. */
 static void
 make_changeable(UtilityCall *call)
@@ -281,12 +329,10 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	node = call.statement->utilityStmt;
 	if (IsA(node, CopyStmt))
 		publish_warn_copy((CopyStmt *) node);
-	if (OidIsValid(moved))
-		move_database(moved, &call);
-	else if (btree_only_utility(node))
-		run_clearly(&call);
-	else
-		run_utility(&call);
+	if (IsA(node, CreateTableAsStmt))
+		repack_check_copy((CreateTableAsStmt *) node);
+	extension_note_statement(node);
+	run_statement(&call, moved);
 	if (OidIsValid(dropped))
 		pool_discard_database(dropped);
 	if (publication != NULL)
@@ -302,6 +348,8 @@ hooks_install(void)
 	ExecutorStart_hook = executor_start;
 	next_executor_run = ExecutorRun_hook;
 	ExecutorRun_hook = executor_run;
+	next_executor_finish = ExecutorFinish_hook;
+	ExecutorFinish_hook = executor_finish;
 	next_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 	guard_install();

@@ -4,14 +4,16 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/tableam.h"
 #include "am/table.h"
 #include "am/toast.h"
 #include "base/export.h"
-#include "catalog/pg_am_d.h"
+#include "catalog/pg_am.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/snapmgr.h"
 
 ROWAN_SQL_FUNCTION(rowan_table_handler);
@@ -160,6 +162,22 @@ bool
 rowan_relation_is_rowan(Relation rel)
 {
 	return rel->rd_tableam == &rowan_routine;
+}
+
+bool
+rowan_method_is_rowan(Oid method)
+{
+	HeapTuple	tuple = SearchSysCache1(AMOID, ObjectIdGetDatum(method));
+	bool		ours = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_am	am = (Form_pg_am) GETSTRUCT(tuple);
+
+		ours = am->amtype == AMTYPE_TABLE && GetTableAmRoutine(am->amhandler) == &rowan_routine;
+		ReleaseSysCache(tuple);
+	}
+	return ours;
 }
 
 Datum

@@ -29,6 +29,9 @@ extern bool table_blocks_are_logical(Relation rel);
 extern bool rowan_routine_is_ours(const TableAmRoutine *routine);
 extern bool rowan_relation_is_rowan(Relation rel);
 
+/* The same of an access method; false: there is none of that OID. */
+extern bool rowan_method_is_rowan(Oid method);
+
 /* ANALYZE is taking a sample, and core's questions about block numbers are its. */
 extern bool table_is_being_sampled(void);
 

@@ -4,7 +4,7 @@
 # nothing to do.  Never touches a cluster, starts no server.
 set -euo pipefail
 
-packages=(postgresql-15 postgresql-15-pgtap postgresql-client-15 postgresql-server-dev-15 libpq5 libpq-dev gcc libc6-dev make python3)
+packages=(postgresql-15 postgresql-15-pgtap postgresql-15-cron postgresql-15-repack postgresql-client-15 postgresql-server-dev-15 libpq5 libpq-dev gcc libc6-dev make python3)
 
 version() { { dpkg-query -W -f '${db:Status-Abbrev}${Version}\n' "$1" 2>/dev/null || true; } | sed -n 's/^ii *//p' | head -n 1; }
 
@@ -15,7 +15,7 @@ for p in "${packages[@]}"; do
 	[ -n "$v" ] || wanted+=" $p"
 	# headers, libraries and server must be of one version
 	case $p in
-		*-pgtap) ;;
+		*-pgtap|*-cron|*-repack) ;;
 		postgresql-*|libpq*) [ -z "$v" ] || [ -z "$server" ] || [ "$v" = "$server" ] || wanted+=" $p($v)" ;;
 	esac
 done

@@ -109,6 +109,29 @@ def settings(c, table):
     check(contents(c, table) == before, table + ' after settings')
 
 
+def make_zeroed(c):
+    """A file with pages extended in advance; how many are in use."""
+    c.exec('CREATE TABLE p_zeroed (id int, s text) USING %s; %s' % (AM, ROWS.format(t='p_zeroed', n=20000)))
+    c.exec("SELECT rowan.flush('p_zeroed')")
+    return int(c.one("SELECT high_water FROM rowan.file_header('p_zeroed')"))
+
+
+def zero_the_end(path, used):
+    """As a crash of the machine may leave it: the file has its length, but its last pages were never written."""
+    blocks = os.path.getsize(path) // 8192
+    check(blocks > used, 'no page was extended in advance')
+    with open(path, 'r+b') as f:
+        f.seek(used * 8192)
+        f.write(b'\0' * ((blocks - used) * 8192))
+
+
+def check_no_zero_page(path):
+    with open(path, 'rb') as f:
+        data = f.read()
+    zero = [b for b in range(len(data) // 8192) if data[b * 8192:(b + 1) * 8192] == b'\0' * 8192]
+    check(not zero, 'zero pages: %s' % zero[:10])
+
+
 def all_written_and_usable(server, c, tables):
     """Pages on disk are as PostgreSQL's tools want them, and all tables take rows."""
     for t in tables:
@@ -122,7 +145,8 @@ def test(options):
     if not ENGINE:
         return
     server = cluster.make('heap_functions', conf={'autovacuum': 'off', 'zero_damaged_pages': 'off'})
-    server.sql("CREATE TABLESPACE there LOCATION '%s'" % harness.new_dir('there'))
+    there = harness.new_dir('there')
+    server.sql("CREATE TABLESPACE there LOCATION '%s'" % there)
     server.sql("CREATE FUNCTION heap_call(text, regclass, tid) RETURNS int LANGUAGE c STRICT AS '%s'" % harness.server_module('heapcalls'))
     found, indexes = {}, []
     with server.connect() as c:
@@ -136,11 +160,16 @@ def test(options):
                 indexes.append('%s_%s_ix' % (kind, state))
                 c.exec('CREATE INDEX %s ON %s_%s USING rowan_btree (s)' % (indexes[-1], kind, state))
                 attack_index(c, indexes[-1])
+        used = make_zeroed(c)
+        found['p_zeroed'] = attack(c, 'p_zeroed')
+        zeroed = server.path_of('p_zeroed')
         server.verify()
     say('%d tables, %d indexes' % (len(found), len(indexes)))
 
     server.kill9()
+    zero_the_end(zeroed, used)
     server.start()
+    check_no_zero_page(zeroed)
     with server.connect() as c:
         for name, before in found.items():
             if name[0] == 'p':
@@ -159,6 +188,11 @@ def test(options):
         all_written_and_usable(server, c, [t for t in found if t[0] != 't'])
     server.stop()
     server.run_tool('pg_checksums', '--check', '-D', server.data)
+    server.start()
+    copy = harness.new_dir('backup')
+    server.run_tool('pg_basebackup', '-D', copy, '-c', 'fast', '--no-sync', '--tablespace-mapping=%s=%s' % (there, harness.new_dir('there_copy')))
+    server.run_tool('pg_verifybackup', copy)
+    server.stop()
     server.check_log()
 
 
