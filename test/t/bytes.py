@@ -307,6 +307,74 @@ def lengths_in_index(server):
     server.sql('DROP TABLE texts')
 
 
+def with_page(data, block, page, sound=True):
+    """The file with that page as that block; sound: with sums that fit."""
+    data = bytearray(data)
+    data[block * PAGE:(block + 1) * PAGE] = page
+    if sound:
+        seal(data, block)
+    return data
+
+
+def of_version(data, block, version):
+    page = bytearray(data[block * PAGE:(block + 1) * PAGE])
+    page[PAGE - 64 + 58] = version
+    return with_page(data, block, page)
+
+
+def unused_page(data, block):
+    page = bytearray(PAGE)
+    page[10:12] = data[block * PAGE + 10:block * PAGE + 12]
+    page[12:20] = struct.pack('<HHHH', 24, PAGE - 64, PAGE - 64, PAGE | 4)
+    page[PAGE - 64 + 36:PAGE - 64 + 40] = struct.pack('<I', block)
+    page[PAGE - 64 + 54] = 8
+    page[PAGE - 64 + 56:PAGE - 64 + 59] = data[block * PAGE + PAGE - 8:block * PAGE + PAGE - 5]
+    return page
+
+
+def flipped(data, block):
+    page = bytearray(data[block * PAGE:(block + 1) * PAGE])
+    page[5000] ^= 1
+    return with_page(data, block, page, sound=False)
+
+
+# what befell block 3 of a file, SQLSTATE, words of the hint, words that it must not have
+SAID = [
+    (lambda d, other, heap: of_version(d, 3, 1), '55000', 'older version of Rowan', 'disk'),
+    (lambda d, other, heap: of_version(d, 3, 200), '55000', 'newer version of Rowan', 'disk'),
+    (lambda d, other, heap: with_page(d, 3, d[2 * PAGE:3 * PAGE], sound=False), 'XX001', 'in the wrong place', 'damaged'),
+    (lambda d, other, heap: with_page(d, 3, other[3 * PAGE:4 * PAGE], sound=False), 'XX001', 'in the wrong place', 'damaged'),
+    (lambda d, other, heap: with_page(d, 3, heap[3 * PAGE:4 * PAGE], sound=False), 'XX001', 'another access method', 'disk'),
+    (lambda d, other, heap: with_page(d, 3, bytes(PAGE), sound=False), 'XX001', 'is lost', 'damaged'),
+    (lambda d, other, heap: with_page(d, 3, unused_page(d, 3)), 'XX001', 'is lost', 'damaged'),
+    (lambda d, other, heap: flipped(d, 3), 'XX001', 'damaged on disk', 'lost'),
+    (lambda d, other, heap: d[:3 * PAGE], 'XX001', 'was cut', 'damaged'),
+]
+
+
+def what_is_said(server):
+    """The error says what is wrong with the page, and blames the disk only where that may be."""
+    if not ENGINE:
+        return
+    names = ['said%d' % i for i in range(len(SAID))]
+    with server.connect() as c:
+        for name, am in [(n, AM) for n in names + ['said_other']] + [('said_heap', 'heap')]:
+            c.exec('CREATE TABLE %s USING %s AS SELECT i AS id, md5(i::text) AS s FROM generate_series(1, 3000) i' % (name, am))
+        paths = {n: server.path_of(n) for n in names + ['said_other', 'said_heap']}
+    server.stop()
+    data = {n: open(p, 'rb').read() for n, p in paths.items()}
+    for name, (harm, _, _, _) in zip(names, SAID):
+        write_file(paths[name], harm(data[name], data['said_other'], data['said_heap']))
+    server.start()
+    with server.connect() as c:
+        for name, (_, sqlstate, hint, never) in zip(names, SAID):
+            r = c.try_('SELECT count(s) FROM ' + name)
+            check(r.error and r.error.sqlstate == sqlstate and 'lock 3' in r.error.primary and hint in r.error.hint and never not in r.error.hint,
+                  '%s, to be "%s": %s %s' % (name, hint, r.error, r.error and r.error.hint))
+        for name in names + ['said_other', 'said_heap']:
+            c.exec('DROP TABLE ' + name)
+
+
 WRITES = ["UPDATE {t} SET v = v + 1 WHERE id % 13 = 0", "INSERT INTO {t} SELECT i, i, i, 'new' FROM generate_series(1, 300) i",
           'DELETE FROM {t} WHERE id % 3 = 0', "UPDATE {t} SET s = repeat('x', 500) WHERE id % 50 = 1"]
 
@@ -431,6 +499,7 @@ def test(options):
     right_edge(server, models)
     far_edge(server, models)
     lengths_in_index(server)
+    what_is_said(server)
     with server.connect() as c:
         for i in range(tables):
             c.exec('CREATE TABLE d%d (%s) USING %s' % (i, COLUMNS, AM))
