@@ -90,6 +90,27 @@ def scripts(server):
     check('use access method' not in told(server, 'CREATE EXTENSION ex_child CASCADE', 'heap'), 'a notice about heap')
 
 
+def catalog_of_its_own(server):
+    """An extension that keeps a table as core keeps its catalogs (as pg_cron and pg_ivm do), with rowan as the default: its table is
+    a heap and works; once somebody makes it Rowan's, each such call is an error that loses nothing."""
+    SCRIPTS['ex_catalog'] = {'1.0': "CREATE TABLE ex_catalog (id int, s text); CREATE INDEX ON ex_catalog (id); "
+                             "CREATE FUNCTION ex_call(text, regclass, tid) RETURNS int LANGUAGE c STRICT AS '%s', 'heap_call'" % harness.server_module('heapcalls')}
+    write_scripts(server)
+    told(server, 'CREATE EXTENSION ex_catalog')
+    calls = ['CatalogTupleInsert', 'CatalogTupleInsert', 'CatalogTupleUpdate', 'CatalogTupleDelete']
+    with server.connect(options='-c %s=%s' % (DEFAULT, AM)) as c:
+        for i, call in enumerate(calls):
+            c.exec("SELECT ex_call('%s', 'ex_catalog', '(0,%d)')" % (call, 1 if i == 2 else 2))
+        check(c.rows('TABLE ex_catalog') == [('-1', 'alien')], 'its table: %s' % c.rows('TABLE ex_catalog'))
+        c.exec('ALTER TABLE ex_catalog SET ACCESS METHOD ' + AM)
+        for call in calls:
+            r = c.try_("SELECT ex_call('%s', 'ex_catalog', '(0,1)')" % call)
+            check(r.error is not None and r.error.sqlstate == '0A000' and 'SET ACCESS METHOD heap' in r.error.hint, '%s: %s' % (call, r.error))
+    server.verify('ex_catalog')
+    server.restart()
+    check(server.sql('TABLE ex_catalog') == [('-1', 'alien')], 'its table after a restart')
+
+
 # ---- pg_cron ----
 
 CRON = """
@@ -299,6 +320,7 @@ def test(options):
     cron(options)
     server = cron_server('heap')
     scripts(server)
+    catalog_of_its_own(server)
     repacking(server)
     swapped(server)
     # pg_cron reads by systable_getnext, which asserts that tuples come out of heap's slots
