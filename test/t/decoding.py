@@ -80,12 +80,15 @@ def check_beside(server):
            'two': "SELECT data FROM pg_logical_slot_get_changes('two', NULL, NULL, %s)" % OPTIONS,
            'streamed': "SET logical_decoding_work_mem = '64kB'; "
                        "SELECT data FROM pg_logical_slot_get_changes('streamed', NULL, NULL, 'include-xids', '1', 'stream-changes', '1')"}
-    for number, (name, script) in enumerate(BESIDE.items()):
+    asserts = server.one('SHOW debug_assertions') == 'on'
+    for name, script in BESIDE.items():
         for prepared in (False, True):
             prepare(server)
             server.sql('CHECKPOINT')            # its snapshot: decoding need not start from the beginning each time
-            for sql in get.values():
-                server.psql(sql)
+            for slot in ('slot', 'two'):
+                server.psql(get[slot])
+            server.sql("SELECT pg_drop_replication_slot('streamed')")
+            server.sql("SELECT pg_create_logical_replication_slot('streamed', 'test_decoding')")
             statements = [script] + [x for n, change in enumerate(HEAP_CHANGES)
                                      for x in ([change, "INSERT INTO r2 VALUES (%d, big(%d))" % (n, n)])]
             end = "PREPARE TRANSACTION 'p'" if prepared else 'COMMIT'
@@ -98,6 +101,9 @@ def check_beside(server):
                 server.sql("COMMIT PREPARED 'p'")
             got = lines(server.psql(get['slot']))
             check(got == want, '%s: %s' % (name, got))
+            # core (15.18) asserts that a subtransaction that was spilled had a change to be decoded: reorderbuffer.c, final_lsn
+            if asserts and re.search('SAVEPOINT|EXCEPTION', script):
+                continue
             # in a stream the plugin says only that there is a change; earlier transactions may be there once more, to be aborted
             text = server.psql(get['streamed'])
             changes = re.findall(r'^streaming change for TXN (\d+)', text, re.M)
