@@ -13,6 +13,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "am/index_build.h"
+#include "am/table.h"
 #include "base/export.h"
 #include "catalog/index.h"
 #include "commands/progress.h"
@@ -245,6 +246,18 @@ share_all(ParallelBuild *parallel, const BuildState *state, bool concurrent)
 
 /* ---- the leader ---- */
 
+/* A table of ours has pages from the start, but no rows on them. */
+static bool
+has_no_rows(Relation heap)
+{
+	PoolFile	file;
+
+	if (!rowan_relation_is_rowan(heap))
+		return RelationGetNumberOfBlocks(heap) == 0;
+	table_pool_file(heap, &file);
+	return table_pages_in_use(&file) == 0;
+}
+
 /*
  * How many workers: core asks that for btree only, so we do.  Not for an empty table: TRUNCATE rebuilds indexes where core
  * wants no parallel mode.
@@ -252,8 +265,7 @@ share_all(ParallelBuild *parallel, const BuildState *state, bool concurrent)
 static int
 count_workers(const BuildState *state)
 {
-	if (!IsNormalProcessingMode() || IsInParallelMode() ||
-		RelationGetNumberOfBlocks(state->heap) == 0)
+	if (!IsNormalProcessingMode() || IsInParallelMode() || has_no_rows(state->heap))
 		return 0;
 	return plan_create_index_workers(RelationGetRelid(state->heap),
 									 RelationGetRelid(state->index));
