@@ -19,6 +19,7 @@
 #include "access/rmgr.h"
 #include "access/xact.h"
 #include "access/xlog_internal.h"
+#include "access/xlogutils.h"
 #include "catalog/pg_control.h"
 #include "catalog/storage.h"
 #include "catalog/storage_xlog.h"
@@ -93,6 +94,18 @@ xact_redo_wrapper(XLogReaderState *record)
 	core_xact_redo(record);
 }
 
+/*
+ * Without full page writes, redo that begins again meets records of a map page that has been cut off meanwhile.
+ * Core remembers such a page as missing until the cut, but expects cuts of the main fork only: its own
+ * records of the map make the page anew.  Ours (vismap.c) do not, and cut the map to nothing.
+ */
+static void
+forget_missing_map(const xl_smgr_truncate *truncate)
+{
+	if ((truncate->flags & SMGR_TRUNCATE_VM) != 0 && truncate->blkno == 0)
+		XLogTruncateRelation(truncate->rnode, VISIBILITYMAP_FORKNUM, 0);
+}
+
 static void
 smgr_redo_wrapper(XLogReaderState *record)
 {
@@ -119,6 +132,8 @@ smgr_redo_wrapper(XLogReaderState *record)
 		}
 	}
 	core_smgr_redo(record);
+	if (info == XLOG_SMGR_TRUNCATE)
+		forget_missing_map((xl_smgr_truncate *) XLogRecGetData(record));
 }
 
 /* The copy is made from the files: they must have what the pool has. */

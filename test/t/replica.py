@@ -83,6 +83,34 @@ def map_without_wal(options):
     say('the visibility map followed, whatever full_page_writes was')
 
 
+def map_cut():
+    """Redo that begins again meets records of a map that has been cut to nothing meanwhile."""
+    primary = cluster.make('cutting', conf=CONF)
+    standby = primary.backup_to('cut')
+    standby.start()
+    primary.sql('CREATE TABLE r (id int PRIMARY KEY, n int) USING %s; INSERT INTO r SELECT i, i FROM generate_series(1, 3000) i' % AM)
+    primary.sql('VACUUM r')
+    primary.sql('CHECKPOINT')
+    standby.wait_replayed(primary)
+    standby.sql('CHECKPOINT')
+    primary.sql('DELETE FROM r')
+    primary.sql('VACUUM r')
+    check(primary.one("SELECT pg_relation_size('r', 'vm')") == '0', 'the map is not cut')
+    standby.wait_replayed(primary)
+    standby.kill9()
+    standby.start()
+    primary.sql('INSERT INTO r SELECT i, i FROM generate_series(1, 10) i')
+    primary.kill9()
+    primary.start()
+    standby.wait_replayed(primary)
+    check(contents(standby) == contents(primary), 'contents %s, %s' % (contents(standby), contents(primary)))
+    for server in (standby, primary):
+        server.verify()
+        server.stop()
+        server.check_log()
+    say('records of a map that is cut later do no harm')
+
+
 def postmaster_killed():
     """All others leave by themselves.  That is no failure of theirs."""
     server = cluster.make('orphans')
@@ -266,6 +294,7 @@ def restartpoints(options):
 
 def test(options):
     postmaster_killed()
+    map_cut()
     map_without_wal(options)
     if harness.ENGINE:
         restartpoints(options)
