@@ -22,15 +22,14 @@
 #include "am/table.h"
 #include "catalog/indexing.h"
 #include "catalog/objectaccess.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "commands/defrem.h"
 #include "pool/decode.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/reorderbuffer.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 /* ---- TRUNCATE ---- */
 
@@ -55,28 +54,31 @@ keep_decoded(ReorderBuffer *buffer, ReorderBufferTXN *txn, int n, Relation *rela
 	return nkept;
 }
 
+/* Streamed or not: core's callbacks for the two are of one type, but for its name. */
 static void
-apply_truncate(ReorderBuffer *buffer, ReorderBufferTXN *txn, int n, Relation relations[],
-			   ReorderBufferChange *change)
+truncate_others(ReorderBufferApplyTruncateCB core, ReorderBuffer *buffer, ReorderBufferTXN *txn,
+				int n, Relation *relations, ReorderBufferChange *change)
 {
 	Relation   *kept = palloc(Max(n, 1) * sizeof(Relation));
 	int			nkept = keep_decoded(buffer, txn, n, relations, change, kept);
 
 	if (nkept > 0)
-		core_apply_truncate(buffer, txn, nkept, kept, change);
+		core(buffer, txn, nkept, kept, change);
 	pfree(kept);
+}
+
+static void
+apply_truncate(ReorderBuffer *buffer, ReorderBufferTXN *txn, int n, Relation relations[],
+			   ReorderBufferChange *change)
+{
+	truncate_others(core_apply_truncate, buffer, txn, n, relations, change);
 }
 
 static void
 stream_truncate(ReorderBuffer *buffer, ReorderBufferTXN *txn, int n, Relation relations[],
 				ReorderBufferChange *change)
 {
-	Relation   *kept = palloc(Max(n, 1) * sizeof(Relation));
-	int			nkept = keep_decoded(buffer, txn, n, relations, change, kept);
-
-	if (nkept > 0)
-		core_stream_truncate(buffer, txn, nkept, kept, change);
-	pfree(kept);
+	truncate_others(core_stream_truncate, buffer, txn, n, relations, change);
 }
 
 static void
@@ -99,19 +101,6 @@ heap_decode_wrapper(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 
 static object_access_hook_type next_object_access;
 
-static bool
-is_our_method(Oid method)
-{
-	HeapTuple	tuple = SearchSysCache1(AMOID, ObjectIdGetDatum(method));
-	Oid			handler;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	handler = ((Form_pg_am) GETSTRUCT(tuple))->amhandler;
-	ReleaseSysCache(tuple);
-	return rowan_routine_is_ours(GetTableAmRoutine(handler));
-}
-
 static void
 refuse_catalog_table(TupleDesc desc, HeapTuple tuple)
 {
@@ -121,10 +110,10 @@ refuse_catalog_table(TupleDesc desc, HeapTuple tuple)
 	if (form->relkind != RELKIND_RELATION && form->relkind != RELKIND_MATVIEW)
 		return;
 	options = (StdRdOptions *) extractRelOptions(tuple, desc, NULL);
-	if (options != NULL && options->user_catalog_table && is_our_method(form->relam))
+	if (options != NULL && options->user_catalog_table && rowan_method_is_rowan(form->relam))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("\"user_catalog_table\" is not supported by access method rowan"),
+				 errmsg("access method \"%s\" does not support option \"user_catalog_table\"", get_am_name(form->relam)),
 				 errdetail("Logical decoding could not see earlier states of table \"%s\".",
 						   NameStr(form->relname)),
 				 errhint("Keep the table in heap, or reset the option.")));

@@ -34,11 +34,12 @@ typedef struct ExtensionScript
 
 static ExtensionScript *running_script = NULL;
 
+/* The default may be the name of anything: a configuration file is not checked for that. */
 bool
 extension_statement(Node *statement)
 {
 	return (IsA(statement, CreateExtensionStmt) || IsA(statement, AlterExtensionStmt)) &&
-		rowan_method_is_rowan(get_table_am_oid(default_table_access_method, true));
+		rowan_method_is_rowan(get_am_oid(default_table_access_method, true));
 }
 
 /* Would the statement, run by a script, make a table of the default access method? */
@@ -62,7 +63,7 @@ extension_note_statement(Node *statement)
 	char	   *name;
 
 	if (running_script == NULL || !creating_extension || !makes_table_by_default(statement) ||
-		get_table_am_oid(default_table_access_method, true) != HEAP_TABLE_AM_OID)
+		get_am_oid(default_table_access_method, true) != HEAP_TABLE_AM_OID)
 		return;
 	name = get_extension_name(CurrentExtensionObject);
 	if (name != NULL && !list_member(running_script->extensions, makeString(name)))

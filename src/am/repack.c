@@ -4,7 +4,8 @@
  *
  * pg_repack copies a table into one that it makes by CREATE TABLE AS, and then exchanges the files of the two in
  * pg_class, but not the access methods: it does not know that there are several.  Where they differ, it is refused as it
- * makes the copy, and again before the exchange, in case that default_table_access_method has changed.
+ * makes the copy, and again before the exchange, in case that default_table_access_method has changed.  Tables
+ * that have the copy's name by chance are let alone where the extension is not installed.
  *
  * Takes no latches.
  */
@@ -16,9 +17,11 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/defrem.h"
+#include "commands/extension.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#define REPACK_EXTENSION	"pg_repack"
 #define REPACK_SCHEMA	"repack"
 #define REPACK_COPY		"table_"	/* the table's OID follows */
 
@@ -71,10 +74,11 @@ repack_check_copy(CreateTableAsStmt *statement)
 		strncmp(copy->relname, REPACK_COPY, strlen(REPACK_COPY)) != 0)
 		return;
 	digits = copy->relname + strlen(REPACK_COPY);
-	if (*digits == '\0' || digits[strspn(digits, "0123456789")] != '\0')
+	if (*digits == '\0' || digits[strspn(digits, "0123456789")] != '\0' ||
+		!OidIsValid(get_extension_oid(REPACK_EXTENSION, true)))
 		return;
 	check_methods((Oid) strtoul(digits, NULL, 10),
-				  get_table_am_oid(method != NULL ? method : default_table_access_method, true));
+				  get_am_oid(method != NULL ? method : default_table_access_method, true));
 }
 
 void

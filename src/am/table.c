@@ -153,12 +153,6 @@ static const TableAmRoutine rowan_routine = {
 };
 
 bool
-rowan_routine_is_ours(const TableAmRoutine *routine)
-{
-	return routine == &rowan_routine;
-}
-
-bool
 rowan_relation_is_rowan(Relation rel)
 {
 	return rel->rd_tableam == &rowan_routine;

@@ -26,7 +26,6 @@ extern BlockNumber table_pages_in_use(const PoolFile *file);
 /* Whether block numbers that core asks and gives for the table are logical ones (BRIN), or pages. */
 extern bool table_blocks_are_logical(Relation rel);
 
-extern bool rowan_routine_is_ours(const TableAmRoutine *routine);
 extern bool rowan_relation_is_rowan(Relation rel);
 
 /* The same of an access method; false: there is none of that OID. */

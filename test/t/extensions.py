@@ -248,6 +248,23 @@ def contents(server, table):
     return server.sql('SELECT count(*), sum(id), max(s) FROM ' + table)
 
 
+def misunderstandings(server):
+    """What has nothing to do with it goes on: a configuration file that names no table access method,
+    tables and functions of the users' own whose names are pg_repack's."""
+    server.sql('DROP EXTENSION IF EXISTS ex_none')
+    server.write_conf(**{DEFAULT: 'btree'})
+    server.restart()
+    server.sql('CREATE EXTENSION ex_none; DROP EXTENSION ex_none')
+    server.write_conf(**{DEFAULT: 'heap'})
+    server.restart()
+    with server.connect() as c:
+        c.exec("CREATE SCHEMA repack; CREATE TABLE own (id int) USING %s; CREATE FUNCTION repack.repack_swap(oid) RETURNS text "
+               "LANGUAGE sql AS $$ SELECT 'mine' $$" % AM)
+        c.exec("DO $$ BEGIN EXECUTE format('CREATE TABLE repack.table_%s USING heap AS SELECT 1', 'own'::regclass::oid); END $$")
+        check(c.one("SELECT repack.repack_swap('own'::regclass)") == 'mine', "a user's own function")
+        c.exec('DROP SCHEMA repack CASCADE; DROP TABLE own')
+
+
 def repacking(server):
     server.sql('CREATE EXTENSION pg_repack')
     for table, am in (('rep_rowan', AM), ('rep_heap', 'heap')):
@@ -321,6 +338,7 @@ def test(options):
     server = cron_server('heap')
     scripts(server)
     catalog_of_its_own(server)
+    misunderstandings(server)
     repacking(server)
     swapped(server)
     # pg_cron reads by systable_getnext, which asserts that tuples come out of heap's slots
