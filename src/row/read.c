@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "access/subtrans.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "common/relpath.h"
 #include "miscadmin.h"
@@ -316,6 +318,24 @@ creator_visible_mvcc(const RowMeta *meta, Snapshot snapshot)
 	return xid_did_commit(xid);
 }
 
+/*
+ * A serializable transaction does not see what xid did.  As HeapCheckForSerializableConflictOut: core knows serializable
+ * transactions by their top xid, and what was undone, by itself or with a subtransaction, is no conflict.
+ */
+static void
+report_conflict(const RowTable *table, TransactionId xid)
+{
+	XidState	state;
+
+	if (TransactionIdPrecedes(xid, TransactionXmin))
+		return;
+	state = xid_state(xid);
+	if (state == XID_OWN || state == XID_ABORTED)
+		return;
+	xid = SubTransGetTopmostTransaction(xid);
+	if (!TransactionIdPrecedes(xid, TransactionXmin))
+		table->conflict_out(table->conflict_arg, xid);
+}
 
 static bool
 find_mvcc(RowTable *table, RowId row, RowVersion *version, Snapshot snapshot, RowWork *work,
@@ -326,7 +346,7 @@ find_mvcc(RowTable *table, RowId row, RowVersion *version, Snapshot snapshot, Ro
 		if (creator_visible_mvcc(&version->meta, snapshot))
 			return (version->meta.flags & ROW_DELETED) == 0;
 		if (table->conflict_out != NULL)
-			table->conflict_out(table->conflict_arg, version->meta.xid);
+			report_conflict(table, version->meta.xid);
 		if (!row_step_older(table, row, version, work, gone))
 			return false;
 	}

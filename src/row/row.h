@@ -31,7 +31,7 @@ typedef struct RowTable
 	/* Clears the visibility-map bits of a logical block; called under the row's leaf latch. */
 	void		(*clear_visibility) (void *arg, BlockNumber logical_block);
 	void	   *visibility_arg;
-	/* Serializable reads: a newer version by xid was stepped over. May be NULL. */
+	/* Serializable reads: a newer version by xid, a top transaction, was stepped over. May be NULL. */
 	void		(*conflict_out) (void *arg, TransactionId xid);
 	void	   *conflict_arg;
 } RowTable;
