@@ -63,7 +63,7 @@ EXTRA_CLEAN += .variant
 
 RUN = @test/lib/bootstrap.sh && $(ROWAN_PYTHON)
 
-.PHONY: test demo bench check-core check-core-indexes
+.PHONY: test demo bench check-core check-core-indexes check-tap
 test:
 	$(RUN) test/run.py $(TESTFLAGS)
 
@@ -75,7 +75,7 @@ bench:
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
 CAMPAIGNS = twin xmin index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
-	visible segments storm hot replica verify
+	visible segments storm hot replica verify extensions
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-xmin:       ; $(RUN) test/t/xmin.py --long $(TESTFLAGS)
@@ -100,8 +100,6 @@ check-storm:      ; $(RUN) test/t/storm.py --long $(TESTFLAGS)
 check-verify:     ; $(RUN) test/t/verify.py --long $(TESTFLAGS)
 check-segments:   ; $(RUN) test/t/segments.py --long $(TESTFLAGS)
 check-replica:    ; $(RUN) test/t/replica.py --long $(TESTFLAGS)
-
-.PHONY: check-extensions
 check-extensions: ; $(RUN) test/t/extensions.py --long $(TESTFLAGS)
 
 # PostgreSQL's own suites with Rowan as the default; fetches the sources and builds a
@@ -113,6 +111,5 @@ check-core-indexes:
 	$(RUN) test/core.py --suite indexes $(TESTFLAGS)
 
 # Its TAP suites (recovery, subscription, pg_rewind and other tools), on the same server.
-.PHONY: check-tap
 check-tap:
 	$(RUN) test/tap.py $(TESTFLAGS)
