@@ -186,19 +186,27 @@ new_file_id(void)
 	return pg_prng_uint32(&pg_global_prng_state);
 }
 
+/* A page that may have content comes from the file: if the change fails, the pool has it as it was. */
+static PoolFrame *
+latch_first_page(const PoolFile *file, BlockNumber block, bool has_content)
+{
+	return has_content ? pool_latch(file, block, LW_EXCLUSIVE) : pool_latch_new(file, block);
+}
+
 /*
- * Changes the root and the header, both new.  Redo: both pages are made anew.
+ * Changes the root and the header, both anew.  Redo: both pages are made anew.
  */
 static void
-init_file(const PoolFile *file, uint32 file_id, uint16 tree_kind, TreeRootInit init_root)
+init_file(const PoolFile *file, uint32 file_id, uint16 tree_kind, TreeRootInit init_root,
+		  bool has_content)
 {
 	PageChange	change;
 	Page		page;
 
 	change_begin(&change, file);
-	page = change_page(&change, pool_latch_new(file, ROWAN_ROOT_BLOCK), true);
+	page = change_page(&change, latch_first_page(file, ROWAN_ROOT_BLOCK, has_content), true);
 	init_root(page, file_id);
-	page = change_page(&change, pool_latch_new(file, ROWAN_HEADER_BLOCK), true);
+	page = change_page(&change, latch_first_page(file, ROWAN_HEADER_BLOCK, has_content), true);
 	init_header_page(page, file_id, tree_kind);
 	FAULT_POINT(tree_create);
 	change_commit(&change, InvalidTransactionId);
@@ -223,7 +231,7 @@ tree_create_kind(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root)
 	{
 		if (pool_file_blocks(file) <= ROWAN_ROOT_BLOCK)
 			pool_file_extend(file, ROWAN_ROOT_BLOCK + 1);
-		init_file(file, new_file_id(), tree_kind, init_root);
+		init_file(file, new_file_id(), tree_kind, init_root, false);
 	}
 	LWLockRelease(lock);
 }
@@ -276,7 +284,7 @@ tree_make_empty(const PoolFile *file)
 	}
 	pool_prepare_write();
 	space_read_header(file, &header);
-	init_file(file, header.file_id, ROWAN_TREE_TABLE, init_table_root);
+	init_file(file, header.file_id, ROWAN_TREE_TABLE, init_table_root, true);
 	pool_truncate_logged(file, ROWAN_ROOT_BLOCK + 1);
 }
 

@@ -125,6 +125,26 @@ def unlogged(server, standby):
 
 # ---- temporary ----
 
+def emptied_with_an_error():
+    """A table's file is to become a new one, and that fails when its root is not in the pool."""
+    server = cluster.make('emptied', variant='faults', conf={'rowan.buffers': '1MB'})
+    with server.connect() as c:
+        c.exec("CREATE TABLE big (id int, s text) USING rowan; INSERT INTO big SELECT i, repeat('x', 500) FROM generate_series(1, 10000) i")
+        c.exec('CREATE INDEX ON big USING rowan_btree (id)')
+        c.exec('CREATE TEMP TABLE t (id int) USING rowan ON COMMIT DELETE ROWS')
+        c.exec('BEGIN; INSERT INTO t VALUES (1); UPDATE big SET id = id + 1; SET LOCAL enable_seqscan = off')
+        c.exec('SELECT count(s) FROM big WHERE id > 0')
+        c.exec("SET rowan.fault = 'tree_create:error:1'")
+        check('fault point' in str(c.try_('COMMIT').error), 'the fault point is not reached')
+        c.exec("SET rowan.fault = ''")
+        check(c.rows('TABLE t') == [], 'rows of a transaction that failed')
+        c.exec('BEGIN; INSERT INTO t VALUES (2)')
+        check(c.rows('TABLE t') == [('2',)], 'the table holds no rows')
+        c.exec('COMMIT')
+    server.stop()
+    say('a failure to empty a file: fine')
+
+
 def temp_files(server):
     return [f for f in glob.glob(server.data + '/base/*/t*_*') + glob.glob(server.data + '/pg_tblspc/*/*/*/t*_*')
             if os.path.basename(f)[1].isdigit()]
@@ -350,6 +370,8 @@ def test(options):
     tablespaces(server, standby)
     expected = databases(server, standby)
     temporary(server)
+    if ENGINE:
+        emptied_with_an_error()
     promotion(server, standby, expected)
     server.check_log('terminated by signal 9')
 
