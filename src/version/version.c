@@ -281,11 +281,14 @@ version_same_records(Page page, Page judged)
 			   lower - ROWAN_PAGE_BODY) == 0;
 }
 
-/* Nothing on it, but it is where the next record of some backends goes. */
+/*
+ * Nothing on it, but it is where the next record of some backends goes.  Only the tail stays for that: a page that
+ * its maker has not come to use would keep all behind it, perhaps for ever.
+ */
 static bool
-is_empty_active(const FileHeaderData *header, BlockNumber block, Page page)
+is_wanted(const FileHeaderData *header, BlockNumber block, Page page)
 {
-	if (version_next_offset(page) > ROWAN_PAGE_BODY)
+	if (version_next_offset(page) > ROWAN_PAGE_BODY || header->version_tail != block)
 		return false;
 	for (int i = 0; i < ROWAN_ACTIVE_VERSION_PAGES; i++)
 		if (header->version_active[i] == block)
@@ -319,7 +322,7 @@ version_free_head(const PoolFile *file, BlockNumber block, Page judged)
 	next = page_trailer(page)->right_block;
 	horizon = page_trailer(page)->newest_xid;
 	header = space_change_header(&change);
-	if (header->version_head != block || is_empty_active(header, block, page))
+	if (header->version_head != block || is_wanted(header, block, page))
 	{
 		change_abort(&change);
 		return false;

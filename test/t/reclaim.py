@@ -8,8 +8,10 @@
               nobody is entitled to
     missing   a version that somebody needs is not there: an error to whoever asks for it, and
               to rowan.verify
+    empty     a session fails when it has made a version page and has not used it: the pages behind that
+              one are freed all the same
 
-    reclaim.py [judged] [beyond] [missing]
+    reclaim.py [judged] [beyond] [missing] [empty]
 """
 import os
 import struct
@@ -106,18 +108,11 @@ def judged(server, table, needed_by):
         c.close()
 
 
-def judged_pages():
-    if not ENGINE:
-        return
-    server = cluster.make('judged', variant='faults')
-    server.sql("CREATE FUNCTION fault_arm(text, text, int) RETURNS void LANGUAGE c AS '$libdir/rowan', 'rowan_fault_arm'; "
-               "CREATE FUNCTION fault_hits(text) RETURNS bigint LANGUAGE c AS '$libdir/rowan', 'rowan_fault_hits'")
+def judged_pages(server):
     for table in (AM, AM + ' WITH (fillfactor = 50)'):
         for needed_by in ('rollback', 'snapshot'):
             judged(server, table, needed_by)
     server.sql('DROP TABLE hot')
-    server.stop()
-    server.check_log()
     say('a page that was judged, and used again before it was freed, stays')
 
 
@@ -209,10 +204,54 @@ def missing(server):
     say('a version that is needed, and missing, is told of')
 
 
-def test(options):
-    parts = options.parts or ['judged', 'beyond', 'missing']
+# ---- an empty page at the head ----
+
+def empty(server):
+    a, b = server.connect(), server.connect()
+    b.exec("CREATE TABLE hot (id int, n bigint, pad text) USING %s; INSERT INTO hot SELECT i, 0, repeat('x', 50) FROM generate_series(1, 8) i" % AM)
+    a.exec("SET rowan.fault = 'version_added:error'")
+    r = a.try_('UPDATE hot SET n = n + 1 WHERE id = 1')
+    check(r.error and 'version_added' in str(r.error), 'who makes a page does not fail: %s' % r.error)
+    a.exec('RESET rowan.fault')
+    page = header(b, 'version_head')
+    check(header(b, 'version_tail') == page and filled(b, page) == 24, 'there is no empty version page')
+    for n in range(2000):
+        bump(b, 1 + n % 8)
+    newest = int(b.one("SELECT newest_xid::text FROM rowan.version_store_stats('hot')"))
+    b.exec('VACUUM hot')
+    pages = int(b.one("SELECT pages FROM rowan.version_store_stats('hot')"))
+    check(pages <= 1, 'VACUUM leaves %d version pages' % pages)
+    frozen = int(b.one("SELECT relfrozenxid::text FROM pg_class WHERE relname = 'hot'"))
+    check(frozen >= newest, 'relfrozenxid is %d, the last update was %d' % (frozen, newest))
+    # both go on
+    bump(a)
+    bump(b)
+    check(b.one('SELECT sum(n) FROM hot') == '2002', 'updates are lost')
+    server.verify('hot')
+    a.close()
+    b.close()
+    server.sql('DROP TABLE hot')
+    say('an empty version page at the head does not keep those behind it')
+
+
+def faulty(parts):
+    """With faults to be armed."""
+    if not ENGINE:
+        return
+    server = cluster.make('judged', variant='faults')
+    server.sql("CREATE FUNCTION fault_arm(text, text, int) RETURNS void LANGUAGE c AS '$libdir/rowan', 'rowan_fault_arm'; "
+               "CREATE FUNCTION fault_hits(text) RETURNS bigint LANGUAGE c AS '$libdir/rowan', 'rowan_fault_hits'")
     if 'judged' in parts:
-        judged_pages()
+        judged_pages(server)
+    if 'empty' in parts:
+        empty(server)
+    server.stop()
+    server.check_log()
+
+
+def test(options):
+    parts = options.parts or ['judged', 'beyond', 'missing', 'empty']
+    faulty(parts)
     server = cluster.make('reclaim')
     if 'beyond' in parts:
         beyond(server)
@@ -224,5 +263,5 @@ def test(options):
 
 if __name__ == '__main__':
     parser = harness.arguments(__doc__)
-    parser.add_argument('parts', nargs='*', help='judged, beyond, missing')
+    parser.add_argument('parts', nargs='*', help='judged, beyond, missing, empty')
     harness.main(test, parser)

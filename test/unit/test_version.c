@@ -151,6 +151,12 @@ test_empty(void)
 	version_add_page(FILE);		/* in its place */
 	tap_ok(version_free_head(FILE, block, (Page) copy), "one that nobody knows goes");
 	free(copy);
+	block = header().version_head;
+	copy = copy_of(block);
+	me.pgprocno = 1;
+	version_add_page(FILE);
+	tap_ok(version_free_head(FILE, block, (Page) copy), "one that keeps others goes");
+	free(copy);
 }
 
 static void
