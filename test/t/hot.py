@@ -11,14 +11,13 @@ pgbench counts.  No error but deadlocks.
     hot.py --seconds 60 --rows 1
 """
 import os
-import random
 import re
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+import actors
 import cluster
 import harness
 from harness import AM, ENGINE, as_user, check, say
@@ -70,22 +69,8 @@ def pgbench(server, *arguments):
                             stderr=subprocess.STDOUT, text=True, errors='replace', cwd=server.dir, env=server.environment(), **as_user())
 
 
-class Looker(threading.Thread):
+class Looker(actors.Actor):
     """Snapshots, short and long ones, that have to see the same each time."""
-
-    def __init__(self, server, seed, until):
-        super().__init__(daemon=True)
-        self.c, self.rng, self.until, self.problem, self.done = server.connect(), random.Random(seed), until, None, 0
-
-    def run(self):
-        try:
-            while time.time() < self.until:
-                self.look()
-                self.done += 1
-        except Exception as e:
-            self.problem = '%s: %s' % (type(e).__name__, e)
-        finally:
-            self.c.close()
 
     def rows(self, table):
         way = self.rng.choice(('seqscan', 'indexscan', 'bitmapscan'))
@@ -93,7 +78,7 @@ class Looker(threading.Thread):
             self.c.exec('SET LOCAL enable_%s = %s' % (w, 'on' if w.startswith(way) else 'off'))
         return way, self.c.rows('SELECT id, n, k, pad FROM %s WHERE id > 0 ORDER BY id' % table)
 
-    def look(self):
+    def act(self):
         rng = self.rng
         self.c.exec('BEGIN ISOLATION LEVEL ' + rng.choice(('READ COMMITTED', 'REPEATABLE READ', 'REPEATABLE READ', 'REPEATABLE READ')))
         # one statement, one snapshot
@@ -174,15 +159,10 @@ def round_(server, options, seconds, rows, number):
     found = errors(server)
     check(not found, 'errors: %d, first: %s' % (len(found), found[:3]))
 
-    lookers = [Looker(server, options.seed * 1000 + number * 10 + i, time.time() + part) for i in range(LOOKING)]
-    for x in lookers:
-        x.start()
+    lookers = actors.start([Looker] * LOOKING, server, options.seed * 100 + number, part)
     more, changed = outputs([count(server, options, COUNTING, part, counted),
                              change_both(server, options, CLIENTS - COUNTING, part, rows)], part)
-    for x in lookers:
-        x.join(120)
-        check(not x.is_alive(), 'a snapshot hangs')
-        check(x.problem is None, x.problem)
+    actors.finish(lookers)
     found = errors(server)
     check(not found, 'errors: %d, first: %s' % (len(found), found[:3]))
     audit(server, done + more)

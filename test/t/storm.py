@@ -6,12 +6,11 @@ the table and by each index; at the end, and after a crash, amcheck and rowan.ve
     storm.py --seed 7 --seconds 60
 """
 import os
-import random
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+import actors
 import cluster
 import harness
 import pq
@@ -25,21 +24,7 @@ DDL_ERRORS = EXPECTED_ERRORS + ('42P07', '42701', '42703', '57014')
 INDEX_ON = ('bal', '(bal % 7)', 'grp, id', 'grp) INCLUDE (bal', 'hash:grp', 'brin:id', 'gin:tags') + (('rowan_btree:grp, bal', 'rowan_btree:(bal % 7)') if ENGINE else ())
 
 
-class Actor(threading.Thread):
-    def __init__(self, server, seed, until):
-        super().__init__(daemon=True)
-        self.c, self.rng, self.until, self.problem, self.done = server.connect(), random.Random(seed), until, None, 0
-
-    def run(self):
-        try:
-            while time.time() < self.until:
-                self.act()
-                self.done += 1
-        except Exception as e:
-            self.problem = '%s: %s' % (type(e).__name__, e)
-        finally:
-            self.c.close()
-
+class Stormer(actors.Actor):
     def attempt(self, sql, allowed):
         r = self.c.try_(sql)
         if r.error and r.error.sqlstate not in allowed:
@@ -53,7 +38,7 @@ class Actor(threading.Thread):
         return not r.error and r.count == 1
 
 
-class Payer(Actor):
+class Payer(Stormer):
     def act(self):
         rng = self.rng
         level = rng.choice(('READ COMMITTED', 'READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'))
@@ -77,7 +62,7 @@ class Payer(Actor):
         self.c.try_('ROLLBACK')
 
 
-class Auditor(Actor):
+class Auditor(Stormer):
     def act(self):
         rng = self.rng
         self.c.exec('BEGIN ISOLATION LEVEL ' + rng.choice(('READ COMMITTED', 'REPEATABLE READ')))
@@ -99,7 +84,7 @@ class Auditor(Actor):
         return rows == [(None, '0')]
 
 
-class Builder(Actor):
+class Builder(Stormer):
     """One DDL statement after the other."""
     def act(self):
         rng, n = self.rng, self.rng.randint(1, 3)
@@ -124,7 +109,7 @@ class Builder(Actor):
         time.sleep(rng.random() * 0.1)
 
 
-class Verifier(Actor):
+class Verifier(Stormer):
     """rowan.verify of the table and an index, whatever they are just now."""
     def act(self):
         self.verify("'t'")
@@ -168,16 +153,8 @@ def test(options):
            "INSERT INTO t SELECT i, 1000, i %% 50, '{0}', repeat('s', i %% 100) FROM generate_series(1, %d) i" % (AM, ROWS))
     c.close()
     for part in range(2 if options.long else 1):
-        until = time.time() + seconds
-        actors = [kind(server, options.seed * 100 + n, until)
-                  for n, kind in enumerate((Payer, Payer, Payer, Auditor, Auditor, Builder, Builder) + (Verifier,) * ENGINE)]
-        for a in actors:
-            a.start()
-        for a in actors:
-            a.join(seconds + 60)
-            check(not a.is_alive(), '%s hangs' % type(a).__name__)
-            check(a.problem is None, '%s: %s' % (type(a).__name__, a.problem))
-        say(', '.join('%s %d' % (type(a).__name__, a.done) for a in actors))
+        kinds = (Payer, Payer, Payer, Auditor, Auditor, Builder, Builder) + (Verifier,) * ENGINE
+        say(actors.finish(actors.start(kinds, server, options.seed, seconds)))
         audit(server)
         server.kill9()
         server.start()

@@ -5,13 +5,12 @@ while sessions change rows, roll back, and VACUUM sets bits; and after VACUUM th
     visible.py --seed 7 --seconds 30
 """
 import os
-import random
 import re
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+import actors
 import cluster
 import harness
 from harness import AM, Failure, check, say
@@ -40,23 +39,7 @@ def statement(rng, fresh):
     return 'SELECT id FROM t WHERE id BETWEEN %d AND %d FOR UPDATE' % (some, some + 3)
 
 
-class Actor(threading.Thread):
-    def __init__(self, server, seed, until):
-        super().__init__(daemon=True)
-        self.c, self.rng, self.until, self.problem, self.done = server.connect(), random.Random(seed), until, None, 0
-
-    def run(self):
-        try:
-            while time.time() < self.until:
-                self.act()
-                self.done += 1
-        except Exception as e:
-            self.problem = '%s: %s' % (type(e).__name__, e)
-        finally:
-            self.c.close()
-
-
-class Writer(Actor):
+class Writer(actors.Actor):
     def act(self):
         self.c.exec('BEGIN')
         for n in range(self.rng.randint(1, 4)):
@@ -68,7 +51,7 @@ class Writer(Actor):
         self.c.exec(self.rng.choice(('COMMIT', 'COMMIT', 'ROLLBACK')))
 
 
-class Reader(Actor):
+class Reader(actors.Actor):
     """Keeps a snapshot for a while, and asks both ways."""
     def act(self):
         self.c.exec('BEGIN ISOLATION LEVEL REPEATABLE READ')
@@ -81,7 +64,7 @@ class Reader(Actor):
         self.c.exec('COMMIT')
 
 
-class Cleaner(Actor):
+class Cleaner(actors.Actor):
     def act(self):
         options = self.rng.choice(('', '', 'INDEX_CLEANUP on', 'INDEX_CLEANUP off', 'FREEZE'))
         self.c.exec('SET vacuum_cost_limit = 50')
@@ -105,16 +88,7 @@ def test(options):
            "INSERT INTO t SELECT i, i %% 977, 'x' FROM generate_series(1, %d) i" % (AM, ROWS))
     cluster.vacuum_all(c, 't')
     check(heap_fetches(c) == 0, 'after VACUUM the table is still needed')
-    until = time.time() + seconds
-    actors = [kind(server, options.seed * 100 + n, until)
-              for n, kind in enumerate((Writer, Writer, Writer, Reader, Reader, Cleaner))]
-    for a in actors:
-        a.start()
-    for a in actors:
-        a.join(seconds + 120)
-        check(not a.is_alive(), '%s hangs' % type(a).__name__)
-        check(a.problem is None, '%s: %s' % (type(a).__name__, a.problem))
-    say('%s' % ', '.join('%s %d' % (type(a).__name__, a.done) for a in actors))
+    say(actors.finish(actors.start((Writer, Writer, Writer, Reader, Reader, Cleaner), server, options.seed, seconds)))
     c.exec('VACUUM (INDEX_CLEANUP on) t')
     check(heap_fetches(c) == 0, 'after the last VACUUM the table is still needed')
     by_index = c.rows(ANSWER)
