@@ -56,7 +56,6 @@ bool		pool_checkpoint_gate_setting = true;
 #endif
 
 #define TICK_MS				10
-#define RETRY_MS			1000
 #define CLOSE_FILES_MS		10000
 #define ARM_TIMEOUT_MS		30000
 #define WAKE_TURNS			20		/* of TICK_MS */
@@ -300,21 +299,6 @@ flush_for_checkpoint(void)
 	smgrcloseall();
 }
 
-/* A share of the pool at each tick, so that a checkpoint finds little left to do. */
-static void
-clean_in_background(void)
-{
-	static double due;
-	int			frames;
-
-	if (pool_clean_interval_setting == 0)
-		return;
-	due += (double) pool_n_frames * TICK_MS / (pool_clean_interval_setting * 1000.0);
-	frames = Min((int) due, pool_n_frames);
-	due -= (int) due;
-	flush_trickle(frames, false);
-}
-
 static void
 close_files_sometimes(void)
 {
@@ -361,7 +345,7 @@ worker_turn(XLogRecPtr *flushed_for)
 		return true;			/* the redo point has moved on: flush again at once */
 	if (shutdown_requested && disarm_if_alone())
 		return false;
-	clean_in_background();
+	flush_share(TICK_MS, false);	/* a checkpoint shall find little left to do */
 	close_files_sometimes();
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 TICK_MS, PG_WAIT_EXTENSION);
@@ -384,19 +368,8 @@ worker_loop(void)
 	MemoryContextSwitchTo(context);
 	if (sigsetjmp(jump, 1) != 0)
 	{
-		error_context_stack = NULL;
-		HOLD_INTERRUPTS();
-		EmitErrorReport();
-		LWLockReleaseAll();
-		ConditionVariableCancelSleep();
-		pgstat_report_wait_end();
-		smgrcloseall();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		MemoryContextReset(context);
-		RESUME_INTERRUPTS();
+		flush_after_error(context);
 		flushed_for = InvalidXLogRecPtr;
-		pg_usleep(RETRY_MS * 1000L);
 	}
 	PG_exception_stack = &jump;
 	while (worker_turn(&flushed_for))

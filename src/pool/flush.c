@@ -8,10 +8,16 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "pool/frame.h"
+#include "storage/condition_variable.h"
+#include "storage/smgr.h"
+#include "utils/memutils.h"
 
 #include "base/compat.h"
 #include "base/fault.h"
+
+#define RETRY_MS	1000
 
 typedef struct FlushItem
 {
@@ -178,12 +184,14 @@ flush_count_dirty(int enough)
 	return count;
 }
 
+/* ---- in the background ---- */
+
 /*
  * Looks at the next so many frames and writes the dirty ones that are not latched and, unless it is to flush
  * WAL, ask for none of that.  In recovery WAL is there already; what is flushed is the minimum recovery point.
  */
-void
-flush_trickle(int frames, bool flush_wal)
+static void
+trickle(int frames, bool flush_wal)
 {
 	static uint32 hand;
 
@@ -202,4 +210,35 @@ flush_trickle(int frames, bool flush_wal)
 		(void) io_write(frame);
 		LWLockRelease(&frame->latch);
 	}
+}
+
+void
+flush_share(int turn_ms, bool flush_wal)
+{
+	static double due;
+	int			frames;
+
+	if (pool_clean_interval_setting == 0)
+		return;
+	due += (double) pool_n_frames * turn_ms / (pool_clean_interval_setting * 1000.0);
+	frames = Min((int) due, pool_n_frames);
+	due -= (int) due;
+	trickle(frames, flush_wal);
+}
+
+void
+flush_after_error(MemoryContext context)
+{
+	error_context_stack = NULL;
+	HOLD_INTERRUPTS();
+	EmitErrorReport();
+	LWLockReleaseAll();
+	ConditionVariableCancelSleep();
+	pgstat_report_wait_end();
+	smgrcloseall();
+	MemoryContextSwitchTo(context);
+	FlushErrorState();
+	MemoryContextReset(context);
+	RESUME_INTERRUPTS();
+	pg_usleep(RETRY_MS * 1000L);
 }

@@ -61,7 +61,6 @@
 extern PGDLLEXPORT void rowan_recovery_writer_main(Datum arg);
 
 #define TURN_MS				200
-#define RETRY_MS			1000
 #define CLOSE_FILES_TURNS	50
 
 /* Not worth another process: frames dirty when a checkpoint record comes. */
@@ -330,7 +329,6 @@ serve_request(void)
 static void
 writer_turn(void)
 {
-	static double due;
 	static int	turns;
 
 	if (ConfigReloadPending)
@@ -339,12 +337,7 @@ writer_turn(void)
 		ProcessConfigFile(PGC_SIGHUP);
 	}
 	serve_request();
-	if (pool_clean_interval_setting > 0)
-	{
-		due += (double) pool_n_frames * TURN_MS / (pool_clean_interval_setting * 1000.0);
-		flush_trickle(Min((int) due, pool_n_frames), true);
-		due -= (int) due;
-	}
+	flush_share(TURN_MS, true);
 	if (++turns % CLOSE_FILES_TURNS == 0)
 		smgrcloseall();			/* handles keep removed files on disk */
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, TURN_MS, PG_WAIT_EXTENSION);
@@ -361,19 +354,7 @@ writer_loop(void)
 
 	MemoryContextSwitchTo(context);
 	if (sigsetjmp(jump, 1) != 0)
-	{
-		error_context_stack = NULL;
-		HOLD_INTERRUPTS();
-		EmitErrorReport();
-		LWLockReleaseAll();
-		pgstat_report_wait_end();
-		smgrcloseall();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		MemoryContextReset(context);
-		RESUME_INTERRUPTS();
-		pg_usleep(RETRY_MS * 1000L);
-	}
+		flush_after_error(context);
 	PG_exception_stack = &jump;
 	while (!writer_may_leave())
 	{
