@@ -696,6 +696,18 @@ write_lock(RowTarget *target, const RowWriter *writer)
 	return true;
 }
 
+/* After judging: writes the lock, or leaves the row. False: start over. */
+static bool
+lock_or_leave(RowTarget *target, const RowWriter *writer, const RowOutcome *outcome)
+{
+	if (outcome->result == TM_Ok)
+		return write_lock(target, writer);
+	target_unlatch(target);
+	if (outcome->again)
+		pg_usleep(AGAIN_DELAY_US);
+	return !outcome->again;
+}
+
 void
 row_lock(RowTable *table, RowId row, uint8 tag, RowWriter *writer, char *dest,
 		 RowWork *work, RowVersion *version, RowOutcome *outcome)
@@ -727,16 +739,8 @@ row_lock(RowTable *table, RowId row, uint8 tag, RowWriter *writer, char *dest,
 		copy_version(version, dest);
 		outcome->holds_lock = lock_held_by_us(&target.top.meta);
 		outcome->tag = version->meta.tag;
-		if (outcome->result == TM_Ok)
-		{
-			if (write_lock(&target, writer))
-				return;
-			continue;
-		}
-		target_unlatch(&target);
-		if (!outcome->again)
+		if (lock_or_leave(&target, writer, outcome))
 			return;
-		pg_usleep(AGAIN_DELAY_US);
 	}
 }
 
@@ -757,15 +761,7 @@ row_lock_moved(RowTable *table, RowId row, const RowWriter *writer, RowWork *wor
 		}
 		outcome->result = judge_later(&target, NO_TAG, work, outcome);
 		outcome->newer_xid = outcome->top_xid = target.top.meta.xid;
-		if (outcome->result == TM_Ok)
-		{
-			if (write_lock(&target, writer))
-				return;
-			continue;
-		}
-		target_unlatch(&target);
-		if (!outcome->again)
+		if (lock_or_leave(&target, writer, outcome))
 			return;
-		pg_usleep(AGAIN_DELAY_US);
 	}
 }
