@@ -231,6 +231,7 @@ scan_store_current(RowanScan scan, TupleTableSlot *slot)
 			return false;
 	}
 	table_store_version(scan->base.rs_rd, slot, row, &version, false);
+	scan->creator = version.meta.xid;
 	return true;
 }
 
@@ -374,6 +375,7 @@ fetch_one(RowanScan scan, RowId row, TupleTableSlot *slot)
 						   scan->work, &version, NULL))
 		return false;
 	table_store_version(scan->base.rs_rd, slot, row, &version, false);
+	scan->creator = version.meta.xid;
 	return true;
 }
 
@@ -400,7 +402,7 @@ next_listed_row(RowanScan scan, TupleTableSlot *slot)
 			continue;
 		if (scan->base.rs_snapshot != NULL && IsMVCCSnapshot(scan->base.rs_snapshot))
 			PredicateLockTID(scan->base.rs_rd, &slot->tts_tid, scan->base.rs_snapshot,
-							 ((RowanSlot *) slot)->xmin);
+							 scan->creator);
 		if (scan->table.conflict_out != NULL)
 		{
 			/* as in fetch.c: see who changed it before our lock was there; the slot keeps its own bytes */

@@ -209,6 +209,7 @@ typedef struct RowanScanData
 	PoolRing   *ring;			/* NULL for small tables */
 	RowHint		hint;			/* the leaf of the last row read by itself */
 	char	   *cell;			/* BLCKSZ + 8: a row read by itself */
+	TransactionId creator;		/* of the version returned last; Invalid: frozen, whatever xmin shows */
 
 	/* the leaf we are on: a private copy */
 	char	   *page;
