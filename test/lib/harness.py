@@ -49,6 +49,14 @@ def check(condition, message):
         raise Failure(message)
 
 
+def wait_for(condition, what, timeout_s=120, pause_s=0.02):
+    """Until condition() holds."""
+    end = time.time() + timeout_s
+    while not condition():
+        check(time.time() < end, 'waited %d s: %s' % (timeout_s, what))
+        time.sleep(pause_s)
+
+
 def run(command, what=None, timeout=600, **kw):
     """Runs a command; its output; Failure with the output's end if it fails."""
     p = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -6,7 +6,6 @@ relfrozenxid advances, so that its rows outlive two thousand million transaction
 """
 import os
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 import cluster
@@ -164,11 +163,8 @@ def analyze(server, brin):
 
 # ---- autovacuum ----
 
-def wait_until(server, sql, what, timeout_s=90):
-    end = time.time() + timeout_s
-    while server.one(sql) != 't':
-        check(time.time() < end, what)
-        time.sleep(0.2)
+def wait_until(server, sql, what):
+    harness.wait_for(lambda: server.one(sql) == 't', what, pause_s=0.2)
 
 
 def burn(c, count):

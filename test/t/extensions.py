@@ -6,13 +6,11 @@ import difflib
 import os
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 import cluster
 import harness
 from harness import AM, ENGINE, check, say
-from harness import Failure
 
 DEFAULT = 'default_table_access_method'
 # what only rowan says about a script that made tables
@@ -155,12 +153,8 @@ def cron_server(am, preload='rowan,pg_cron'):
 def wait_for_run(server):
     """pg_cron's worker runs a job, and notes it by SQL."""
     server.sql("SELECT cron.schedule('each minute', '* * * * *', 'SELECT 42')")
-    end = time.time() + 150
-    while time.time() < end:
-        if server.one("SELECT count(*) FROM cron.job_run_details WHERE status = 'succeeded' AND command = 'SELECT 42'") != '0':
-            return
-        time.sleep(1)
-    raise Failure('pg_cron has not run its job')
+    done = "SELECT count(*) FROM cron.job_run_details WHERE status = 'succeeded' AND command = 'SELECT 42'"
+    harness.wait_for(lambda: server.one(done) != '0', 'pg_cron has not run its job', timeout_s=180, pause_s=1)
 
 
 def cron(options):

@@ -86,10 +86,7 @@ def deadlock(server, am):
     thread = threading.Thread(target=vacuum, daemon=True)
     thread.start()
     waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'VACUUM (INDEX%' AND wait_event = 'BufferPin'"
-    for _ in range(6000):
-        if server.one(waits) == '1':
-            break
-        time.sleep(0.01)
+    harness.wait_for(lambda: server.one(waits) == '1', 'VACUUM does not wait for the cursor')
     a.exec("SET statement_timeout = '60s'")
     a.exec('LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE')
     a.exec('COMMIT')

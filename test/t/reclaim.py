@@ -16,7 +16,6 @@
 import os
 import struct
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 import cluster
@@ -50,13 +49,6 @@ def fill(c, page, to):
         n += 1
 
 
-def wait_for(condition, what, timeout_s=120):
-    end = time.time() + timeout_s
-    while not condition():
-        check(time.time() < end, what)
-        time.sleep(0.01)
-
-
 def blocked(c, session):
     """Has it answered, or does it wait for a transaction?"""
     return session.ready() or c.one("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %d" % session.pid) == 't'
@@ -69,14 +61,14 @@ def judged(server, table, needed_by):
     for n in range(200):
         bump(b, 1 + n % 8)
     # one full version page, and no other
-    wait_for(lambda: bump(b) or header(b, 'version_head = version_tail') == 't' and filled(b, header(b, 'version_tail')) == FULL,
+    harness.wait_for(lambda: bump(b) or header(b, 'version_head = version_tail') == 't' and filled(b, header(b, 'version_tail')) == FULL,
              'the version store does not come down to a full page')
     page = header(b, 'version_head')
 
     hits = int(b.one("SELECT fault_hits('version_judged')"))
     b.exec("SELECT fault_arm('version_judged', 'wait', %d)" % a.pid)
     a.send('UPDATE hot SET n = n + 1 WHERE id = 1')
-    wait_for(lambda: int(b.one("SELECT fault_hits('version_judged')")) > hits, 'nobody reclaims version pages')
+    harness.wait_for(lambda: int(b.one("SELECT fault_hits('version_judged')")) > hits, 'nobody reclaims version pages')
 
     bump(b)
     check(header(b, 'version_head') == page and filled(b, page) < FULL, 'the page was not freed and used again')
@@ -92,7 +84,7 @@ def judged(server, table, needed_by):
     check(filled(b, page) == FULL, 'the page is not full again')
 
     b.exec("SELECT fault_arm('version_judged', 'none', 0)")
-    wait_for(lambda: blocked(b, a), 'who was held does not go on')
+    harness.wait_for(lambda: blocked(b, a), 'who was held does not go on')
     check(old.one('SELECT n FROM hot WHERE id = 1') == before, 'the old version is lost')
     if needed_by == 'rollback':
         b.exec('ROLLBACK')

@@ -149,13 +149,6 @@ def writers(server):
     return found
 
 
-def wait_for(condition, what, timeout_s=60):
-    end = time.time() + timeout_s
-    while not condition():
-        check(time.time() < end, 'in vain: ' + what)
-        time.sleep(0.02)
-
-
 def dirty(server):
     return int(server.one('SELECT dirty FROM rowan.pool_stat'))
 
@@ -206,7 +199,7 @@ def restartpoints(options):
     standby = primary.backup_to('behind', conf={'rowan.fault': SLOW})
     standby.start()
     primary.sql('UPDATE t SET n = n + 1')
-    wait_for(lambda: len(writers(standby)) == 1, 'a recovery writer')
+    harness.wait_for(lambda: len(writers(standby)) == 1, 'a recovery writer')
 
     redo, left = checkpoint_replayed(primary, standby)
     check(left > PAGES // 10, 'redo of the checkpoint waited for the pages: %d are left' % left)
@@ -233,7 +226,7 @@ def restartpoints(options):
             standby.kill9()
         elif stop == 'writer':
             os.kill(writers(standby)[0], signal.SIGTERM)
-            wait_for(lambda: not writers(standby), 'the recovery writer leaves when told to')
+            harness.wait_for(lambda: not writers(standby), 'the recovery writer leaves when told to')
             primary.sql('CHECKPOINT')
             standby.wait_replayed(primary)
             standby.kill9()
@@ -268,7 +261,7 @@ def restartpoints(options):
     primary.kill9()
     standby.promote()
     check(sums(standby) == want, 'contents after a promotion')
-    wait_for(lambda: not writers(standby), 'the recovery writer has left')
+    harness.wait_for(lambda: not writers(standby), 'the recovery writer has left')
     standby.sql('UPDATE t SET n = n + 1; CHECKPOINT; UPDATE t SET n = n - 1')
     standby.kill9()
     restart(standby, **{'rowan.fault': ''})
@@ -276,12 +269,12 @@ def restartpoints(options):
     standby.verify()
     third = standby.backup_to('third', conf={'hot_standby': 'off'})
     third.start(wait=False)
-    wait_for(lambda: standby.one('SELECT count(*) FROM pg_stat_replication') == '1', 'a standby of the promoted one')
+    harness.wait_for(lambda: standby.one('SELECT count(*) FROM pg_stat_replication') == '1', 'a standby of the promoted one')
     standby.sql('UPDATE t SET n = n + 1')
-    wait_for(lambda: len(writers(third)) == 1, 'a recovery writer without hot_standby')
+    harness.wait_for(lambda: len(writers(third)) == 1, 'a recovery writer without hot_standby')
     standby.sql('CHECKPOINT')
     lsn = standby.one('SELECT pg_current_wal_lsn()')
-    wait_for(lambda: standby.one("SELECT replay_lsn >= '%s' FROM pg_stat_replication" % lsn) == 't', 'replay without hot_standby')
+    harness.wait_for(lambda: standby.one("SELECT replay_lsn >= '%s' FROM pg_stat_replication" % lsn) == 't', 'replay without hot_standby')
     third.run_tool('pg_ctl', 'promote', '-D', third.data)
     third.wait_ready()
     check(sums(third) == sums(standby), 'contents without hot_standby')

@@ -8,7 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 import cluster
 import harness
-from harness import AM, check, run, say
+from harness import AM, check, say
 
 SQL = """
 CREATE TABLE {t} (i int, dropped text, c composite) USING {am};
@@ -26,17 +26,10 @@ DELETE FROM {t};
 """
 
 
-def library(path):
-    run(['gcc', '-O2', '-Wall', '-Werror', '-shared', '-fPIC', '-isystem', harness.pg_config('--includedir-server'), '-o', path,
-         os.path.join(harness.HERE, 'tuples.c')])
-    os.chmod(path, 0o755)
-    return path
-
-
 def test(options):
     server = cluster.make('tuples')
     server.sql("CREATE TYPE composite AS (n int, t text)")
-    server.sql("CREATE FUNCTION show_tuples() RETURNS trigger LANGUAGE c AS '%s'" % library(harness.tmp() + '/tuples.so'))
+    server.sql("CREATE FUNCTION show_tuples() RETURNS trigger LANGUAGE c AS '%s'" % harness.server_module('tuples'))
     said = {}
     for am in sorted({'heap', AM}):
         text = server.psql(SQL.replace('{t}', 't_' + am).replace('{am}', am).replace('CREATE TRIGGER d', 'CREATE CONSTRAINT TRIGGER d'))
