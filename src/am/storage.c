@@ -56,7 +56,12 @@ rowan_set_new_filenode(Relation rel, const RelFileNode *node, char persistence,
 	if (persistence == RELPERSISTENCE_UNLOGGED)
 		create_init_fork(srel, &file);
 
-	/* forgets frames of a file that had the name before and was never heard of again */
+	/*
+	 * Frames of a file that had the name before and was never heard of again: tree_create forgets them,
+	 * unless it takes the header that we know from it for the new file's.
+	 */
+	if (tree_exists(&file))
+		pool_discard_file(&file, 0);
 	tree_create(&file);
 	smgrclose(srel);
 }

@@ -85,7 +85,7 @@ class Cluster:
 
     # ---- life ----
 
-    def start(self, timeout_s=120, wait=True):
+    def start(self, timeout_s=120, wait=True, arguments=()):
         check(self.postmaster is None, 'server runs already')
         env = dict(self.extra_env)
         if self.shim:
@@ -94,7 +94,7 @@ class Cluster:
             env.update(LD_PRELOAD=harness.shim(), ROWAN_SHIM_JOURNAL=self.journal)
         with open(self.log, 'ab') as log:
             self.postmaster = subprocess.Popen(
-                [self.bindir + '/postgres', '-D', self.data], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [self.bindir + '/postgres', '-D', self.data, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.dir, env=self.environment(env), start_new_session=True, preexec_fn=end_with_parent, **as_user())
         if wait:
             self.wait_ready(timeout_s)

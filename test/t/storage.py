@@ -145,6 +145,26 @@ def emptied_with_an_error():
     say('a failure to empty a file: fine')
 
 
+def name_used_again():
+    """Names of files come round after 2^32 OIDs; the mode for pg_upgrade gives them out as we like.  Nobody hears of the drop of a
+    temporary table."""
+    server = cluster.make('again', conf={'rowan.buffers': '8MB'})
+    server.stop()
+    server.start(arguments=('-b',))
+    with server.connect() as c:
+        versions = c.rows("SELECT oid FROM pg_proc WHERE proname = 'binary_upgrade_set_next_attribute_versions'")
+        for oid in (50000, 50010):
+            if versions:
+                c.exec("SELECT binary_upgrade_set_next_attribute_versions('{0/1}')")
+            c.exec("SELECT binary_upgrade_set_next_pg_type_oid('%d'), binary_upgrade_set_next_array_pg_type_oid('%d'), "
+                   "binary_upgrade_set_next_heap_pg_class_oid('%d'), binary_upgrade_set_next_heap_relfilenode('60000')" % (oid, oid + 1, oid + 2))
+            c.exec('CREATE TEMP TABLE t (id int) USING rowan')
+            check(c.rows('TABLE t') == [], 'a new table has rows of the one that had its name before')
+            c.exec('INSERT INTO t SELECT generate_series(1, 10000); DROP TABLE t')
+    server.stop()
+    say('a name that is used again: fine')
+
+
 def temp_files(server):
     return [f for f in glob.glob(server.data + '/base/*/t*_*') + glob.glob(server.data + '/pg_tblspc/*/*/*/t*_*')
             if os.path.basename(f)[1].isdigit()]
@@ -372,6 +392,7 @@ def test(options):
     temporary(server)
     if ENGINE:
         emptied_with_an_error()
+        name_used_again()
     promotion(server, standby, expected)
     server.check_log('terminated by signal 9')
 
