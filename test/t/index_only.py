@@ -25,6 +25,16 @@ def fill(c, am):
     c.exec('VACUUM t')
 
 
+def cursor_over_deleted(server, am):
+    """A session with a cursor that begins before rows whose entries VACUUM is to remove; and another session."""
+    a, b = server.connect(), server.connect()
+    fill(b, am)
+    ask_only_the_index(a)
+    b.exec('DELETE FROM t WHERE k BETWEEN 5 AND 100')
+    a.exec('BEGIN; DECLARE c CURSOR FOR SELECT k FROM t WHERE k > 0 ORDER BY k')
+    return a, b
+
+
 def others_go_on(c):
     """Index-only scans that begin while VACUUM waits."""
     ask_only_the_index(c)
@@ -35,11 +45,7 @@ def others_go_on(c):
 
 def vacuum_waits(server, am):
     """Between two FETCHes rows that are deleted for all are vacuumed, and their places filled and marked all-visible."""
-    a, b = server.connect(), server.connect()
-    fill(b, am)
-    ask_only_the_index(a)
-    b.exec('DELETE FROM t WHERE k BETWEEN 5 AND 100')
-    a.exec('BEGIN; DECLARE c CURSOR FOR SELECT k FROM t WHERE k > 0 ORDER BY k')
+    a, b = cursor_over_deleted(server, am)
     plan = a.rows('EXPLAIN SELECT k FROM t WHERE k > 0 ORDER BY k')[0][0]
     check('Index Only Scan' in plan, 'not an index-only scan: ' + plan)
     got = [int(r[0]) for r in a.rows('FETCH 3 FROM c')]
@@ -58,7 +64,7 @@ def vacuum_waits(server, am):
     others_go_on(b)
     got += [int(r[0]) for r in a.rows('FETCH ALL FROM c')]
     a.exec('COMMIT')
-    thread.join(30)
+    thread.join(120)
     check(done.is_set(), 'VACUUM does not end')
     check(got == [1, 2, 3, 4] + list(range(101, 1001)), 'wrong rows: %s' % got[:20])
     say('%s: VACUUM waits for a scan that holds TIDs' % am)
@@ -68,11 +74,7 @@ def vacuum_waits(server, am):
 
 def deadlock(server, am):
     """VACUUM waits for a cursor, and its session for VACUUM: that is noticed."""
-    a, b = server.connect(), server.connect()
-    fill(b, am)
-    ask_only_the_index(a)
-    b.exec('DELETE FROM t WHERE k BETWEEN 5 AND 100')
-    a.exec('BEGIN; DECLARE c CURSOR FOR SELECT k FROM t WHERE k > 0 ORDER BY k')
+    a, b = cursor_over_deleted(server, am)
     a.exec('FETCH 3 FROM c')
     said = []
 
@@ -90,7 +92,7 @@ def deadlock(server, am):
     a.exec("SET statement_timeout = '60s'")
     a.exec('LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE')
     a.exec('COMMIT')
-    thread.join(60)
+    thread.join(120)
     check(said == ['40P01'], 'VACUUM said %s' % said)
     say('%s: a deadlock of VACUUM and a cursor is noticed' % am)
     a.close()
@@ -100,11 +102,7 @@ def deadlock(server, am):
 def queue(server, am):
     """The cursor's session stands in a long queue for another lock, where each waits for all before it: VACUUM, that
     looks through the queue for itself, can still be cancelled."""
-    a, b = server.connect(), server.connect()
-    fill(b, am)
-    ask_only_the_index(a)
-    b.exec('DELETE FROM t WHERE k BETWEEN 5 AND 100')
-    a.exec('BEGIN; DECLARE c CURSOR FOR SELECT k FROM t WHERE k > 0 ORDER BY k')
+    a, b = cursor_over_deleted(server, am)
     a.exec('FETCH 3 FROM c')
     b.exec('BEGIN; SELECT pg_advisory_xact_lock(1)')
     queued = [server.connect() for _ in range(30)]
