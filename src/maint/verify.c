@@ -154,13 +154,6 @@ read_again(Verify *verify, RowId row, RowVersion *version)
 		row_read(&verify->table, row, NULL, verify->cell, version);
 }
 
-static bool
-is_same_newest(const RowMeta *a, const RowMeta *b)
-{
-	return a->xid == b->xid && a->tag == b->tag && a->flags == b->flags &&
-		a->older_block == b->older_block && a->older_offset == b->older_offset;
-}
-
 /*
  * A version that is needed was not there: because the row has changed since it was copied (a writer took back what had been
  * aborted), or it is lost.
@@ -174,7 +167,7 @@ check_row(Verify *verify, RowId row, RowVersion *version)
 
 		if (check_chain(verify, row, version) || !read_again(verify, row, version))
 			return;
-		if (is_same_newest(&newest, &version->meta))
+		if (row_same_newest(&newest, &version->meta))
 		{
 			report_row(verify, row, "an older version of it is missing");
 			return;

@@ -492,13 +492,6 @@ row_find_tag(RowTable *table, RowId row, RowVersion *version, uint8 tag, RowWork
 
 /* ---- with retries ---- */
 
-static bool
-same_newest(const RowMeta *a, const RowMeta *b)
-{
-	return a->xid == b->xid && a->tag == b->tag && a->flags == b->flags &&
-		a->older_block == b->older_block && a->older_offset == b->older_offset;
-}
-
 bool
 row_read_changed(RowTable *table, RowId row, const RowMeta *before, RowHint *hint, char *dest,
 				 RowVersion *version)
@@ -506,7 +499,7 @@ row_read_changed(RowTable *table, RowId row, const RowMeta *before, RowHint *hin
 	CHECK_FOR_INTERRUPTS();
 	if (!row_read(table, row, hint, dest, version))
 		return false;
-	if (same_newest(before, &version->meta))
+	if (row_same_newest(before, &version->meta))
 		row_missing(table, row, before);
 	return true;
 }
@@ -566,7 +559,7 @@ row_fetch_tag(RowTable *table, RowId row, uint8 tag, RowHint *hint, char *dest, 
 		if (!gone)
 			return false;
 		/* unchanged: that version was reclaimed, nobody is entitled to it */
-		if (attempt > 0 && same_newest(&before, &newest))
+		if (attempt > 0 && row_same_newest(&before, &newest))
 		{
 			if (!row_may_be_reclaimed(&table->file, version->meta.xid))
 				row_missing(table, row, &version->meta);

@@ -114,6 +114,14 @@ typedef struct RowVersion
 								 * where it moved; its own TID if it is deleted */
 } RowVersion;
 
+/* Both were read as the newest version of one row, and it has not changed in between. */
+static inline bool
+row_same_newest(const RowMeta *a, const RowMeta *b)
+{
+	return a->xid == b->xid && a->tag == b->tag && a->flags == b->flags &&
+		a->older_block == b->older_block && a->older_offset == b->older_offset;
+}
+
 /* Notes that nothing supersedes the version. */
 static inline void
 row_version_init(RowVersion *version, RowId row)
