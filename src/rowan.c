@@ -11,8 +11,8 @@
 #include <limits.h>
 
 #include "access/xlog.h"
-#include "am/hooks.h"
-#include "index/index.h"
+#include "core/hooks.h"
+#include "entry/entry.h"
 #include "miscadmin.h"
 #include "pool/change.h"
 #include "pool/frame.h"

@@ -10,7 +10,7 @@
  *
  * Not heard of on a primary: COMMIT PREPARED and ROLLBACK PREPARED of a transaction that dropped
  * or created files, and drops of temporary tables (smgrGetPendingDeletes leaves them out).  Their dirty frames are dropped when they are to be written (io.c), their
- * clean ones when a new file gets the same name (rowan_set_new_filenode, file.c).  Databases that move or go: am/hooks.c.
+ * clean ones when a new file gets the same name (rowan_set_new_filenode, file.c).  Databases that move or go: core/hooks.c.
  *
  * Latches: those of pool_discard_*; called without any.
  */

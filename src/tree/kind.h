@@ -5,7 +5,7 @@
  * The tree knows how pages hang together: descents, latches and their order, splits, merges, growing and
  * shrinking at the root, each one PageChange.  A kind knows what its pages are ordered by: which child covers what is looked for,
  * where to divide a page, what the halves hold.  The kinds are row ids (seek.c, idsplit.c, idmerge.c) and
- * index entries (src/index/entrytree.h).
+ * index entries (src/entry/entry_tree.h).
  *
  * What a kind's function may do depends on when it is called:
  *

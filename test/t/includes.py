@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 import harness
 from harness import TOP, Failure, say
 
-RANK = {'base': 0, 'pool': 1, 'tree': 2, 'version': 3, 'index': 3, 'row': 4, 'maint': 5, 'am': 5}
+RANK = {'base': 0, 'pool': 1, 'tree': 2, 'version': 3, 'entry': 4, 'row': 4, 'table': 5, 'btree': 5, 'core': 5, 'inspect': 6}
 # core headers that stay out of lower layers: header -> lowest rank that may include it
 CORE = {'utils/rel.h': 5, 'utils/snapmgr.h': 4, 'access/heapam.h': 5, 'executor/executor.h': 5}
 

@@ -1,5 +1,5 @@
 # The index's test: cells, pages and the tree of an index.
-INDEX_SOURCES = $(filter-out %/ibulk.c,$(wildcard $(TOP)/src/index/*.c))
+INDEX_SOURCES = $(filter-out %/entry_bulk.c,$(wildcard $(TOP)/src/entry/*.c))
 
 TESTS += test_index
 

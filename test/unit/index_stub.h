@@ -5,7 +5,7 @@
 #ifndef ROWAN_TEST_INDEX_STUB_H
 #define ROWAN_TEST_INDEX_STUB_H
 
-#include "index/index.h"
+#include "entry/entry.h"
 
 extern IndexTuple stub_form_tuple(TupleDesc desc, const Datum *values, const bool *isnull);
 

@@ -6,7 +6,7 @@
  */
 #include "tap.h"
 
-#include "index/index.h"
+#include "entry/entry.h"
 #include "pool/delta.h"
 #include "pool/pool.h"
 #include "pool_stub.h"

@@ -6,7 +6,7 @@
 
 #include "catalog/pg_index.h"
 #include "catalog/pg_type_d.h"
-#include "index/iverify.h"
+#include "entry/entry_verify.h"
 #include "index_stub.h"
 #include "pool_stub.h"
 #include "tree/tree.h"

@@ -1,0 +1,111 @@
+/*
+ * btree.h
+ *	  The index access method: what its parts share.
+ */
+#ifndef ROWAN_BTREE_BTREE_H
+#define ROWAN_BTREE_BTREE_H
+
+#include "access/amapi.h"
+#include "access/genam.h"
+#include "entry/entry.h"
+#include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
+#include "storage/lock.h"
+#include "utils/rel.h"
+
+/* A fence, kept beyond the copy of its leaf. */
+typedef struct Bound
+{
+	IndexItem	item;
+	union
+	{
+		char		bytes[INDEX_TUPLE_LEAST];
+		double		align;
+	}			tuple;
+} Bound;
+
+/* index_handler.c */
+extern void index_tree(Relation index, IndexTree *tree);
+extern bool index_is_rowan(Relation rel);
+extern int	index_fillfactor(Relation index);
+extern bool index_may_deduplicate(Relation index);
+
+/*
+ * The interlock between scans that trust a TID without looking at the row (index-only scans), or without an MVCC
+ * snapshot, and VACUUM: they hold it shared as long as they hold TIDs copied from a leaf;
+ * VACUUM, having removed dead TIDs from all leaves, waits until all who held it have been seen without.  Nobody takes
+ * it in another mode, so nobody ever waits for it.
+ */
+extern void index_tids_tag(Relation index, LOCKTAG *tag);
+extern void index_lock_tids(Relation index);
+extern void index_unlock_tids(Relation index);
+
+/* index_build.c */
+extern IndexBuildResult *rowan_index_build(Relation heap, Relation index, IndexInfo *info);
+extern void rowan_index_build_empty(Relation index);
+extern void index_check_size(Relation heap, Relation index, IndexTuple tuple);
+
+/* index_insert.c */
+extern bool rowan_index_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
+							   Relation heap, IndexUniqueCheck check_unique, bool unchanged,
+							   IndexInfo *info);
+
+/* index_scan.c, index_range.c */
+extern IndexScanDesc rowan_index_begin_scan(Relation index, int nkeys, int norderbys);
+extern void rowan_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
+							   int norderbys);
+extern bool rowan_index_get_tuple(IndexScanDesc scan, ScanDirection direction);
+extern int64 rowan_index_get_bitmap(IndexScanDesc scan, TIDBitmap *bitmap);
+extern void rowan_index_end_scan(IndexScanDesc scan);
+extern void rowan_index_mark(IndexScanDesc scan);
+extern void rowan_index_restore(IndexScanDesc scan);
+
+/* index_skip.c */
+typedef struct ScanSkip ScanSkip;
+
+/* What a scan has to look for. */
+typedef struct ScanRange
+{
+	KeyPoint	start;
+	KeyPoint	end;
+	ScanSkip   *skip;			/* NULL: nothing in it can be passed over */
+	bool		exact;			/* all that lies between matches: entries need no check */
+	bool		may_be_empty;	/* the end may come before the start */
+} ScanRange;
+
+/* False: nothing can match.  If not exact, only the end where the direction begins is known. */
+extern bool index_scan_range(IndexScanDesc scan, ScanDirection direction, ScanRange *range);
+
+/* Column i of a point from an ordinary condition: its operator becomes the comparison function, where one is needed. */
+extern void index_put_key(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey key);
+/* The same from a member of a row comparison. */
+extern void index_put_member(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey member);
+
+/* index_parallel.c */
+typedef enum ParallelTurn
+{
+	TURN_FIRST,					/* nobody has begun: from where the conditions say */
+	TURN_NEXT,					/* from the bound */
+	TURN_NONE					/* all leaves are taken */
+} ParallelTurn;
+
+extern Size rowan_index_parallel_size(void);
+extern void rowan_index_parallel_init(void *target);
+/* Our turn to read a leaf, the one behind the bound; others wait until index_parallel_release, or _bt_parallel_done. */
+extern ParallelTurn index_parallel_seize(IndexScanDesc scan, Bound *from, BlockNumber *hint);
+/* next: the fence that the next leaf in the direction begins at; NULL: there is none, or nothing on it can match. */
+extern void index_parallel_release(IndexScanDesc scan, const Bound *next, BlockNumber hint);
+
+/* index_cost.c */
+extern void rowan_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,
+							 Cost *startup_cost, Cost *total_cost, Selectivity *selectivity,
+							 double *correlation, double *pages);
+
+/* index_vacuum.c */
+extern IndexBulkDeleteResult *rowan_index_bulk_delete(IndexVacuumInfo *info,
+													  IndexBulkDeleteResult *stats,
+													  IndexBulkDeleteCallback callback, void *arg);
+extern IndexBulkDeleteResult *rowan_index_cleanup(IndexVacuumInfo *info,
+												  IndexBulkDeleteResult *stats);
+
+#endif							/* ROWAN_BTREE_BTREE_H */

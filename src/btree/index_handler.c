@@ -1,0 +1,212 @@
+/*
+ * index_handler.c
+ *	  The index access method rowan_btree: its routine table, and what its parts share.
+ *
+ * Strategies, support functions and options are btree's, and so are the rules of scan keys: core's own
+ * functions prepare and check them.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "btree/btree.h"
+#include "btree/opclass.h"
+#include "table/table.h"
+#include "base/export.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_index.h"
+#include "commands/vacuum.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+
+ROWAN_SQL_FUNCTION(rowan_btree_handler);
+
+/* ---- keys ---- */
+
+/*
+ * Scans and insertions hold the description of keys while others change the catalogs.  An invalidation, which may come
+ * whenever a comparison function looks something up, frees rd_amcache even of an open index, but leaves the memory context that
+ * describes its columns.  So the description lives there, and is found again by a callback that does nothing else.
+ */
+typedef struct KeptKeys
+{
+	MemoryContextCallback callback;
+	KeyDesc		keys;
+} KeptKeys;
+
+static void
+keys_are_kept(void *arg)
+{
+}
+
+static void
+fill_keys(Relation index, KeyDesc *keys)
+{
+	keys->desc = RelationGetDescr(index);
+	keys->natts = IndexRelationGetNumberOfAttributes(index);
+	keys->nkeyatts = IndexRelationGetNumberOfKeyAttributes(index);
+	keys->equal_image = _bt_allequalimage(index, false);
+	for (int i = 0; i < keys->natts; i++)
+		if (TupleDescAttr(keys->desc, i)->attlen < 0)
+			keys->var_width = true;
+	for (int i = 0; i < keys->nkeyatts; i++)
+	{
+		keys->compare[i] = index_getprocinfo(index, i + 1, BTORDER_PROC);
+		keys->collation[i] = index->rd_indcollation[i];
+		keys->option[i] = index->rd_indoption[i];
+		keys->kinds[i] = key_head_kind(keys->compare[i]->fn_oid, keys->collation[i]);
+	}
+}
+
+/* As they were described before, or described now. */
+static const KeyDesc *
+kept_keys(Relation index)
+{
+	KeptKeys   *kept;
+
+	for (MemoryContextCallback *callback = index->rd_indexcxt->reset_cbs; callback != NULL;
+		 callback = callback->next)
+		if (callback->func == keys_are_kept)
+			return &((KeptKeys *) callback->arg)->keys;
+	kept = MemoryContextAllocZero(index->rd_indexcxt, sizeof(KeptKeys));
+	fill_keys(index, &kept->keys);
+	kept->callback.func = keys_are_kept;
+	kept->callback.arg = kept;
+	MemoryContextRegisterResetCallback(index->rd_indexcxt, &kept->callback);
+	return &kept->keys;
+}
+
+/* SERIALIZABLE: who has read the one leaf has read what the other one covers. */
+static void
+copy_predicate_locks(void *owner, BlockNumber from, BlockNumber to)
+{
+	PredicateLockPageSplit(owner, from, to);
+}
+
+/* The keys stay as long as the index is open; rd_amcache only says where they are. */
+void
+index_tree(Relation index, IndexTree *tree)
+{
+	if (index->rd_amcache == NULL)
+	{
+		const KeyDesc *keys = kept_keys(index);
+
+		index->rd_amcache = MemoryContextAlloc(index->rd_indexcxt, sizeof(KeyDesc *));
+		*(const KeyDesc **) index->rd_amcache = keys;
+	}
+	tree->keys = *(const KeyDesc **) index->rd_amcache;
+	tree->leaf_moves = copy_predicate_locks;
+	tree->owner = index;
+	table_pool_file(index, &tree->file);
+}
+
+bool
+index_is_rowan(Relation rel)
+{
+	return rel->rd_rel->relkind == RELKIND_INDEX && rel->rd_indam != NULL &&
+		rel->rd_indam->ambuild == rowan_index_build;
+}
+
+/* ---- options, which are btree's ---- */
+
+int
+index_fillfactor(Relation index)
+{
+	return index->rd_options == NULL ? BTREE_DEFAULT_FILLFACTOR :
+		((BTOptions *) index->rd_options)->fillfactor;
+}
+
+bool
+index_may_deduplicate(Relation index)
+{
+	return index->rd_options == NULL || ((BTOptions *) index->rd_options)->deduplicate_items;
+}
+
+/* ---- interlock ---- */
+
+/* Not a page lock: core allows no other lock to be taken with one held. */
+void
+index_tids_tag(Relation index, LOCKTAG *tag)
+{
+	LockRelId	id = index->rd_lockInfo.lockRelId;
+
+	SET_LOCKTAG_TUPLE(*tag, id.dbId, id.relId, ROWAN_HEADER_BLOCK, FirstOffsetNumber);
+}
+
+void
+index_lock_tids(Relation index)
+{
+	LOCKTAG		tag;
+
+	index_tids_tag(index, &tag);
+	(void) LockAcquire(&tag, ShareLock, false, false);
+}
+
+void
+index_unlock_tids(Relation index)
+{
+	LOCKTAG		tag;
+
+	index_tids_tag(index, &tag);
+	LockRelease(&tag, ShareLock, false);
+}
+
+/* ---- planner ---- */
+
+static bool
+can_return(Relation index, int attno)
+{
+	return true;
+}
+
+/* ---- the routine table ---- */
+
+Datum
+rowan_btree_handler(PG_FUNCTION_ARGS)
+{
+	IndexAmRoutine *routine = makeNode(IndexAmRoutine);
+
+	rowan_require_preload();
+	routine->amstrategies = BTMaxStrategyNumber;
+	routine->amsupport = BTNProcs;
+	routine->amoptsprocnum = BTOPTIONS_PROC;
+	routine->amcanorder = true;
+	routine->amcanbackward = true;
+	routine->amcanunique = true;
+	routine->amcanmulticol = true;
+	routine->amoptionalkey = true;
+	routine->amsearcharray = true;
+	routine->amsearchnulls = true;
+	routine->amclusterable = true;
+	routine->ampredlocks = true;
+	routine->amcanparallel = true;
+	routine->amcaninclude = true;
+	routine->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL |
+		VACUUM_OPTION_PARALLEL_COND_CLEANUP;
+	routine->amkeytype = InvalidOid;
+
+	routine->ambuild = rowan_index_build;
+	routine->ambuildempty = rowan_index_build_empty;
+	routine->aminsert = rowan_index_insert;
+	routine->ambulkdelete = rowan_index_bulk_delete;
+	routine->amvacuumcleanup = rowan_index_cleanup;
+	routine->amcanreturn = can_return;
+	routine->amcostestimate = rowan_index_cost;
+	routine->amoptions = btoptions;
+	routine->amproperty = btproperty;
+	routine->ambuildphasename = btbuildphasename;
+	routine->amvalidate = opclass_validate;
+	routine->ambeginscan = rowan_index_begin_scan;
+	routine->amrescan = rowan_index_rescan;
+	routine->amgettuple = rowan_index_get_tuple;
+	routine->amgetbitmap = rowan_index_get_bitmap;
+	routine->amendscan = rowan_index_end_scan;
+	routine->ammarkpos = rowan_index_mark;
+	routine->amrestrpos = rowan_index_restore;
+	routine->amestimateparallelscan = rowan_index_parallel_size;
+	routine->aminitparallelscan = rowan_index_parallel_init;
+	routine->amparallelrescan = btparallelrescan;
+
+	PG_RETURN_POINTER(routine);
+}

@@ -1,0 +1,121 @@
+/*
+ * result.h
+ *	  What the inspection functions of tables and of indexes share: opening, and
+ *	  making SQL values of what is on a page.
+ */
+#ifndef ROWAN_INSPECT_RESULT_H
+#define ROWAN_INSPECT_RESULT_H
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "pool/pool.h"
+#include "tree/tree.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+/* Opens a Rowan table or a rowan_btree index for looking at its file. */
+extern Relation inspect_open(Oid relid, PoolFile *file);
+/* A copy of the page as it would be written now, sums included. */
+extern Page inspect_copy_page(Oid relid, int64 block);
+/* The user's bytes, MAXALIGNed. */
+extern Page inspect_page_from_bytes(bytea *bytes);
+
+/* One result row under construction: all NULL at first. */
+typedef struct ResultRow
+{
+	Datum		values[32];
+	bool		isnull[32];
+} ResultRow;
+
+static void
+clear_row(ResultRow *row)
+{
+	memset(row->values, 0, sizeof(row->values));
+	memset(row->isnull, true, sizeof(row->isnull));
+}
+
+static inline void
+set_datum(ResultRow *row, int column, Datum value)
+{
+	row->values[column] = value;
+	row->isnull[column] = false;
+}
+
+static inline void
+set_int(ResultRow *row, int column, int32 value)
+{
+	set_datum(row, column, Int32GetDatum(value));
+}
+
+static inline void
+set_text(ResultRow *row, int column, const char *value)
+{
+	set_datum(row, column, CStringGetTextDatum(value));
+}
+
+static inline void
+set_bigint(ResultRow *row, int column, uint64 value)
+{
+	set_datum(row, column, Int64GetDatum((int64) value));
+}
+
+static inline void
+set_block(ResultRow *row, int column, BlockNumber block)
+{
+	if (BlockNumberIsValid(block))
+		set_bigint(row, column, block);
+}
+
+extern void inspect_set_bytes(ResultRow *row, int column, const char *p, Size size);
+extern void inspect_set_tid(ResultRow *row, int column, BlockNumber block, OffsetNumber offset);
+
+typedef struct FlagName
+{
+	uint16		flag;
+	const char *name;
+} FlagName;
+
+/* Names of the flags; bits that nobody knows are shown as a number. */
+extern void inspect_set_flags(ResultRow *row, int column, uint16 flags, const FlagName *names,
+							  int nnames);
+extern void inspect_put_row(FunctionCallInfo fcinfo, ResultRow *row);
+
+/* Columns of rowan.page_items. */
+enum
+{
+	ITEM_SLOT,
+	ITEM_OFFSET,
+	ITEM_SIZE,
+	ITEM_KEY,
+	ITEM_TID,
+	ITEM_TAG,
+	ITEM_FLAGS,
+	ITEM_XMIN,
+	ITEM_CID,
+	ITEM_OLDER_BLOCK,
+	ITEM_OLDER_OFFSET,
+	ITEM_LOCK_XID,
+	ITEM_LOCK_BITS,
+	ITEM_FORWARD,
+	ITEM_TOKEN,
+	ITEM_NATTS,
+	ITEM_NULLS,
+	ITEM_DATA,
+	ITEM_CHILD,
+	ITEM_KIND,
+	ITEM_SUPERSEDER,
+	ITEM_NEWER_TAG,
+	ITEM_PREFIX,
+	ITEM_SUFFIX,
+	ITEM_PROBLEM
+};
+
+/* index_pages.c */
+/* What rowan.page_items says of a cell of an index page, whatever is in it. */
+extern void inspect_set_index_cell(ResultRow *row, Page page, int pos, const char *cell,
+								   uint16 size);
+extern void inspect_index_stat(Relation index, TreeStat *stat);
+
+#endif							/* ROWAN_INSPECT_RESULT_H */

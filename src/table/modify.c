@@ -1,0 +1,742 @@
+/*
+ * modify.c
+ *	  INSERT, UPDATE, DELETE and row locks: what the executor asks for, in terms of the row
+ *	  layer, with toasting before and waiting in between.
+ *
+ * Waiting follows heapam: take the heavyweight tuple lock, so that those who wait are served in
+ * order, then wait for the transaction; then look again.  No latch is held meanwhile.
+ */
+#include "postgres.h"
+
+#include "access/multixact.h"
+#include "access/xact.h"
+#include "table/table.h"
+#include "table/toast.h"
+#include "base/fault.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* Rows of that size are never toasted. */
+#define SMALL_ROW_BYTES		(BLCKSZ / 8)
+
+/* ---- a row's bytes ---- */
+
+/* The slot holds a row as it is to be stored: nothing in it is or need be out of line. */
+static bool
+is_small_row(TupleTableSlot *slot, const RowLayout *layout)
+{
+	RowData    *row = &((RowanSlot *) slot)->row;
+
+	return TTS_IS_ROWAN(slot) && row->data != NULL && row->natts == layout->natts &&
+		(row->flags & ROW_EXTERNAL) == 0 && row->size <= SMALL_ROW_BYTES;
+}
+
+/*
+ * What is to be stored for the slot, toasted if need be; then the bytes are not the slot's, but
+ * palloc'd in the current context.
+ */
+static void
+slot_row_for_storage(Relation rel, TupleTableSlot *slot, TupleTableSlot *old_slot, int options,
+					 RowData *row)
+{
+	int			natts = RelationGetNumberOfAttributes(rel);
+	const RowLayout *layout;
+	Datum	   *values;
+	bool	   *isnull;
+	uint16		flags;
+	Size		size;
+
+	if (TTS_IS_ROWAN(slot))
+		ExecMaterializeSlot(slot);
+	if (old_slot == NULL && is_small_row(slot, table_layout(rel)))
+	{
+		slot_get_row(slot, table_layout(rel), row);
+		return;
+	}
+	values = palloc(sizeof(Datum) * natts);
+	isnull = palloc(sizeof(bool) * natts);
+	if (!toast_row(rel, slot, old_slot, options, values, isnull))
+	{
+		slot_get_row(slot, table_layout(rel), row);
+		return;
+	}
+	/* only now: toasting opens relations, and an invalidation may free a layout */
+	layout = table_layout(rel);
+	size = row_encoded_size(layout, values, isnull, &flags);
+	row_encode(layout, values, isnull, palloc(row_encode_room(layout, size)), row);
+	toast_release();
+}
+
+/*
+ * What a verb allocates in all, page-sized pieces mostly: they must come from the block that a reset keeps, which
+ * an allocation set does not do with pieces that large.
+ */
+#define ROW_CONTEXT_BYTES	(16 * BLCKSZ)
+
+static MemoryContext
+enter_row_context(void)
+{
+	static MemoryContext row_context = NULL;
+
+	if (row_context == NULL)
+		row_context = GenerationContextCreate(TopMemoryContext, "Rowan row", ROW_CONTEXT_BYTES,
+											  ROW_CONTEXT_BYTES, 16 * ROW_CONTEXT_BYTES);
+	MemoryContextReset(row_context);
+	return MemoryContextSwitchTo(row_context);
+}
+
+/*
+ * Serializable transactions that have read what is being written (NULL: the table).  Asked before the change, to
+ * fail early, and again after it: a reader that came in between has locked what it read, and did not see the
+ * change.
+ */
+static void
+check_conflicts_in(Relation rel, ItemPointer tid)
+{
+	CheckForSerializableConflictIn(rel, tid,
+								   tid == NULL ? InvalidBlockNumber
+								   : ItemPointerGetBlockNumber(tid));
+}
+
+/* ---- insert ---- */
+
+static void
+slot_now_holds(Relation rel, TupleTableSlot *slot, RowId row, TransactionId xid, CommandId cid)
+{
+	row_tid_set(&slot->tts_tid, row, 0);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	if (TTS_IS_ROWAN(slot))
+	{
+		RowanSlot  *rslot = (RowanSlot *) slot;
+
+		rslot->xmin = xid;
+		rslot->cmin = cid;
+		rslot->xmax = InvalidTransactionId;
+		rslot->cmax = cid;
+	}
+}
+
+/* COPY FREEZE: everybody sees the rows, but it is still we who have made them. */
+static void
+insert_rows(RowTable *table, const RowData *data, int nrows, CommandId cid, int options,
+			uint32 token, RowId *rows)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	TransactionId *xids;
+
+	if ((options & TABLE_INSERT_FROZEN) == 0)
+	{
+		row_insert(table, data, nrows, xid, cid, token, rows);
+		return;
+	}
+	xids = palloc(sizeof(TransactionId) * nrows);
+	for (int i = 0; i < nrows; i++)
+		xids[i] = xid;
+	row_insert_frozen(table, data, nrows, xids, rows);
+}
+
+static void
+insert_one(Relation rel, TupleTableSlot *slot, CommandId cid, int options, uint32 token)
+{
+	MemoryContext caller = enter_row_context();
+	TransactionId xid = GetCurrentTransactionId();
+	RowTable	table;
+	RowData		data;
+	RowId		row;
+
+	table_row_table(rel, &table);
+	slot_row_for_storage(rel, slot, NULL, options, &data);
+	check_conflicts_in(rel, NULL);
+	insert_rows(&table, &data, 1, cid, options, token, &row);
+	check_conflicts_in(rel, NULL);
+	MemoryContextSwitchTo(caller);
+	slot_now_holds(rel, slot, row, xid, cid);
+	pgstat_count_heap_insert(rel, 1);
+}
+
+void
+rowan_tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+				   struct BulkInsertStateData *bistate)
+{
+	insert_one(rel, slot, cid, options, 0);
+}
+
+void
+rowan_tuple_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+							   struct BulkInsertStateData *bistate, uint32 token)
+{
+	insert_one(rel, slot, cid, options, token);
+}
+
+/* Out-of-line values of the row as it is stored: those in the slot may be another table's. */
+static void
+undo_toasting(Relation rel, RowTable *table, RowId row)
+{
+	MemoryContext caller = enter_row_context();
+	RowVersion	version;
+
+	if (row_read(table, row, NULL, palloc(BLCKSZ + MAXIMUM_ALIGNOF), &version))
+		toast_delete_row_data(rel, &version.data, true);
+	MemoryContextSwitchTo(caller);
+}
+
+void
+rowan_tuple_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool succeeded)
+{
+	RowId		row = row_id_from_tid(&slot->tts_tid);
+	RowTable	table;
+
+	table_row_table(rel, &table);
+	if (!succeeded)
+		undo_toasting(rel, &table, row);
+	row_finish_speculative(&table, row, succeeded);
+}
+
+void
+rowan_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options,
+				   struct BulkInsertStateData *bistate)
+{
+	MemoryContext caller = enter_row_context();
+	TransactionId xid = GetCurrentTransactionId();
+	RowTable	table;
+	RowData    *data = palloc(sizeof(RowData) * nslots);
+	RowId	   *rows = palloc(sizeof(RowId) * nslots);
+
+	table_row_table(rel, &table);
+	for (int i = 0; i < nslots; i++)
+		slot_row_for_storage(rel, slots[i], NULL, options, &data[i]);
+	check_conflicts_in(rel, NULL);
+	insert_rows(&table, data, nslots, cid, options, 0, rows);
+	check_conflicts_in(rel, NULL);
+	for (int i = 0; i < nslots; i++)
+		slot_now_holds(rel, slots[i], rows[i], xid, cid);
+	MemoryContextSwitchTo(caller);
+	pgstat_count_heap_insert(rel, nslots);
+}
+
+/* ---- waiting ---- */
+
+static const LOCKMODE heavy_lock_of[] = {
+	[LockTupleKeyShare] = AccessShareLock,
+	[LockTupleShare] = RowShareLock,
+	[LockTupleNoKeyExclusive] = ExclusiveLock,
+	[LockTupleExclusive] = AccessExclusiveLock,
+};
+
+/* A verb's wait for other transactions, over its retries. */
+typedef struct RowWait
+{
+	Relation	rel;
+	ItemPointerData tid;		/* untagged: one form for heavyweight locks */
+	LockTupleMode mode;
+	LockWaitPolicy policy;
+	XLTW_Oper	oper;
+	bool		have_lock;		/* heavyweight tuple lock */
+} RowWait;
+
+static void
+wait_init(RowWait *wait, Relation rel, RowId row, LockTupleMode mode, LockWaitPolicy policy,
+		  XLTW_Oper oper)
+{
+	wait->rel = rel;
+	row_tid_set(&wait->tid, row, 0);
+	wait->mode = mode;
+	wait->policy = policy;
+	wait->oper = oper;
+	wait->have_lock = false;
+}
+
+static void
+refuse_lock(RowWait *wait)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("could not obtain lock on row in relation \"%s\"",
+					RelationGetRelationName(wait->rel))));
+}
+
+static bool
+wait_get_lock(RowWait *wait)
+{
+	LOCKMODE	heavy = heavy_lock_of[wait->mode];
+
+	if (wait->have_lock)
+		return true;
+	if (wait->policy == LockWaitBlock)
+		LockTuple(wait->rel, &wait->tid, heavy);
+	else if (!ConditionalLockTuple(wait->rel, &wait->tid, heavy))
+	{
+		if (wait->policy == LockWaitError)
+			refuse_lock(wait);
+		return false;
+	}
+	wait->have_lock = true;
+	return true;
+}
+
+static void
+wait_end(RowWait *wait)
+{
+	if (wait->have_lock)
+		UnlockTuple(wait->rel, &wait->tid, heavy_lock_of[wait->mode]);
+	wait->have_lock = false;
+}
+
+/*
+ * Who locks an old version FOR KEY SHARE waits for those at work on later ones whatever the policy, and out of turn:
+ * heap_lock_updated_tuple does.
+ */
+static void
+wait_for_later(RowWait *wait, const RowOutcome *outcome)
+{
+	for (int i = 0; i < outcome->nwait; i++)
+		XactLockTableWait(outcome->wait[i], wait->rel, &wait->tid, XLTW_LockUpdated);
+}
+
+/* Waits for whoever outcome names; false: the policy is to skip. */
+static bool
+wait_for(RowWait *wait, const RowOutcome *outcome)
+{
+	if (outcome->later)
+	{
+		wait_for_later(wait, outcome);
+		return true;
+	}
+	/* one who has a lock already must not queue behind those who wait for it */
+	if (!outcome->holds_lock && !wait_get_lock(wait))
+		return false;
+	for (int i = 0; i < outcome->nwait; i++)
+	{
+		TransactionId xid = outcome->wait[i];
+
+		if (wait->policy == LockWaitBlock)
+			XactLockTableWait(xid, wait->rel, &wait->tid, wait->oper);
+		else if (!ConditionalXactLockTableWait(xid))
+		{
+			if (wait->policy == LockWaitError)
+				refuse_lock(wait);
+			return false;
+		}
+	}
+	return true;
+}
+
+static TM_Result
+report_outcome(const RowOutcome *outcome, TM_FailureData *tmfd)
+{
+	if (outcome->result != TM_Ok)
+	{
+		tmfd->ctid = outcome->newer_tid;
+		tmfd->xmax = outcome->newer_xid;
+		tmfd->cmax = outcome->result == TM_SelfModified ? outcome->newer_cid : InvalidCommandId;
+		if (outcome->moved_partition)
+			ItemPointerSetMovedPartitions(&tmfd->ctid);
+	}
+	return outcome->result;
+}
+
+/* ---- locking ---- */
+
+/*
+ * The rest of a lock that passed moves: at each place the row has gone to.  False: it never went there, who moved
+ * it has aborted; the lock has to be tried again from the start.
+ */
+static bool
+lock_where_it_went(RowTable *table, const RowWriter *writer, RowWait *wait, RowWork *work,
+				   RowOutcome *outcome)
+{
+	ItemPointerData at = outcome->follow_tid;
+	TransactionId mover = outcome->top_xid;
+
+	for (;;)
+	{
+		RowOutcome	there;
+
+		row_lock_moved(table, row_id_from_tid(&at), writer, work, &there);
+		if (there.result == TM_BeingModified)
+		{
+			wait_for_later(wait, &there);
+			continue;
+		}
+		if (there.result == TM_Deleted && xid_state(mover) == XID_ABORTED)
+			return false;
+		if (there.result != TM_Ok)
+		{
+			outcome->result = there.result;
+			outcome->newer_tid = at;
+			outcome->newer_xid = there.newer_xid;
+			return true;
+		}
+		if (!there.follow)
+			return true;
+		at = there.follow_tid;
+		mover = there.top_xid;
+	}
+}
+
+/* Locks one version, waiting as the policy says; on TM_WouldBlock outcome->result says so. */
+static void
+lock_version(RowTable *table, ItemPointer tid, RowWriter *writer, RowWait *wait, char *dest,
+			 RowWork *work, RowVersion *version, RowOutcome *outcome)
+{
+	RowId		row = row_id_from_tid(tid);
+	uint8		tag = row_tag_from_tid(tid);
+
+	for (;;)
+	{
+		row_lock(table, row, tag, writer, dest, work, version, outcome);
+		if (outcome->result == TM_BeingModified)
+		{
+			if (wait_for(wait, outcome))
+			{
+				writer->contended = true;
+				continue;
+			}
+			outcome->result = TM_WouldBlock;
+		}
+		if (outcome->result != TM_Ok || !outcome->follow ||
+			lock_where_it_went(table, writer, wait, work, outcome))
+			break;
+	}
+	wait_end(wait);
+}
+
+static void
+refuse_moved_partition(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("tuple to be locked was already moved to another partition due to concurrent update")));
+}
+
+TM_Result
+rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+				 CommandId cid, LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags,
+				 TM_FailureData *tmfd)
+{
+	MemoryContext caller = enter_row_context();
+	RowWriter	writer = {.xid = InvalidTransactionId,.cid = cid,
+	.crosscheck = InvalidSnapshot,.mode = mode};
+	RowWork    *work = row_work_create();
+	char	   *dest = palloc(2 * BLCKSZ);
+	ItemPointerData at = *tid;
+	RowTable	table;
+	RowVersion	version;
+	RowOutcome	outcome;
+
+	table_row_table(rel, &table);
+	writer.find_newest = (flags & TUPLE_LOCK_FLAG_FIND_LAST_VERSION) != 0;
+	writer.contended = writer.find_newest || wait_policy != LockWaitBlock;
+	tmfd->traversed = false;
+	for (;;)
+	{
+		RowWait		wait;
+
+		CHECK_FOR_INTERRUPTS();
+		version.data.data = NULL;
+		wait_init(&wait, rel, row_id_from_tid(&at), mode, wait_policy, XLTW_Lock);
+		lock_version(&table, &at, &writer, &wait, dest, work, &version, &outcome);
+		if (outcome.traversed)
+		{
+			row_tid_set(&at, row_id_from_tid(&at), outcome.tag);
+			tmfd->traversed = true;
+		}
+		if (outcome.result != TM_Updated || !writer.find_newest)
+			break;
+		if (outcome.moved_partition)
+			refuse_moved_partition();
+		if (ItemPointerEquals(&at, &outcome.newer_tid))
+			break;
+		at = outcome.newer_tid;
+		writer.traversed = tmfd->traversed = true;
+	}
+	MemoryContextSwitchTo(caller);
+	if (tmfd->traversed && (outcome.result == TM_Invisible || outcome.result == TM_SelfModified))
+	{
+		/* as heap: it is the newest version's command that is the trouble */
+		outcome.result = TM_SelfModified;
+		outcome.newer_xid = outcome.top_xid;
+		outcome.newer_cid = outcome.top_cid;
+	}
+	*tid = at;
+	if (version.data.data != NULL && outcome.result != TM_Deleted && outcome.result != TM_Updated)
+		table_store_version(rel, slot, row_id_from_tid(&at), &version, true);
+	slot->tts_tid = at;
+	slot->tts_tableOid = RelationGetRelid(rel);
+	return report_outcome(&outcome, tmfd);
+}
+
+/* ---- delete ---- */
+
+TM_Result
+rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot,
+				   Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changing_part)
+{
+	MemoryContext caller = enter_row_context();
+	RowWriter	writer = {.xid = GetCurrentTransactionId(),.cid = cid,
+	.crosscheck = crosscheck,.mode = LockTupleExclusive};
+	RowWork    *work = row_work_create();
+	RowId		row = row_id_from_tid(tid);
+	RowTable	table;
+	RowOutcome	outcome;
+	RowWait		waiting;
+
+	table_row_table(rel, &table);
+	check_conflicts_in(rel, tid);
+	wait_init(&waiting, rel, row, LockTupleExclusive, LockWaitBlock, XLTW_Delete);
+	for (;;)
+	{
+		row_delete(&table, row, row_tag_from_tid(tid),
+				   changing_part ? ROW_MOVE_PARTITION : ROW_DELETE, &writer, work, &outcome);
+		if (outcome.result != TM_BeingModified || !wait)
+			break;
+		(void) wait_for(&waiting, &outcome);
+		writer.contended = true;
+	}
+	wait_end(&waiting);
+	if (outcome.result == TM_Ok)
+	{
+		RowVersion	version;
+
+		check_conflicts_in(rel, tid);
+		pgstat_count_heap_delete(rel);
+		if (rel->rd_rel->reltoastrelid != InvalidOid &&
+			row_fetch_tag(&table, row, row_tag_from_tid(tid), NULL, palloc(BLCKSZ + MAXIMUM_ALIGNOF),
+						  work, &version))
+			toast_delete_row_data(rel, &version.data, false);
+	}
+	MemoryContextSwitchTo(caller);
+	return report_outcome(&outcome, tmfd);
+}
+
+/* ---- update ---- */
+
+typedef struct UpdateState
+{
+	Relation	rel;
+	RowTable	table;
+	RowWriter	writer;
+	RowWork    *work;
+	RowId		row;
+	uint8		tag;
+	TupleTableSlot *slot;		/* new */
+	TupleTableSlot *old;		/* the version to be updated */
+	RowOutcome	outcome;
+	RowWait		waiting;
+} UpdateState;
+
+/* True if any of the columns has another value, byte for byte (core's index AMs cannot recheck). */
+static bool
+columns_differ(UpdateState *state, const Bitmapset *columns)
+{
+	TupleDesc	desc = RelationGetDescr(state->rel);
+	int			bit = -1;
+
+	while ((bit = bms_next_member(columns, bit)) >= 0)
+	{
+		AttrNumber	attnum = bit + FirstLowInvalidHeapAttributeNumber;
+		Form_pg_attribute att;
+		Datum		old_value,
+					new_value;
+		bool		old_null,
+					new_null;
+
+		if (attnum == 0)
+			return true;		/* whole-row reference: play safe */
+		if (attnum < 0)
+			continue;			/* tableoid does not change */
+		att = TupleDescAttr(desc, attnum - 1);
+		old_value = slot_getattr(state->old, attnum, &old_null);
+		new_value = slot_getattr(state->slot, attnum, &new_null);
+		if (old_null != new_null)
+			return true;
+		if (!old_null && !datumIsEqual(old_value, new_value, att->attbyval, att->attlen))
+			return true;
+	}
+	return false;
+}
+
+static bool
+index_columns_differ(UpdateState *state, IndexAttrBitmapKind kind)
+{
+	Bitmapset  *columns = RelationGetIndexAttrBitmap(state->rel, kind);
+	bool		differ = columns_differ(state, columns);
+
+	bms_free(columns);
+	return differ;
+}
+
+/*
+ * Makes sure that nobody else changes the row, before toast tables are written on its behalf.
+ */
+static bool
+lock_before_toasting(UpdateState *state)
+{
+	RowVersion	version;
+	ItemPointerData tid;
+	RowWait		wait;
+
+	row_tid_set(&tid, state->row, state->tag);
+	wait_init(&wait, state->rel, state->row, state->writer.mode, LockWaitBlock, XLTW_Update);
+	lock_version(&state->table, &tid, &state->writer, &wait, palloc(2 * BLCKSZ), state->work,
+				 &version, &state->outcome);
+	return state->outcome.result == TM_Ok;
+}
+
+static bool
+needs_toasting(UpdateState *state)
+{
+	const RowLayout *layout = table_layout(state->rel);
+	uint16		flags;
+	Size		size;
+
+	if (((RowanSlot *) state->old)->row.flags & ROW_EXTERNAL)
+		return true;
+	slot_getallattrs(state->slot);
+	size = row_encoded_size(layout, state->slot->tts_values, state->slot->tts_isnull, &flags);
+	return size > BLCKSZ / 8 || (flags & ROW_EXTERNAL) != 0;
+}
+
+static void
+update_in_place(UpdateState *state, const RowData *data)
+{
+	for (;;)
+	{
+		row_update(&state->table, state->row, state->tag, data, &state->writer, state->work,
+				   &state->outcome);
+		if (state->outcome.result != TM_BeingModified)
+			break;
+		(void) wait_for(&state->waiting, &state->outcome);
+		state->writer.contended = true;
+	}
+}
+
+static void
+update_by_moving(UpdateState *state, const RowData *data)
+{
+	RowId		new_row;
+	ItemPointerData where;
+
+	for (;;)
+	{
+		row_delete(&state->table, state->row, state->tag,
+				   state->writer.mode == LockTupleExclusive ? ROW_MOVE : ROW_MOVE_KEY_KEPT,
+				   &state->writer, state->work, &state->outcome);
+		if (state->outcome.result != TM_BeingModified)
+			break;
+		(void) wait_for(&state->waiting, &state->outcome);
+		state->writer.contended = true;
+	}
+	if (state->outcome.result != TM_Ok)
+		return;
+	FAULT_POINT(row_move_deleted);
+	row_insert_moved(&state->table, data, state->row, &state->writer, state->outcome.lock_xid,
+					 state->outcome.lock_bits, &new_row);
+	row_tid_set(&where, new_row, 0);
+	FAULT_POINT(row_move_inserted);
+	row_set_forward(&state->table, state->row, &where);
+	state->row = new_row;
+	state->outcome.tag = 0;
+}
+
+static bool
+fetch_old(UpdateState *state, ItemPointer otid)
+{
+	RowVersion	version;
+
+	if (!row_fetch_tag(&state->table, state->row, state->tag, NULL,
+					   palloc(BLCKSZ + MAXIMUM_ALIGNOF), state->work, &version))
+		return false;
+	state->writer.contended = version.superseded;
+	table_store_version(state->rel, state->old, state->row, &version, true);
+	return true;
+}
+
+static void
+do_update(UpdateState *state, LockTupleMode *lockmode, bool *update_indexes)
+{
+	RowData		data;
+	bool		move = index_columns_differ(state, INDEX_ATTR_BITMAP_ALL);
+
+	*lockmode = move && index_columns_differ(state, INDEX_ATTR_BITMAP_KEY)
+		? LockTupleExclusive : LockTupleNoKeyExclusive;
+	state->writer.mode = *lockmode;
+	wait_init(&state->waiting, state->rel, state->row, *lockmode, LockWaitBlock, XLTW_Update);
+	if (needs_toasting(state))
+	{
+		if (!lock_before_toasting(state))
+			return;
+		slot_row_for_storage(state->rel, state->slot, state->old, 0, &data);
+	}
+	else
+	{
+		if (TTS_IS_ROWAN(state->slot))
+			ExecMaterializeSlot(state->slot);
+		slot_get_row(state->slot, table_layout(state->rel), &data);
+	}
+	if (!move)
+	{
+		update_in_place(state, &data);
+		move = state->outcome.must_move;
+	}
+	if (move)
+		update_by_moving(state, &data);
+	wait_end(&state->waiting);
+	*update_indexes = move && state->outcome.result == TM_Ok;
+}
+
+TM_Result
+rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
+				   Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
+				   LockTupleMode *lockmode, bool *update_indexes)
+{
+	MemoryContext caller = enter_row_context();
+	UpdateState state;
+	bool		moved = false;
+
+	memset(&state, 0, sizeof(state));
+	state.rel = rel;
+	state.writer.xid = GetCurrentTransactionId();
+	state.writer.cid = cid;
+	state.writer.crosscheck = crosscheck;
+	state.work = row_work_create();
+	state.row = row_id_from_tid(otid);
+	state.tag = row_tag_from_tid(otid);
+	state.slot = slot;
+	state.old = MakeTupleTableSlot(RelationGetDescr(rel), &TTSOpsRowan);
+	table_row_table(rel, &state.table);
+	*update_indexes = false;
+	*lockmode = LockTupleNoKeyExclusive;
+	check_conflicts_in(rel, otid);
+	if (fetch_old(&state, otid))
+	{
+		do_update(&state, lockmode, update_indexes);
+		moved = *update_indexes;
+	}
+	else
+	{
+		/* the version is forgotten: let a delete that cannot succeed say what came after it */
+		state.writer.mode = LockTupleNoKeyExclusive;
+		row_delete(&state.table, state.row, state.tag, ROW_DELETE, &state.writer, state.work,
+				   &state.outcome);
+		if (state.outcome.result == TM_Ok)
+			elog(ERROR, "version of row to be updated is missing");
+	}
+	MemoryContextSwitchTo(caller);
+	if (state.outcome.result == TM_Ok)
+	{
+		check_conflicts_in(rel, otid);
+		slot_now_holds(rel, slot, state.row, state.writer.xid, cid);
+		row_tid_set(&slot->tts_tid, state.row, state.outcome.tag);
+		if (TTS_IS_ROWAN(slot))
+			((RowanSlot *) slot)->xmax = state.outcome.lock_xid;
+		pgstat_count_heap_update(rel, !moved);
+	}
+	ExecDropSingleTupleTableSlot(state.old);
+	return report_outcome(&state.outcome, tmfd);
+}

@@ -1,0 +1,203 @@
+/*
+ * truncate.c
+ *	  The last step of VACUUM: giving free pages at the end of the file back to the operating
+ *	  system, and making the file of an empty table a new one.
+ *
+ * The policy is that of lazy_truncate_heap: only when it is worthwhile, with an AccessExclusiveLock that
+ * is not waited for long and given up when somebody waits for it.  It is waited for at all only if this VACUUM
+ * removed rows: pages that held old versions, which heap has not, come and go all the time.  Under that lock nobody else
+ * reads the file; what backends remember about it is checked when they come back
+ * (space_has_block, frame versions).
+ *
+ * Takes no latches itself.  Pages are first taken off the free list, then the file is cut; a crash in
+ * between leaves a file that is longer than needed, which the next VACUUM cuts.
+ */
+#include "postgres.h"
+
+#include "table/table.h"
+#include "base/fault.h"
+#include "commands/progress.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "portability/instr_time.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "utils/snapmgr.h"
+
+/* Files grow by as many at once. */
+#define TRUNCATE_LEAST		8
+
+/* As in vacuumlazy.c. */
+#define TRUNCATE_MINIMUM	1000
+#define TRUNCATE_FRACTION	16
+#define CHECK_INTERVAL_MS	20
+#define LOCK_WAIT_MS		50
+#define LOCK_TIMEOUT_MS		5000
+
+typedef struct Truncation
+{
+	Relation	rel;
+	PoolFile	file;
+	int			message_level;
+	int			timeout_ms;		/* for the lock; 0: one attempt */
+	uint32		calls;
+	instr_time	checked;		/* when we last looked for waiters */
+	bool		suspended;		/* there were some */
+} Truncation;
+
+/* ---- is there anything to gain ---- */
+
+/* No row, not even a stub whose index entries are still to be removed. */
+static bool
+has_no_rows(const PoolFile *file)
+{
+	char	   *page = palloc(BLCKSZ);
+	TreeKey		key = TREE_KEY_MIN;
+	bool		empty = true;
+
+	while (empty && key != TREE_KEY_MAX)
+	{
+		CHECK_FOR_INTERRUPTS();
+		tree_copy_leaf(file, key, InvalidBlockNumber, NULL, page);
+		empty = page_nslots((Page) page) == 0;
+		key = page_trailer(page)->high_fence;
+	}
+	pfree(page);
+	return empty;
+}
+
+static bool
+stop_never(void *arg)
+{
+	CHECK_FOR_INTERRUPTS();
+	return false;
+}
+
+static bool
+is_worthwhile(const PoolFile *file)
+{
+	FileHeaderData header;
+	BlockNumber nblocks = pool_file_blocks(file);
+	BlockNumber freeable;
+
+	space_read_header(file, &header);
+	freeable = space_count_free_tail(file, SPACE_MOVE_FREELY, stop_never, NULL);
+
+	/* more than a file is extended by in advance: left from a truncation that was interrupted */
+	if (nblocks > header.high_water && nblocks - header.high_water > POOL_MAX_SPARE_BLOCKS)
+		freeable += nblocks - header.high_water;
+	return freeable > TRUNCATE_LEAST &&
+		(freeable >= TRUNCATE_MINIMUM || freeable >= header.high_water / TRUNCATE_FRACTION);
+}
+
+/* ---- the lock ---- */
+
+static bool
+lock_patiently(Truncation *truncation)
+{
+	for (int waited_ms = 0; ; waited_ms += LOCK_WAIT_MS)
+	{
+		if (ConditionalLockRelation(truncation->rel, AccessExclusiveLock))
+		{
+			INSTR_TIME_SET_CURRENT(truncation->checked);
+			return true;
+		}
+		CHECK_FOR_INTERRUPTS();
+		if (waited_ms >= truncation->timeout_ms)
+			break;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_WAIT_MS,
+						 WAIT_EVENT_VACUUM_TRUNCATE);
+		ResetLatch(MyLatch);
+	}
+	ereport(truncation->message_level,
+			(errmsg("\"%s\": stopping truncate due to conflicting lock request",
+					RelationGetRelationName(truncation->rel))));
+	return false;
+}
+
+/* SpaceStop: does somebody wait for the lock?  Looks every few milliseconds only. */
+static bool
+stop_for_waiters(void *arg)
+{
+	Truncation *truncation = (Truncation *) arg;
+	instr_time	now,
+				elapsed;
+
+	CHECK_FOR_INTERRUPTS();
+	if (truncation->suspended || ++truncation->calls % 32 != 0)
+		return truncation->suspended;
+	INSTR_TIME_SET_CURRENT(now);
+	elapsed = now;
+	INSTR_TIME_SUBTRACT(elapsed, truncation->checked);
+	if (INSTR_TIME_GET_MILLISEC(elapsed) < CHECK_INTERVAL_MS)
+		return false;
+	truncation->checked = now;
+	truncation->suspended = LockHasWaitersRelation(truncation->rel, AccessExclusiveLock);
+	if (truncation->suspended)
+		ereport(truncation->message_level,
+				(errmsg("table \"%s\": suspending truncate due to conflicting lock request",
+						RelationGetRelationName(truncation->rel))));
+	return truncation->suspended;
+}
+
+/* ---- cutting ---- */
+
+/*
+ * Everything was deleted and is gone from all indexes: the file becomes a fresh one, and row ids
+ * begin anew.  The visibility map goes first: its bits must not meet new rows.
+ */
+static void
+cut_to_nothing(Truncation *truncation)
+{
+	table_truncate_visibility(truncation->rel);
+	FAULT_POINT(vacuum_before_truncate);
+	tree_make_empty(&truncation->file);
+}
+
+static void
+cut_tail(Truncation *truncation)
+{
+	BlockNumber high_water = space_trim(&truncation->file, stop_for_waiters, truncation);
+
+	FAULT_POINT(vacuum_before_truncate);
+	pool_truncate_logged(&truncation->file, high_water);
+}
+
+void
+table_truncate_tail(Relation rel, int message_level, bool rows_removed)
+{
+	Truncation	truncation = {.rel = rel,.message_level = message_level,
+	.timeout_ms = rows_removed ? LOCK_TIMEOUT_MS : 0};
+	bool		empty;
+
+	/* a scan with an old snapshot could not tell that pages are missing */
+	if (old_snapshot_threshold >= 0)
+		return;
+	table_pool_file(rel, &truncation.file);
+	if (tree_is_empty_file(&truncation.file) ||
+		(!has_no_rows(&truncation.file) && !is_worthwhile(&truncation.file)))
+		return;
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_TRUNCATE);
+	do
+	{
+		BlockNumber before;
+		BlockNumber after;
+
+		truncation.suspended = false;
+		if (!lock_patiently(&truncation))
+			return;
+		/* others may have written meanwhile: only now the answer holds */
+		before = pool_file_blocks(&truncation.file);
+		empty = has_no_rows(&truncation.file);
+		if (empty)
+			cut_to_nothing(&truncation);
+		else if (is_worthwhile(&truncation.file))
+			cut_tail(&truncation);
+		after = pool_file_blocks(&truncation.file);
+		UnlockRelation(rel, AccessExclusiveLock);
+		if (after < before)
+			ereport(message_level,
+					(errmsg("table \"%s\": truncated %u to %u pages",
+							RelationGetRelationName(rel), before, after)));
+	} while (truncation.suspended);
+}

@@ -1,0 +1,464 @@
+/*
+ * vacuum.c
+ *	  VACUUM: prune leaves, free version pages, clean indexes of dead rows, remove their
+ *	  stubs, merge leaves, set visibility bits, cut the file's end (truncate.c), advance relfrozenxid.
+ *
+ * Every step stands for itself: a crash between two of them leaves work for the next VACUUM and
+ * nothing wrong.  A dead row keeps its id, as a stub, until the indexes were cleaned.
+ * No latch is held across steps.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/multixact.h"
+#include "access/visibilitymap.h"
+#include "table/table.h"
+#include "base/fault.h"
+#include "commands/dbcommands.h"
+#include "commands/progress.h"
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/autovacuum.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/pg_rusage.h"
+#include "utils/timestamp.h"
+
+/* Indexes are left alone while fewer leaves than this part have stubs, as heap does. */
+#define BYPASS_PART		0.02
+
+/* Leaves emptier than that are offered for merging. */
+#define MERGE_FREE_BYTES	(ROWAN_PAGE_ROOM / 2)
+
+typedef struct Vacuum
+{
+	Relation	rel;
+	RowTable	table;
+	VacuumParams *params;
+	BufferAccessStrategy strategy;
+	char	   *page;			/* copy of a leaf */
+	PoolRing	ring;
+
+	int			nindexes;
+	Relation   *indexes;
+	IndexBulkDeleteResult **index_stats;
+	int			index_passes;
+
+	RowPruneStat stat;
+	uint64		leaves;
+	uint64		stub_leaves;
+	uint64		version_pages_freed;
+	uint64		rows_removed;
+
+	/* row ids of stubs, ascending */
+	RowId	   *dead;
+	Size		ndead;
+	Size		max_dead;
+	Size		last_found;		/* index in dead where the last search ended */
+	bool		flushed_dead;	/* there were more than fit */
+} Vacuum;
+
+/* ---- leaves ---- */
+
+static void
+copy_leaf(Vacuum *vacuum, TreeKey key)
+{
+	tree_copy_leaf(&vacuum->table.file, key, InvalidBlockNumber, &vacuum->ring, vacuum->page);
+}
+
+static void
+collect_stubs(Vacuum *vacuum)
+{
+	PageTrailer trailer = page_trailer(vacuum->page);
+
+	if ((trailer->flags & PAGE_STUBS) == 0)
+		return;
+	vacuum->stub_leaves++;
+	for (int pos = 0; pos < page_nslots((Page) vacuum->page); pos++)
+	{
+		RowVersion	version;
+		RowId		row = row_parse_slot(&vacuum->table.file, (Page) vacuum->page, pos, &version);
+
+		if (row_is_stub(&version.meta))
+			vacuum->dead[vacuum->ndead++] = row;
+	}
+}
+
+/* ---- indexes ---- */
+
+/*
+ * Many indexes have rows in about the order of their ids, so the search starts where the last one ended.
+ */
+static bool
+tid_is_dead(ItemPointer tid, void *arg)
+{
+	Vacuum	   *vacuum = (Vacuum *) arg;
+	RowId		row = row_id_from_tid(tid);
+	const RowId *dead = vacuum->dead;
+	Size		low = 0;
+	Size		high = vacuum->ndead;
+
+	if (row < dead[0] || row > dead[vacuum->ndead - 1])
+		return false;
+	if (dead[vacuum->last_found] <= row)
+	{
+		Size		step = 1;
+
+		low = vacuum->last_found;
+		while (low + step < high && dead[low + step] <= row)
+		{
+			low += step;
+			step *= 2;
+		}
+		high = Min(high, low + step);
+	}
+	/* dead[low] <= row < dead[high], if there is one */
+	while (high - low > 1)
+	{
+		Size		middle = low + (high - low) / 2;
+
+		if (dead[middle] <= row)
+			low = middle;
+		else
+			high = middle;
+	}
+	vacuum->last_found = low;
+	return dead[low] == row;
+}
+
+static void
+init_index_info(Vacuum *vacuum, Relation index, bool estimated, IndexVacuumInfo *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->index = index;
+	info->report_progress = false;
+	info->estimated_count = estimated;
+	info->message_level = DEBUG2;
+	info->num_heap_tuples = estimated ? vacuum->rel->rd_rel->reltuples : vacuum->stat.rows;
+	info->strategy = vacuum->strategy;
+}
+
+static void
+clean_indexes(Vacuum *vacuum)
+{
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_INDEX);
+	for (int i = 0; i < vacuum->nindexes; i++)
+	{
+		IndexVacuumInfo info;
+
+		init_index_info(vacuum, vacuum->indexes[i], true, &info);
+		vacuum->index_stats[i] = index_bulk_delete(&info, vacuum->index_stats[i], tid_is_dead,
+												   vacuum);
+	}
+	vacuum->last_found = 0;
+	vacuum->index_passes++;
+	pgstat_progress_update_param(PROGRESS_VACUUM_NUM_INDEX_VACUUMS, vacuum->index_passes);
+}
+
+/* Indexes first, then the stubs: the order that makes an absent row id absent everywhere. */
+static void
+remove_dead(Vacuum *vacuum)
+{
+	Size		done = 0;
+
+	if (vacuum->ndead == 0)
+		return;
+	if (vacuum->nindexes > 0)
+		clean_indexes(vacuum);
+	FAULT_POINT(vacuum_index_cleaned);
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_HEAP);
+	while (done < vacuum->ndead)
+	{
+		vacuum_delay_point();
+		done += row_remove_stubs(&vacuum->table, vacuum->dead + done,
+								 Min(vacuum->ndead - done, INT_MAX));
+	}
+	FAULT_POINT(vacuum_stubs_removed);
+	vacuum->rows_removed += vacuum->ndead;
+	vacuum->ndead = 0;
+}
+
+static void
+cleanup_indexes(Vacuum *vacuum)
+{
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_INDEX_CLEANUP);
+	for (int i = 0; i < vacuum->nindexes; i++)
+	{
+		Relation	index = vacuum->indexes[i];
+		IndexVacuumInfo info;
+		IndexBulkDeleteResult *result;
+
+		init_index_info(vacuum, index, false, &info);
+		result = vacuum->index_stats[i] = index_vacuum_cleanup(&info, vacuum->index_stats[i]);
+		if (result != NULL && !result->estimated_count)
+			vac_update_relstats(index, result->num_pages, result->num_index_tuples, 0, false,
+								InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+	}
+}
+
+/* ---- passes over the table ---- */
+
+static void
+prune_pass(Vacuum *vacuum)
+{
+	TreeKey		key = TREE_KEY_MIN;
+	bool		cleanup = vacuum->params->index_cleanup != VACOPTVALUE_DISABLED;
+
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_SCAN_HEAP);
+	pgstat_progress_update_param(PROGRESS_VACUUM_TOTAL_HEAP_BLKS,
+								 pool_file_blocks(&vacuum->table.file));
+	do
+	{
+		vacuum_delay_point();
+		copy_leaf(vacuum, key);
+		if (row_leaf_is_settled((Page) vacuum->page))
+			vacuum->stat.rows += page_nslots((Page) vacuum->page);
+		else
+		{
+			(void) row_prune_leaf(&vacuum->table, key, &vacuum->stat);
+			copy_leaf(vacuum, key);
+		}
+		if (vacuum->ndead + page_nslots((Page) vacuum->page) > vacuum->max_dead && cleanup)
+		{
+			remove_dead(vacuum);
+			vacuum->flushed_dead = true;
+		}
+		if (vacuum->ndead + page_nslots((Page) vacuum->page) <= vacuum->max_dead)
+			collect_stubs(vacuum);
+		key = page_trailer(vacuum->page)->high_fence;
+		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, ++vacuum->leaves);
+	} while (key != TREE_KEY_MAX);
+}
+
+static bool
+may_bypass_indexes(Vacuum *vacuum)
+{
+	return vacuum->params->index_cleanup == VACOPTVALUE_AUTO && !vacuum->flushed_dead &&
+		vacuum->nindexes > 0 && (double) vacuum->stub_leaves < BYPASS_PART * vacuum->leaves;
+}
+
+/* Neighbours filled by different transactions stay apart as long as rows on both depend on their page's xid. */
+static bool
+merge_leaf(Vacuum *vacuum, TreeKey key)
+{
+	const PoolFile *file = &vacuum->table.file;
+
+	return tree_merge_leaf(file, key) ||
+		(row_free_page_xid(&vacuum->table, key) && tree_merge_leaf(file, key));
+}
+
+static void
+merge_pass(Vacuum *vacuum)
+{
+	TreeKey		key = TREE_KEY_MIN;
+
+	do
+	{
+		vacuum_delay_point();
+		copy_leaf(vacuum, key);
+		if (page_free_bytes((Page) vacuum->page) > (int) MERGE_FREE_BYTES &&
+			merge_leaf(vacuum, key))
+			continue;
+		key = page_trailer(vacuum->page)->high_fence;
+	} while (key != TREE_KEY_MAX);
+}
+
+/*
+ * The next logical block after this one that may have rows on the leaf or lies on the next leaf, too; nblocks: none.
+ * Blocks without rows, of which there may be very many, are passed over: nobody will ask for them.
+ */
+static BlockNumber
+next_block_with_rows(Page page, BlockNumber block, BlockNumber nblocks)
+{
+	int			pos = leaf_search(page, ((TreeKey) block + 1) << 8);
+	TreeKey		row = pos < page_nslots(page) ? leaf_key(page, pos) : page_trailer(page)->high_fence;
+
+	return (BlockNumber) Min(Max(row >> 8, (TreeKey) block + 1), (TreeKey) nblocks);
+}
+
+static bool
+leaf_has_rows_of(Page page, BlockNumber block)
+{
+	return leaf_search(page, (TreeKey) block << 8) < leaf_search(page, ((TreeKey) block + 1) << 8);
+}
+
+/*
+ * Sets bits of logical blocks all of whose rows, on however many leaves, are visible to everybody.
+ * The last block can get them too: insertion looks, as other changes do.
+ */
+static void
+visibility_pass(Vacuum *vacuum)
+{
+	TreeKey		key = TREE_KEY_MIN;
+	RowLeaf		leaves[ROWS_PER_LOGICAL_BLOCK + 1];
+	int			nleaves = 0;
+	bool		settled = true;
+	bool		occupied = false;
+	BlockNumber block = 0;
+	BlockNumber nblocks = table_logical_blocks(&vacuum->table.file);
+	VisibleBlocks *batch;
+
+	if (nblocks == 0)
+		return;
+	batch = palloc(sizeof(VisibleBlocks));
+	batch->nblocks = 0;
+	do
+	{
+		PageTrailer trailer = page_trailer(vacuum->page);
+
+		vacuum_delay_point();
+		copy_leaf(vacuum, key);
+		for (;;)
+		{
+			settled = settled && row_leaf_is_settled((Page) vacuum->page);
+			occupied = occupied || leaf_has_rows_of((Page) vacuum->page, block);
+			if (nleaves <= ROWS_PER_LOGICAL_BLOCK)
+				leaves[nleaves++] = (RowLeaf) {trailer->self_block, trailer->low_fence,
+					trailer->high_fence};
+			else
+				settled = false;
+			if (block >= nblocks || trailer->high_fence < ((TreeKey) (block + 1) << 8))
+				break;
+			/* the leaf covers the rest of the block */
+			if (settled && occupied)
+				table_mark_visible(vacuum->rel, &vacuum->table, batch, block, leaves, nleaves);
+			nleaves = 0;
+			settled = true;
+			occupied = false;
+			block = next_block_with_rows((Page) vacuum->page, block, nblocks);
+			if (trailer->high_fence == ((TreeKey) block << 8))
+				break;
+		}
+		key = trailer->high_fence;
+	} while (key != TREE_KEY_MAX && block < nblocks);
+	table_flush_visible(vacuum->rel, &vacuum->table, batch);
+	pfree(batch);
+}
+
+/* ---- the whole ---- */
+
+static void
+report(Vacuum *vacuum, const PGRUsage *usage)
+{
+	/* in heap's words, which tools look for in the log */
+	const char *what = !IsAutoVacuumWorkerProcess() ? "finished vacuuming"
+		: vacuum->params->is_wraparound ? "automatic vacuum to prevent wraparound of table"
+		: "automatic vacuum of table";
+
+	ereport(vacuum->params->options & VACOPT_VERBOSE ? INFO : LOG,
+			(errmsg_internal("%s \"%s.%s.%s\": index scans: %d", what,
+					get_database_name(MyDatabaseId),
+					get_namespace_name(RelationGetNamespace(vacuum->rel)),
+					RelationGetRelationName(vacuum->rel), vacuum->index_passes),
+			 errdetail("%llu leaves, %llu rows, %llu rows recently dead, %llu rows removed, %llu stubs left, %llu version pages freed.\n%s",
+					   (unsigned long long) vacuum->leaves,
+					   (unsigned long long) vacuum->stat.rows,
+					   (unsigned long long) vacuum->stat.recently_dead,
+					   (unsigned long long) vacuum->rows_removed,
+					   (unsigned long long) (vacuum->stat.stubs - Min(vacuum->rows_removed, vacuum->stat.stubs)),
+					   (unsigned long long) vacuum->version_pages_freed,
+					   pg_rusage_show(usage))));
+}
+
+static void
+vacuum_tree(Vacuum *vacuum)
+{
+	bool		cleanup = vacuum->params->index_cleanup != VACOPTVALUE_DISABLED;
+
+	prune_pass(vacuum);
+	FAULT_POINT(vacuum_pruned);
+	vacuum->version_pages_freed = row_reclaim_versions(&vacuum->table, 0);
+	if (cleanup && !may_bypass_indexes(vacuum))
+		remove_dead(vacuum);
+	if (vacuum->rows_removed > 0)
+		merge_pass(vacuum);
+	visibility_pass(vacuum);
+}
+
+static void
+update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_multi)
+{
+	BlockNumber pages = table_pages_in_use(&vacuum->table.file);
+	BlockNumber all_visible = 0;
+
+	if (tree_exists(&vacuum->table.file))
+	{
+		oldest_xid = row_oldest_version_xid(&vacuum->table, vacuum->stat.oldest_xid);
+		oldest_multi = vacuum->stat.oldest_multi;
+		visibilitymap_count(vacuum->rel, &all_visible, NULL);
+	}
+	vac_update_relstats(vacuum->rel, pages, vacuum->stat.rows, all_visible,
+						vacuum->nindexes > 0, oldest_xid, oldest_multi, NULL, NULL, false);
+	pgstat_report_vacuum(RelationGetRelid(vacuum->rel), vacuum->rel->rd_rel->relisshared,
+						 vacuum->stat.rows, vacuum->stat.recently_dead);
+}
+
+/* As much as the settings allow, but no more than the table has row ids. */
+static void
+allocate_dead(Vacuum *vacuum)
+{
+	int			memory_kb = IsAutoVacuumWorkerProcess() && autovacuum_work_mem != -1 ?
+		autovacuum_work_mem : maintenance_work_mem;
+	Size		ids = 0;
+
+	if (tree_exists(&vacuum->table.file))
+		ids = (Size) table_logical_blocks(&vacuum->table.file) * ROWS_PER_LOGICAL_BLOCK;
+	ids = Min(ids, (Size) memory_kb * 1024 / sizeof(RowId));
+	ids = Min(ids, MaxAllocSize / sizeof(RowId));
+	vacuum->max_dead = Max(ids, 4 * ROWAN_PAGE_ROOM);
+	vacuum->dead = palloc(vacuum->max_dead * sizeof(RowId));
+}
+
+void
+rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy strategy)
+{
+	Vacuum	   *vacuum = palloc0(sizeof(Vacuum));
+	TransactionId oldest_xmin,
+				freeze_limit;
+	MultiXactId oldest_multi,
+				multi_cutoff;
+	PGRUsage	usage;
+	TimestampTz start = GetCurrentTimestamp();
+
+	pg_rusage_init(&usage);
+	pgstat_progress_start_command(PROGRESS_COMMAND_VACUUM, RelationGetRelid(rel));
+	vacuum_set_xid_limits(rel, params->freeze_min_age, params->freeze_table_age,
+						  params->multixact_freeze_min_age, params->multixact_freeze_table_age,
+						  &oldest_xmin, &oldest_multi, &freeze_limit, &multi_cutoff);
+	vacuum->rel = rel;
+	vacuum->params = params;
+	vacuum->strategy = strategy;
+	table_row_table(rel, &vacuum->table);
+	vacuum->page = palloc(BLCKSZ);
+	vacuum->stat.oldest_xid = oldest_xmin;
+	vacuum->stat.oldest_multi = oldest_multi;
+	allocate_dead(vacuum);
+	vac_open_indexes(rel, RowExclusiveLock, &vacuum->nindexes, &vacuum->indexes);
+	if (params->nworkers > 0 && vacuum->nindexes > 1 && RelationUsesLocalBuffers(rel))
+		ereport(WARNING,
+				(errmsg("disabling parallel option of vacuum on \"%s\" --- cannot vacuum temporary tables in parallel",
+						RelationGetRelationName(rel))));
+	vacuum->index_stats = palloc0(sizeof(IndexBulkDeleteResult *) * Max(vacuum->nindexes, 1));
+
+	if (tree_exists(&vacuum->table.file))
+	{
+		pool_prepare_write();
+		vacuum_tree(vacuum);
+	}
+	if (params->index_cleanup != VACOPTVALUE_DISABLED)
+		cleanup_indexes(vacuum);
+	vac_close_indexes(vacuum->nindexes, vacuum->indexes, NoLock);
+	if (params->truncate != VACOPTVALUE_DISABLED && tree_exists(&vacuum->table.file))
+		table_truncate_tail(rel, params->options & VACOPT_VERBOSE ? INFO : DEBUG2,
+							vacuum->rows_removed > 0);
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
+	update_statistics(vacuum, oldest_xmin, oldest_multi);
+	pgstat_progress_end_command();
+	if ((params->options & VACOPT_VERBOSE) ||
+		(IsAutoVacuumWorkerProcess() && params->log_min_duration >= 0 &&
+		 TimestampDifferenceExceeds(start, GetCurrentTimestamp(), params->log_min_duration)))
+		report(vacuum, &usage);
+}
