@@ -295,8 +295,8 @@ rowan_index_build(Relation heap, Relation index, IndexInfo *info)
 void
 rowan_index_build_empty(Relation index)
 {
-	PoolFile	file = {.node = index->rd_node,.backend = InvalidBackendId};
+	PoolFile	file = {.locator = index->rd_locator,.backend = INVALID_PROC_NUMBER};
 
-	log_smgrcreate(&file.node, INIT_FORKNUM);
+	log_smgrcreate(&file.locator, INIT_FORKNUM);
 	itree_create_init_fork(&file);
 }

@@ -231,7 +231,7 @@ check_deadlock(Relation index, const VirtualTransactionId *holders, int nholders
 {
 	for (int i = 0; i < nholders; i++)
 	{
-		PGPROC	   *holder = BackendIdGetProc(holders[i].backendId);
+		PGPROC	   *holder = ProcNumberGetProc(holders[i].procNumber);
 		int			pid = holder != NULL ? holder->pid : 0;
 
 		if (pid != 0 && waits_for_us(pid))

@@ -398,8 +398,8 @@ itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end
 
 typedef struct KnownLastLeaf
 {
-	RelFileNode node;
-	BackendId	backend;
+	RelFileLocator locator;
+	ProcNumber	backend;
 	BlockNumber block;			/* 0: nothing known */
 } KnownLastLeaf;
 
@@ -408,7 +408,7 @@ static KnownLastLeaf last_leaves[KNOWN_LAST_LEAVES];
 static inline KnownLastLeaf *
 last_leaf_of(const IndexTree *tree)
 {
-	return &last_leaves[node_relation(tree->file.node) % KNOWN_LAST_LEAVES];
+	return &last_leaves[tree->file.locator.relNumber % KNOWN_LAST_LEAVES];
 }
 
 /*
@@ -422,7 +422,7 @@ latch_last_leaf(const IndexTree *tree, const KeyPoint *point)
 	PoolFrame  *frame;
 
 	if (known->block == 0 || known->backend != tree->file.backend ||
-		!RelFileNodeEquals(known->node, tree->file.node) ||
+		!RelFileLocatorEquals(known->locator, tree->file.locator) ||
 		!space_has_block(&tree->file, known->block))
 		return NULL;
 	frame = pool_latch(&tree->file, known->block, LW_EXCLUSIVE);
@@ -438,7 +438,7 @@ note_last_leaf(const IndexTree *tree, const PoolFrame *frame)
 {
 	KnownLastLeaf *known = last_leaf_of(tree);
 
-	known->node = tree->file.node;
+	known->locator = tree->file.locator;
 	known->backend = tree->file.backend;
 	known->block = pool_block(frame);
 }

@@ -312,7 +312,7 @@ entry_plan_split(const TreeWish *wish, Page page)
 			return separator_bytes(&plan->separator);
 	}
 	elog(ERROR, "cannot split block %u of relation %s", page_trailer(page)->self_block,
-		 compat_path(file->node, file->backend));
+		 file_path(file->locator, file->backend));
 }
 
 /* ---- dividing ---- */
@@ -337,7 +337,7 @@ add_child(const TreeWish *wish, Page parent, int slot, const CellSource *link)
 
 	if (!ipage_insert(entry_search(wish->search)->tree->keys, parent, slot, link))
 		elog(ERROR, "no room for a separator in block %u of relation %s",
-			 page_trailer(parent)->self_block, compat_path(file->node, file->backend));
+			 page_trailer(parent)->self_block, file_path(file->locator, file->backend));
 }
 
 void

@@ -131,8 +131,8 @@ register_page(PageChange *change, int i, uint8 block_id)
 	char	   *page = (char *) pool_page(frame);
 	bool		whole = deltas[i].size < 0;
 
-	compat_register_block(block_id, &frame->tag.node, pool_block(frame), (Page) page,
-						  REGBUF_STANDARD | (whole ? REGBUF_WILL_INIT : 0));
+	XLogRegisterBlock(block_id, &frame->tag.locator, MAIN_FORKNUM, pool_block(frame), page,
+					  REGBUF_STANDARD | (whole ? REGBUF_WILL_INIT : 0));
 	if (whole)
 	{
 		PageHeader	header = (PageHeader) page;
@@ -243,14 +243,14 @@ change_redo(XLogReaderState *record)
 	PoolFrame  *frames[CHANGE_MAX_PAGES];
 	PoolRedo	actions[CHANGE_MAX_PAGES];
 	ChangeRecordData data;
-	RelFileNode node;
+	RelFileLocator locator;
 	int			npages = XLogRecMaxBlockId(record) + 1;
 
 	if (npages > CHANGE_MAX_PAGES)
 		elog(PANIC, "rowan: %d pages in one change", npages);
 	memcpy(&data, XLogRecGetData(record), sizeof(data));
-	XLogRecGetBlockTag(record, 0, &node, NULL, NULL);
-	wal_resolve_conflict(data.horizon, node);
+	XLogRecGetBlockTag(record, 0, &locator, NULL, NULL);
+	wal_resolve_conflict(data.horizon, locator);
 
 	for (int i = 0; i < npages; i++)
 		actions[i] = pool_redo_latch(record, i, is_whole(record, i), &frames[i]);

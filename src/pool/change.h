@@ -115,7 +115,7 @@ extern void wal_register_kind(uint8 info, const RowanRedoOps *ops);
  * Resolves snapshot conflicts on a standby before a record that removes versions is
  * applied.  Call in redo before latching.
  */
-extern void wal_resolve_conflict(TransactionId horizon, RelFileNode node);
+extern void wal_resolve_conflict(TransactionId horizon, RelFileLocator locator);
 
 /*
  * Our own WAL consistency check (rowan.wal_check): the record carries a CRC of the used

@@ -200,7 +200,7 @@ checkpoint_watch(TimestampTz now)
 static void
 gate_close(void)
 {
-	COMPAT_MY_LXID = GetNextLocalTransactionId();
+	my_local_xid = GetNextLocalTransactionId();
 	pg_memory_barrier();
 	MyProc->delayChkptFlags |= DELAY_CHKPT_START;
 	pg_memory_barrier();
@@ -210,7 +210,7 @@ static void
 assert_gate_closed(void)
 {
 	if ((MyProc->delayChkptFlags & DELAY_CHKPT_START) == 0 ||
-		COMPAT_MY_LXID == InvalidLocalTransactionId)
+		my_local_xid == InvalidLocalTransactionId)
 		elog(PANIC, "rowan's pool worker lost its hold on checkpoints");
 }
 
@@ -223,7 +223,7 @@ gate_tick(XLogRecPtr flushed_for)
 	LWLockAcquire(OidGenLock, LW_EXCLUSIVE);
 	if (GetRedoRecPtr() == flushed_for)
 	{
-		COMPAT_MY_LXID = GetNextLocalTransactionId();
+		my_local_xid = GetNextLocalTransactionId();
 		ticked = true;
 	}
 	LWLockRelease(OidGenLock);
@@ -296,7 +296,7 @@ flush_for_checkpoint(void)
 				 errhint("Decrease rowan.clean_interval.")));
 
 	/* handles keep removed files on disk */
-	smgrcloseall();
+	smgrdestroyall();
 }
 
 static void
@@ -309,7 +309,7 @@ close_files_sometimes(void)
 	if (!TimestampDifferenceExceeds(last, now, CLOSE_FILES_MS))
 		return;
 	last = now;
-	smgrcloseall();
+	smgrdestroyall();
 }
 
 static void

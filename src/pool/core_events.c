@@ -10,7 +10,7 @@
  *
  * Not heard of on a primary: COMMIT PREPARED and ROLLBACK PREPARED of a transaction that dropped
  * or created files, and drops of temporary tables (smgrGetPendingDeletes leaves them out).  Their dirty frames are dropped when they are to be written (io.c), their
- * clean ones when a new file gets the same name (rowan_set_new_filenode, file.c).  Databases that move or go: core/hooks.c.
+ * clean ones when a new file gets the same name (rowan_set_new_filelocator, file.c).  Databases that move or go: core/hooks.c.
  *
  * Latches: those of pool_discard_*; called without any.
  */
@@ -64,11 +64,11 @@ standby_redo_wrapper(XLogReaderState *record)
 }
 
 static void
-forget_dropped(const RelFileNode *nodes, int n)
+forget_dropped(const RelFileLocator *locators, int n)
 {
 	for (int i = 0; i < n; i++)
-		wal_forget_file(nodes[i], 0);
-	pool_discard_files(nodes, n);
+		wal_forget_file(locators[i], 0);
+	pool_discard_files(locators, n);
 }
 
 static void
@@ -82,14 +82,14 @@ xact_redo_wrapper(XLogReaderState *record)
 		xl_xact_parsed_commit parsed;
 
 		ParseCommitRecord(XLogRecGetInfo(record), (xl_xact_commit *) XLogRecGetData(record), &parsed);
-		forget_dropped(parsed.xnodes, parsed.nrels);
+		forget_dropped(parsed.xlocators, parsed.nrels);
 	}
 	else if (info == XLOG_XACT_ABORT || info == XLOG_XACT_ABORT_PREPARED)
 	{
 		xl_xact_parsed_abort parsed;
 
 		ParseAbortRecord(XLogRecGetInfo(record), (xl_xact_abort *) XLogRecGetData(record), &parsed);
-		forget_dropped(parsed.xnodes, parsed.nrels);
+		forget_dropped(parsed.xlocators, parsed.nrels);
 	}
 	core_xact_redo(record);
 }
@@ -103,20 +103,20 @@ static void
 forget_missing_map(const xl_smgr_truncate *truncate)
 {
 	if ((truncate->flags & SMGR_TRUNCATE_VM) != 0 && truncate->blkno == 0)
-		XLogTruncateRelation(truncate->rnode, VISIBILITYMAP_FORKNUM, 0);
+		XLogTruncateRelation(truncate->rlocator, VISIBILITYMAP_FORKNUM, 0);
 }
 
 static void
 smgr_redo_wrapper(XLogReaderState *record)
 {
 	uint8		info = XLogRecGetInfo(record) & ~XLR_INFO_MASK;
-	PoolFile	file = {.backend = InvalidBackendId, .logged = true};
+	PoolFile	file = {.backend = INVALID_PROC_NUMBER, .logged = true};
 
 	if (info == XLOG_SMGR_CREATE)
 	{
 		xl_smgr_create *create = (xl_smgr_create *) XLogRecGetData(record);
 
-		file.node = create->rnode;
+		file.locator = create->rlocator;
 		if (create->forkNum == MAIN_FORKNUM)
 			pool_discard_file(&file, 0);
 	}
@@ -124,10 +124,10 @@ smgr_redo_wrapper(XLogReaderState *record)
 	{
 		xl_smgr_truncate *truncate = (xl_smgr_truncate *) XLogRecGetData(record);
 
-		file.node = truncate->rnode;
+		file.locator = truncate->rlocator;
 		if ((truncate->flags & SMGR_TRUNCATE_HEAP) != 0)
 		{
-			wal_forget_file(truncate->rnode, truncate->blkno);
+			wal_forget_file(truncate->rlocator, truncate->blkno);
 			pool_discard_file(&file, truncate->blkno);
 		}
 	}
@@ -179,13 +179,13 @@ wrap_redo(RmgrId rmid, RedoFunction wrapper)
 static void
 discard_pending_deletes(bool for_commit)
 {
-	RelFileNode *nodes;
-	int			n = smgrGetPendingDeletes(for_commit, &nodes);
+	RelFileLocator *locators;
+	int			n = smgrGetPendingDeletes(for_commit, &locators);
 
 	if (n > 0)
 	{
-		pool_discard_files(nodes, n);
-		pfree(nodes);
+		pool_discard_files(locators, n);
+		pfree(locators);
 	}
 }
 

@@ -18,15 +18,15 @@ static bool
 is_to_be_decoded(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 {
 	uint8		kind = wal_record_kind(buffer->record);
-	RelFileNode node;
+	RelFileLocator locator;
 
 	if (kind != ROWAN_XLOG_INSERT && kind != ROWAN_XLOG_REPLACE)
 		return false;
 	if (SnapBuildCurrentState(context->snapshot_builder) < SNAPBUILD_FULL_SNAPSHOT ||
 		SnapBuildXactNeedsSkip(context->snapshot_builder, buffer->origptr))
 		return false;
-	XLogRecGetBlockTag(buffer->record, 0, &node, NULL, NULL);
-	return node_database(node) == context->slot->data.database;
+	XLogRecGetBlockTag(buffer->record, 0, &locator, NULL, NULL);
+	return locator.dbOid == context->slot->data.database;
 }
 
 /* Once for each time that somebody starts decoding: later, a context reads further on. */

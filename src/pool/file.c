@@ -23,7 +23,7 @@
 static SMgrRelation
 open_file(const PoolFile *file)
 {
-	return smgropen(file->node, file->backend);
+	return smgropen(file->locator, file->backend);
 }
 
 BlockNumber
@@ -46,7 +46,7 @@ pool_prefetch(const PoolFile *file, BlockNumber block)
 		return;
 	reln = open_file(file);
 	if (block < smgrnblocks(reln, MAIN_FORKNUM))
-		(void) smgrprefetch(reln, MAIN_FORKNUM, block);
+		(void) prefetch_block(reln, block);
 #endif
 }
 
@@ -83,7 +83,7 @@ pool_file_extend(const PoolFile *file, BlockNumber nblocks)
 	for (; block < nblocks; block++)
 	{
 		page_make_unused((Page) unused.data, block);
-		compat_extend(reln, block, unused.data, file->backend != InvalidBackendId);
+		smgrextend(reln, MAIN_FORKNUM, block, unused.data, file->backend != INVALID_PROC_NUMBER);
 	}
 	LWLockRelease(lock);
 	FAULT_POINT(pool_extend);
@@ -103,11 +103,11 @@ pool_file_seal_end(const PoolFile *file)
 
 	for (BlockNumber block = nblocks - Min(nblocks, POOL_MAX_SPARE_BLOCKS); block < nblocks; block++)
 	{
-		compat_read(reln, block, page.data);
+		smgrread(reln, MAIN_FORKNUM, block, page.data);
 		if (!PageIsNew((Page) page.data))
 			continue;
 		page_make_unused((Page) page.data, block);
-		compat_write(reln, block, page.data, false);
+		smgrwrite(reln, MAIN_FORKNUM, block, page.data, false);
 	}
 }
 
@@ -120,16 +120,16 @@ pool_file_seal_end(const PoolFile *file)
  */
 typedef struct InitForkRecordData
 {
-	RelFileNode node;
+	RelFileLocator locator;
 	uint32		npages;			/* followed by their bytes, each page without its gap */
 } InitForkRecordData;
 
 #define INIT_FORK_PAGES	2
 
 static void
-write_init_fork(RelFileNode node, char *const *pages, int npages)
+write_init_fork(RelFileLocator locator, char *const *pages, int npages)
 {
-	SMgrRelation reln = smgropen(node, InvalidBackendId);
+	SMgrRelation reln = smgropen(locator, INVALID_PROC_NUMBER);
 	BlockNumber nblocks;
 
 	smgrcreate(reln, INIT_FORKNUM, true);
@@ -148,7 +148,7 @@ write_init_fork(RelFileNode node, char *const *pages, int npages)
 void
 pool_write_init_fork(const PoolFile *file, char *const *pages, int npages)
 {
-	InitForkRecordData record = {.node = file->node,.npages = npages};
+	InitForkRecordData record = {.locator = file->locator,.npages = npages};
 
 	Assert(npages <= INIT_FORK_PAGES);
 	XLogBeginInsert();
@@ -161,7 +161,7 @@ pool_write_init_fork(const PoolFile *file, char *const *pages, int npages)
 		XLogRegisterData(pages[i] + header->pd_upper, BLCKSZ - header->pd_upper);
 	}
 	(void) XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_INIT_FORK);
-	write_init_fork(file->node, pages, npages);
+	write_init_fork(file->locator, pages, npages);
 }
 
 static void
@@ -187,7 +187,7 @@ init_fork_redo(XLogReaderState *record)
 		memcpy(pages[i] + header.pd_upper, bytes, BLCKSZ - header.pd_upper);
 		bytes += BLCKSZ - header.pd_upper;
 	}
-	write_init_fork(data.node, pages, data.npages);
+	write_init_fork(data.locator, pages, data.npages);
 }
 
 static void
@@ -197,7 +197,7 @@ init_fork_desc(StringInfo buf, XLogReaderState *record)
 	char	   *path;
 
 	memcpy(&data, XLogRecGetData(record), sizeof(data));
-	path = relpathperm(data.node, INIT_FORKNUM);
+	path = init_fork_path(data.locator);
 	appendStringInfo(buf, "%s pages %u", path, data.npages);
 	pfree(path);
 }
@@ -206,9 +206,9 @@ init_fork_desc(StringInfo buf, XLogReaderState *record)
 
 typedef struct DiscardRange
 {
-	const RelFileNode *nodes;	/* sorted; NULL: by database */
+	const RelFileLocator *locators;	/* sorted; NULL: by database */
 	int			n;
-	BackendId	backend;
+	ProcNumber	backend;
 	BlockNumber first_block;
 	Oid			database;
 	Oid			tablespace;		/* InvalidOid: any */
@@ -216,9 +216,9 @@ typedef struct DiscardRange
 } DiscardRange;
 
 static int
-compare_nodes(const void *left, const void *right)
+compare_locators(const void *left, const void *right)
 {
-	return memcmp(left, right, sizeof(RelFileNode));
+	return memcmp(left, right, sizeof(RelFileLocator));
 }
 
 static bool
@@ -226,14 +226,15 @@ in_range(const PoolTag *tag, const DiscardRange *range)
 {
 	if (tag->block == InvalidBlockNumber)
 		return false;
-	if (range->nodes == NULL)
-		return tag->node.dbNode == range->database &&
-			(range->tablespace == InvalidOid || tag->node.spcNode == range->tablespace);
+	if (range->locators == NULL)
+		return tag->locator.dbOid == range->database &&
+			(range->tablespace == InvalidOid || tag->locator.spcOid == range->tablespace);
 	if (tag->backend != range->backend || tag->block < range->first_block)
 		return false;
 	if (range->n == 1)
-		return RelFileNodeEquals(tag->node, range->nodes[0]);
-	return bsearch(&tag->node, range->nodes, range->n, sizeof(RelFileNode), compare_nodes) != NULL;
+		return RelFileLocatorEquals(tag->locator, range->locators[0]);
+	return bsearch(&tag->locator, range->locators, range->n, sizeof(RelFileLocator),
+				   compare_locators) != NULL;
 }
 
 /* The caller sees to it that nobody loads pages of the range meanwhile. */
@@ -261,7 +262,7 @@ discard_range(const DiscardRange *range)
 void
 pool_discard_file(const PoolFile *file, BlockNumber first_block)
 {
-	DiscardRange range = {.nodes = &file->node, .n = 1, .backend = file->backend,
+	DiscardRange range = {.locators = &file->locator, .n = 1, .backend = file->backend,
 	.first_block = first_block};
 
 	discard_range(&range);
@@ -269,17 +270,17 @@ pool_discard_file(const PoolFile *file, BlockNumber first_block)
 
 /* Permanent and unlogged files; one pass over the frames for all of them. */
 void
-pool_discard_files(const RelFileNode *nodes, int n)
+pool_discard_files(const RelFileLocator *locators, int n)
 {
-	DiscardRange range = {.n = n, .backend = InvalidBackendId};
-	RelFileNode *sorted;
+	DiscardRange range = {.n = n, .backend = INVALID_PROC_NUMBER};
+	RelFileLocator *sorted;
 
 	if (n == 0)
 		return;
-	sorted = palloc(n * sizeof(RelFileNode));
-	memcpy(sorted, nodes, n * sizeof(RelFileNode));
-	qsort(sorted, n, sizeof(RelFileNode), compare_nodes);
-	range.nodes = sorted;
+	sorted = palloc(n * sizeof(RelFileLocator));
+	memcpy(sorted, locators, n * sizeof(RelFileLocator));
+	qsort(sorted, n, sizeof(RelFileLocator), compare_locators);
+	range.locators = sorted;
 	discard_range(&range);
 	pfree(sorted);
 }
@@ -310,7 +311,7 @@ pool_discard_tablespace(Oid database, Oid tablespace)
 
 typedef struct TruncateRecordData
 {
-	RelFileNode node;
+	RelFileLocator locator;
 	BlockNumber blocks;
 } TruncateRecordData;
 
@@ -325,14 +326,14 @@ pool_file_truncate(const PoolFile *file, BlockNumber nblocks)
 		return;
 	START_CRIT_SECTION();
 	pool_discard_file(file, nblocks);
-	compat_truncate(reln, old_blocks, nblocks);
+	truncate_fork(reln, MAIN_FORKNUM, old_blocks, nblocks);
 	END_CRIT_SECTION();
 }
 
 static void
 log_truncate(const PoolFile *file, BlockNumber nblocks)
 {
-	TruncateRecordData record = {.node = file->node, .blocks = nblocks};
+	TruncateRecordData record = {.locator = file->locator, .blocks = nblocks};
 	XLogRecPtr	lsn;
 
 	XLogBeginInsert();
@@ -365,7 +366,7 @@ pool_truncate_logged(const PoolFile *file, BlockNumber nblocks)
 	FAULT_POINT(pool_truncate_logged);
 	pool_discard_file(file, nblocks);
 	FAULT_POINT(pool_truncate_discarded);
-	compat_truncate(reln, old_blocks, nblocks);
+	truncate_fork(reln, MAIN_FORKNUM, old_blocks, nblocks);
 	END_CRIT_SECTION();
 	MyProc->delayChkptFlags &= ~delay;
 	FAULT_POINT(pool_truncate_done);
@@ -375,15 +376,15 @@ static void
 truncate_redo(XLogReaderState *record)
 {
 	TruncateRecordData data;
-	PoolFile	file = {.backend = InvalidBackendId, .logged = true};
+	PoolFile	file = {.backend = INVALID_PROC_NUMBER, .logged = true};
 
 	memcpy(&data, XLogRecGetData(record), sizeof(data));
-	file.node = data.node;
+	file.locator = data.locator;
 	pool_file_create_in_redo(&file);
 
 	/* once the file is cut there is no way back before this record */
 	XLogFlush(record->EndRecPtr);
-	wal_forget_file(data.node, data.blocks);
+	wal_forget_file(data.locator, data.blocks);
 	FAULT_POINT(truncate_redo);
 	pool_file_truncate(&file, data.blocks);
 	FAULT_POINT(truncate_redo_done);
@@ -396,7 +397,7 @@ truncate_desc(StringInfo buf, XLogReaderState *record)
 	char	   *path;
 
 	memcpy(&data, XLogRecGetData(record), sizeof(data));
-	path = compat_path(data.node, InvalidBackendId);
+	path = file_path(data.locator, INVALID_PROC_NUMBER);
 	appendStringInfo(buf, "%s to %u blocks", path, data.blocks);
 	pfree(path);
 }

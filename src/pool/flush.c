@@ -77,12 +77,12 @@ compare_items(const void *left, const void *right)
 	const PoolTag *a = &((const FlushItem *) left)->tag;
 	const PoolTag *b = &((const FlushItem *) right)->tag;
 
-	if (a->node.spcNode != b->node.spcNode)
-		return a->node.spcNode < b->node.spcNode ? -1 : 1;
-	if (a->node.dbNode != b->node.dbNode)
-		return a->node.dbNode < b->node.dbNode ? -1 : 1;
-	if (a->node.relNode != b->node.relNode)
-		return a->node.relNode < b->node.relNode ? -1 : 1;
+	if (a->locator.spcOid != b->locator.spcOid)
+		return a->locator.spcOid < b->locator.spcOid ? -1 : 1;
+	if (a->locator.dbOid != b->locator.dbOid)
+		return a->locator.dbOid < b->locator.dbOid ? -1 : 1;
+	if (a->locator.relNumber != b->locator.relNumber)
+		return a->locator.relNumber < b->locator.relNumber ? -1 : 1;
 	if (a->block != b->block)
 		return a->block < b->block ? -1 : 1;
 	return 0;
@@ -136,7 +136,7 @@ flush_frames(FlushFilter filter, const void *arg)
 static bool
 accept_all_but_temporary(const PoolTag *tag, const void *arg)
 {
-	return tag->backend == InvalidBackendId;
+	return tag->backend == INVALID_PROC_NUMBER;
 }
 
 static bool
@@ -148,7 +148,7 @@ accept_file(const PoolTag *tag, const void *arg)
 static bool
 accept_database(const PoolTag *tag, const void *arg)
 {
-	return tag->node.dbNode == *(const Oid *) arg && tag->backend == InvalidBackendId;
+	return tag->locator.dbOid == *(const Oid *) arg && tag->backend == INVALID_PROC_NUMBER;
 }
 
 void
@@ -235,7 +235,7 @@ flush_after_error(MemoryContext context)
 	LWLockReleaseAll();
 	ConditionVariableCancelSleep();
 	pgstat_report_wait_end();
-	smgrcloseall();
+	smgrdestroyall();
 	MemoryContextSwitchTo(context);
 	FlushErrorState();
 	MemoryContextReset(context);

@@ -76,7 +76,7 @@ void
 tag_set_free(PoolTag *tag)
 {
 	memset(tag, 0, sizeof(PoolTag));
-	tag->backend = InvalidBackendId;
+	tag->backend = INVALID_PROC_NUMBER;
 	tag->block = InvalidBlockNumber;
 }
 
@@ -136,13 +136,13 @@ frame_shmem_init(void)
 LWLock *
 pool_extend_lock(const PoolFile *file)
 {
-	return &extend_locks[node_relation(file->node) % POOL_EXTEND_LOCKS].lock;
+	return &extend_locks[file->locator.relNumber % POOL_EXTEND_LOCKS].lock;
 }
 
 LWLock *
 pool_init_lock(const PoolFile *file)
 {
-	return &init_locks[node_relation(file->node) % POOL_INIT_LOCKS].lock;
+	return &init_locks[file->locator.relNumber % POOL_INIT_LOCKS].lock;
 }
 
 /* ---- states ---- */
@@ -264,7 +264,7 @@ count_hit(const PoolFile *file)
 		(*file->fetched)++;
 	if (file->hit != NULL)
 		(*file->hit)++;
-	if (likely(file->backend == InvalidBackendId))
+	if (likely(file->backend == INVALID_PROC_NUMBER))
 		pgBufferUsage.shared_blks_hit++;
 	else
 		pgBufferUsage.local_blks_hit++;
@@ -277,7 +277,7 @@ count_miss(const PoolFile *file)
 {
 	if (file->fetched != NULL)
 		(*file->fetched)++;
-	if (file->backend == InvalidBackendId)
+	if (file->backend == INVALID_PROC_NUMBER)
 		pgBufferUsage.shared_blks_read++;
 	else
 		pgBufferUsage.local_blks_read++;
@@ -333,7 +333,7 @@ frame_load(const PoolFile *file, const PoolTag *tag, PoolRing *ring, LoadMode ho
 	frame->tag = *tag;
 	frame->dirty = false;
 	frame->referenced = ring ? 0 : 1;
-	frame->temporary = file->backend != InvalidBackendId;
+	frame->temporary = file->backend != INVALID_PROC_NUMBER;
 	frame->unlogged = !file->logged;
 	if (!map_insert(frame))
 	{
@@ -461,7 +461,7 @@ validate_page(PoolFrame *frame)
 	problem = pool_page_validator(pool_page(frame), frame->tag.block);
 	if (problem != NULL)
 		elog(PANIC, "rowan: block %u of relfilenode %u is bad after a change: %s",
-			 frame->tag.block, node_relation(frame->tag.node), problem);
+			 frame->tag.block, frame->tag.locator.relNumber, problem);
 }
 #else
 #define validate_page(frame) ((void) 0)

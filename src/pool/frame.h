@@ -77,7 +77,7 @@ extern int	pool_clean_interval_setting;	/* rowan.clean_interval, s */
 static inline void
 tag_init(PoolTag *tag, const PoolFile *file, BlockNumber block)
 {
-	tag->node = file->node;
+	tag->locator = file->locator;
 	tag->backend = file->backend;
 	tag->block = block;
 }
@@ -86,7 +86,7 @@ static inline bool
 tag_equal(const PoolTag *a, const PoolTag *b)
 {
 	return a->block == b->block &&
-		RelFileNodeEquals(a->node, b->node) &&
+		RelFileLocatorEquals(a->locator, b->locator) &&
 		a->backend == b->backend;
 }
 
@@ -94,7 +94,7 @@ static inline bool
 tag_of_file(const PoolTag *tag, const PoolFile *file)
 {
 	return tag->block != InvalidBlockNumber &&
-		RelFileNodeEquals(tag->node, file->node) &&
+		RelFileLocatorEquals(tag->locator, file->locator) &&
 		tag->backend == file->backend;
 }
 
@@ -128,7 +128,7 @@ extern uint32 map_mask;
 static inline uint32
 map_bucket(const PoolTag *tag)
 {
-	uint64		hash = (uint64) tag->node.relNode << 32 | tag->node.dbNode;
+	uint64		hash = (uint64) tag->locator.relNumber << 32 | tag->locator.dbOid;
 
 	hash = (hash ^ (uint32) tag->backend) * UINT64CONST(0x9E3779B97F4A7C15);
 	return ((uint32) (hash >> 32) + tag->block) & map_mask;
@@ -212,7 +212,7 @@ extern void core_events_register(void);
 
 /* file.c */
 extern void file_register_records(void);
-extern void pool_discard_files(const RelFileNode *nodes, int n);
+extern void pool_discard_files(const RelFileLocator *locators, int n);
 extern void pool_discard_tablespace(Oid database, Oid tablespace);
 extern void pool_file_create_in_redo(const PoolFile *file);
 extern void pool_file_seal_end(const PoolFile *file);
@@ -220,7 +220,7 @@ extern void pool_file_seal_end(const PoolFile *file);
 /* change.c, wal.c */
 extern void change_register(void);
 extern void wal_register(void);
-extern void wal_forget_file(RelFileNode node, BlockNumber first_block);
+extern void wal_forget_file(RelFileLocator locator, BlockNumber first_block);
 extern void wal_forget_database(Oid database);
 
 #endif							/* ROWAN_POOL_FRAME_H */

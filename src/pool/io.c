@@ -33,7 +33,7 @@ report_beyond_end(const PoolTag *tag, BlockNumber nblocks)
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("block %u of file \"%s\" is beyond its end",
-					tag->block, compat_path(tag->node, tag->backend)),
+					tag->block, file_path(tag->locator, tag->backend)),
 			 errdetail("The file has %u blocks.", nblocks),
 			 errhint("The file was cut, or something refers to a page that never was: "
 					 "check the disk, then restore the table from a backup.")));
@@ -106,7 +106,7 @@ report_bad_page(int elevel, const PoolTag *tag, Page page, const PageVerdict *ve
 	ereport(elevel,
 			(errcode(other_format ? ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE : ERRCODE_DATA_CORRUPTED),
 			 errmsg("invalid page in block %u of file \"%s\", main fork: %s",
-					tag->block, compat_path(tag->node, tag->backend), verdict->problem),
+					tag->block, file_path(tag->locator, tag->backend), verdict->problem),
 			 detail_of(verdict, page),
 			 errhint("%s", hint_for(verdict->fault))));
 }
@@ -121,7 +121,7 @@ check_page(const PoolTag *tag, Page page, bool allow_new)
 	if (!page_verify(page, tag->block, &verdict))
 	{
 		if (verdict.fault == PAGE_DAMAGED || verdict.fault == PAGE_MISPLACED)
-			pgstat_report_checksum_failures_in_db(node_database(tag->node), 1);
+			pgstat_report_checksum_failures_in_db(tag->locator.dbOid, 1);
 		report_bad_page(ignore_checksum_failure && verdict.sums_only ? WARNING : ERROR,
 						tag, page, &verdict);
 	}
@@ -141,15 +141,15 @@ read_timed(SMgrRelation reln, BlockNumber block, Page page)
 
 	if (!track_io_timing)
 	{
-		compat_read(reln, block, (char *) page);
+		smgrread(reln, MAIN_FORKNUM, block, (char *) page);
 		return;
 	}
 	INSTR_TIME_SET_CURRENT(start);
-	compat_read(reln, block, (char *) page);
+	smgrread(reln, MAIN_FORKNUM, block, (char *) page);
 	INSTR_TIME_SET_CURRENT(elapsed);
 	INSTR_TIME_SUBTRACT(elapsed, start);
 	pgstat_count_buffer_read_time(INSTR_TIME_GET_MICROSEC(elapsed));
-	INSTR_TIME_ADD(pgBufferUsage.blk_read_time, elapsed);
+	INSTR_TIME_ADD(pgBufferUsage.shared_blk_read_time, elapsed);
 }
 
 /*
@@ -162,7 +162,7 @@ read_file_id(SMgrRelation reln)
 {
 	PGAlignedBlock header;
 
-	compat_read(reln, ROWAN_HEADER_BLOCK, header.data);
+	smgrread(reln, MAIN_FORKNUM, ROWAN_HEADER_BLOCK, header.data);
 	if (page_trailer(header.data)->magic != ROWAN_MAGIC ||
 		page_trailer(header.data)->type != ROWAN_PAGE_HEADER)
 		return 0;
@@ -176,21 +176,21 @@ check_file_id(const PoolTag *tag, SMgrRelation reln, Page page)
 {
 	static struct
 	{
-		RelFileNode node;
-		BackendId	backend;
+		RelFileLocator locator;
+		ProcNumber	backend;
 		uint32		file_id;
 	}			cache[FILE_ID_CACHE_SIZE];
-	int			entry = node_relation(tag->node) % FILE_ID_CACHE_SIZE;
+	int			entry = tag->locator.relNumber % FILE_ID_CACHE_SIZE;
 	uint32		found = page_trailer(page)->file_id;
 	PageVerdict verdict = {.fault = PAGE_OF_OTHER_FILE,
 	.problem = "it and the file header in block 0 belong to different files"};
 
 	if (tag->block == ROWAN_HEADER_BLOCK || page_has_no_content(page) || RecoveryInProgress())
 		return;
-	if (RelFileNodeEquals(cache[entry].node, tag->node) &&
+	if (RelFileLocatorEquals(cache[entry].locator, tag->locator) &&
 		cache[entry].backend == tag->backend && cache[entry].file_id == found)
 		return;
-	cache[entry].node = tag->node;
+	cache[entry].locator = tag->locator;
 	cache[entry].backend = tag->backend;
 	cache[entry].file_id = read_file_id(reln);
 	if (cache[entry].file_id != 0 && cache[entry].file_id != found)
@@ -204,7 +204,7 @@ check_file_id(const PoolTag *tag, SMgrRelation reln, Page page)
 void
 io_read(const PoolTag *tag, Page page, bool allow_new)
 {
-	SMgrRelation reln = smgropen(tag->node, tag->backend);
+	SMgrRelation reln = smgropen(tag->locator, tag->backend);
 	BlockNumber nblocks = smgrnblocks(reln, MAIN_FORKNUM);
 
 	if (tag->block >= nblocks)
@@ -222,7 +222,7 @@ pool_block_is_blank(const PoolFile *file, BlockNumber block)
 
 	if (pool_peek(file, block) != NULL)
 		return false;
-	compat_read(smgropen(file->node, file->backend), block, page.data);
+	smgrread(smgropen(file->locator, file->backend), MAIN_FORKNUM, block, page.data);
 	return page_has_no_content((Page) page.data) &&
 		(!PageIsNew((Page) page.data) || memcmp(page.data, zeroes.data, BLCKSZ) == 0);
 }
@@ -282,15 +282,15 @@ write_timed(SMgrRelation reln, BlockNumber block, Page page, bool skip_fsync)
 
 	if (!track_io_timing)
 	{
-		compat_write(reln, block, (char *) page, skip_fsync);
+		smgrwrite(reln, MAIN_FORKNUM, block, (char *) page, skip_fsync);
 		return;
 	}
 	INSTR_TIME_SET_CURRENT(start);
-	compat_write(reln, block, (char *) page, skip_fsync);
+	smgrwrite(reln, MAIN_FORKNUM, block, (char *) page, skip_fsync);
 	INSTR_TIME_SET_CURRENT(elapsed);
 	INSTR_TIME_SUBTRACT(elapsed, start);
 	pgstat_count_buffer_write_time(INSTR_TIME_GET_MICROSEC(elapsed));
-	INSTR_TIME_ADD(pgBufferUsage.blk_write_time, elapsed);
+	INSTR_TIME_ADD(pgBufferUsage.shared_blk_write_time, elapsed);
 }
 
 static bool
@@ -308,7 +308,7 @@ file_has_block(SMgrRelation reln, BlockNumber block)
 static bool
 write_if_exists(const PoolTag *tag, Page page, bool skip_fsync)
 {
-	SMgrRelation reln = smgropen(tag->node, tag->backend);
+	SMgrRelation reln = smgropen(tag->locator, tag->backend);
 	MemoryContext context = CurrentMemoryContext;
 	uint32		holdoff = InterruptHoldoffCount;
 	volatile bool exists = true;
@@ -350,15 +350,15 @@ write_if_exists(const PoolTag *tag, Page page, bool skip_fsync)
 static void
 note_gone(const PoolFrame *frame)
 {
-	static RelFileNode last;
+	static RelFileLocator last;
 
 	pool_count(discards);
-	if (frame->temporary || RecoveryInProgress() || RelFileNodeEquals(last, frame->tag.node))
+	if (frame->temporary || RecoveryInProgress() || RelFileLocatorEquals(last, frame->tag.locator))
 		return;
-	last = frame->tag.node;
+	last = frame->tag.locator;
 	ereport(LOG,
 			(errmsg("changes of block %u of file \"%s\" were dropped: it does not exist any more",
-					frame->tag.block, compat_path(frame->tag.node, frame->tag.backend)),
+					frame->tag.block, file_path(frame->tag.locator, frame->tag.backend)),
 			 errdetail("That is normal if a prepared transaction dropped the table.")));
 }
 

@@ -25,11 +25,10 @@
 #ifndef ROWAN_POOL_POOL_H
 #define ROWAN_POOL_POOL_H
 
+#include "base/compat.h"
 #include "base/format.h"
-#include "common/relpath.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
-#include "storage/relfilenode.h"
 #include "pgstat.h"
 
 /*
@@ -38,8 +37,8 @@
  */
 typedef struct PoolFile
 {
-	RelFileNode node;
-	BackendId	backend;		/* InvalidBackendId but for temporary relations */
+	RelFileLocator locator;
+	ProcNumber	backend;		/* INVALID_PROC_NUMBER but for temporary relations */
 	bool		logged;			/* changes are WAL-logged (permanent relation) */
 	PgStat_Counter *fetched;	/* pg_statio: pages asked for */
 	PgStat_Counter *hit;		/* pg_statio: of them found in the pool */
@@ -47,8 +46,8 @@ typedef struct PoolFile
 
 typedef struct PoolTag
 {
-	RelFileNode node;
-	BackendId	backend;
+	RelFileLocator locator;
+	ProcNumber	backend;
 	BlockNumber block;			/* InvalidBlockNumber: frame is free */
 } PoolTag;
 
@@ -181,7 +180,7 @@ static inline bool
 pool_is_in_frame(const PoolFile *file, BlockNumber block, const PoolFrame *frame)
 {
 	return frame->tag.block == block && frame->tag.backend == file->backend &&
-		RelFileNodeEquals(frame->tag.node, file->node);
+		RelFileLocatorEquals(frame->tag.locator, file->locator);
 }
 
 /* A consistent private copy of the page (dest: BLCKSZ bytes, MAXALIGNed). */

@@ -339,7 +339,7 @@ writer_turn(void)
 	serve_request();
 	flush_share(TURN_MS, true);
 	if (++turns % CLOSE_FILES_TURNS == 0)
-		smgrcloseall();			/* handles keep removed files on disk */
+		smgrdestroyall();		/* handles keep removed files on disk */
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, TURN_MS, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 }

@@ -88,37 +88,37 @@ rowan_identify(uint8 info)
 static HTAB *grown_files;
 
 static void
-remember_grown(RelFileNode node)
+remember_grown(RelFileLocator locator)
 {
 	if (grown_files == NULL)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(RelFileNode), .entrysize = sizeof(RelFileNode)};
+		HASHCTL		ctl = {.keysize = sizeof(RelFileLocator), .entrysize = sizeof(RelFileLocator)};
 
 		grown_files = hash_create("rowan files that grew", 100, &ctl, HASH_ELEM | HASH_BLOBS);
 	}
-	(void) hash_search(grown_files, &node, HASH_ENTER, NULL);
+	(void) hash_search(grown_files, &locator, HASH_ENTER, NULL);
 }
 
 /* A file that was dropped does no harm here but for its entry. */
 static void
-forget_grown(RelFileNode node)
+forget_grown(RelFileLocator locator)
 {
 	if (grown_files != NULL)
-		(void) hash_search(grown_files, &node, HASH_REMOVE, NULL);
+		(void) hash_search(grown_files, &locator, HASH_REMOVE, NULL);
 }
 
 static void
 seal_grown(void)
 {
 	HASH_SEQ_STATUS scan;
-	RelFileNode *node;
+	RelFileLocator *locator;
 
 	if (grown_files == NULL)
 		return;
 	hash_seq_init(&scan, grown_files);
-	while ((node = hash_seq_search(&scan)) != NULL)
+	while ((locator = hash_seq_search(&scan)) != NULL)
 	{
-		PoolFile	file = {.node = *node, .backend = InvalidBackendId, .logged = true};
+		PoolFile	file = {.locator = *locator, .backend = INVALID_PROC_NUMBER, .logged = true};
 
 		pool_file_seal_end(&file);
 	}
@@ -135,7 +135,7 @@ seal_grown(void)
  */
 typedef struct MissingPage
 {
-	RelFileNode node;			/* key: node and block, without padding */
+	RelFileLocator locator;		/* key: locator and block, without padding */
 	BlockNumber block;
 	bool		empty;			/* the page is there, but empty */
 } MissingPage;
@@ -145,9 +145,9 @@ typedef struct MissingPage
 static HTAB *missing_pages;
 
 static void
-report_missing(int elevel, RelFileNode node, BlockNumber block, bool empty)
+report_missing(int elevel, RelFileLocator locator, BlockNumber block, bool empty)
 {
-	char	   *path = compat_path(node, InvalidBackendId);
+	char	   *path = file_path(locator, INVALID_PROC_NUMBER);
 
 	ereport(elevel,
 			(errmsg(empty ? "page %u of rowan file \"%s\" is empty" :
@@ -163,15 +163,15 @@ complain_about_missing(void)
 }
 
 static void
-remember_missing(RelFileNode node, BlockNumber block, bool empty)
+remember_missing(RelFileLocator locator, BlockNumber block, bool empty)
 {
-	MissingPage key = {.node = node, .block = block};
+	MissingPage key = {.locator = locator, .block = block};
 	MissingPage *entry;
 	bool		found;
 
 	if (reachedConsistency)
 	{
-		report_missing(WARNING, node, block, empty);
+		report_missing(WARNING, locator, block, empty);
 		complain_about_missing();
 	}
 	if (missing_pages == NULL)
@@ -186,7 +186,7 @@ remember_missing(RelFileNode node, BlockNumber block, bool empty)
 }
 
 static void
-forget_missing(const RelFileNode *node, BlockNumber first_block, Oid database)
+forget_missing(const RelFileLocator *locator, BlockNumber first_block, Oid database)
 {
 	HASH_SEQ_STATUS scan;
 	MissingPage *entry;
@@ -195,18 +195,18 @@ forget_missing(const RelFileNode *node, BlockNumber first_block, Oid database)
 		return;
 	hash_seq_init(&scan, missing_pages);
 	while ((entry = hash_seq_search(&scan)) != NULL)
-		if (node != NULL ?
-			RelFileNodeEquals(entry->node, *node) && entry->block >= first_block :
-			node_database(entry->node) == database)
+		if (locator != NULL ?
+			RelFileLocatorEquals(entry->locator, *locator) && entry->block >= first_block :
+			entry->locator.dbOid == database)
 			hash_search(missing_pages, entry, HASH_REMOVE, NULL);
 }
 
 void
-wal_forget_file(RelFileNode node, BlockNumber first_block)
+wal_forget_file(RelFileLocator locator, BlockNumber first_block)
 {
-	forget_missing(&node, first_block, InvalidOid);
+	forget_missing(&locator, first_block, InvalidOid);
 	if (first_block == 0)
-		forget_grown(node);
+		forget_grown(locator);
 }
 
 void
@@ -227,7 +227,7 @@ check_missing(void)
 	{
 		hash_seq_init(&scan, missing_pages);
 		while ((entry = hash_seq_search(&scan)) != NULL)
-			report_missing(WARNING, entry->node, entry->block, entry->empty);
+			report_missing(WARNING, entry->locator, entry->block, entry->empty);
 		complain_about_missing();
 	}
 	hash_destroy(missing_pages);
@@ -255,14 +255,14 @@ latch_existing(const PoolFile *file, BlockNumber block, BlockNumber nblocks)
 
 	if (block >= nblocks)
 	{
-		remember_missing(file->node, block, false);
+		remember_missing(file->locator, block, false);
 		return NULL;
 	}
 	frame = pool_latch_redo(file, block);
 	if (page_has_no_content(pool_page(frame)))
 	{
 		pool_unlatch(frame);
-		remember_missing(file->node, block, true);
+		remember_missing(file->locator, block, true);
 		return NULL;
 	}
 	return frame;
@@ -295,21 +295,21 @@ restore_image(XLogReaderState *record, uint8 block_id, PoolFrame *frame)
 PoolRedo
 pool_redo_latch(XLogReaderState *record, uint8 block_id, bool will_init, PoolFrame **frame)
 {
-	PoolFile	file = {.backend = InvalidBackendId, .logged = true};
+	PoolFile	file = {.backend = INVALID_PROC_NUMBER, .logged = true};
 	ForkNumber	fork;
 	BlockNumber block,
 				nblocks;
 	bool		image = XLogRecBlockImageApply(record, block_id);
 
-	XLogRecGetBlockTag(record, block_id, &file.node, &fork, &block);
+	XLogRecGetBlockTag(record, block_id, &file.locator, &fork, &block);
 	if (fork != MAIN_FORKNUM ||
 		will_init != ((XLogRecGetBlock(record, block_id)->flags & BKPBLOCK_WILL_INIT) != 0))
 		elog(PANIC, "rowan: block reference %u of a WAL record is not what redo expects", block_id);
 
 	if (block == 0)
-		remember_grown(file.node);
+		remember_grown(file.locator);
 	pool_file_create_in_redo(&file);
-	nblocks = smgrnblocks(smgropen(file.node, InvalidBackendId), MAIN_FORKNUM);
+	nblocks = smgrnblocks(smgropen(file.locator, INVALID_PROC_NUMBER), MAIN_FORKNUM);
 	if (image || will_init)
 		*frame = latch_to_overwrite(&file, block, nblocks);
 	else
@@ -331,10 +331,10 @@ pool_redo_latch(XLogReaderState *record, uint8 block_id, bool will_init, PoolFra
 }
 
 void
-wal_resolve_conflict(TransactionId horizon, RelFileNode node)
+wal_resolve_conflict(TransactionId horizon, RelFileLocator locator)
 {
 	if (InHotStandby && TransactionIdIsValid(horizon))
-		compat_resolve_conflict(horizon, node);
+		resolve_snapshot_conflict(horizon, locator);
 }
 
 /* ---- the consistency check ---- */
@@ -429,8 +429,8 @@ wal_check_redo(XLogReaderState *record, uint8 block_id, Page page)
 void
 wal_add_page(uint8 block_id, PoolFrame *frame)
 {
-	compat_register_block(block_id, &frame->tag.node, pool_block(frame), pool_page(frame),
-						  REGBUF_STANDARD);
+	XLogRegisterBlock(block_id, &frame->tag.locator, MAIN_FORKNUM, pool_block(frame),
+					  (char *) pool_page(frame), REGBUF_STANDARD);
 	wal_check_register(block_id, pool_page(frame));
 }
 

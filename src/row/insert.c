@@ -29,21 +29,21 @@ static union
 
 static struct
 {
-	RelFileNode node;
+	RelFileLocator locator;
 	BlockNumber block;
 }			edge_cache[EDGE_CACHE_SIZE];
 
 static PoolFrame *
 latch_edge(const PoolFile *file)
 {
-	int			entry = file->node.relNode % EDGE_CACHE_SIZE;
+	int			entry = file->locator.relNumber % EDGE_CACHE_SIZE;
 	BlockNumber hint = InvalidBlockNumber;
 	PoolFrame  *leaf;
 
-	if (RelFileNodeEquals(edge_cache[entry].node, file->node))
+	if (RelFileLocatorEquals(edge_cache[entry].locator, file->locator))
 		hint = edge_cache[entry].block;
 	leaf = tree_latch_last_leaf(file, hint);
-	edge_cache[entry].node = file->node;
+	edge_cache[entry].locator = file->locator;
 	edge_cache[entry].block = pool_block(leaf);
 	return leaf;
 }

@@ -44,7 +44,7 @@ row_corrupt(const PoolFile *file, BlockNumber block, RowId row, const char *what
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("corrupt row in block %u of relation %s", block,
-					relpathbackend(file->node, file->backend, MAIN_FORKNUM)),
+					file_path(file->locator, file->backend)),
 			 errdetail("Row (%u,%u): %s.", (BlockNumber) (row >> 8), (unsigned) (row & 0xFF) + 1, what),
 			 errhint("Run rowan.verify() on the table.")));
 }
@@ -294,7 +294,7 @@ row_may_be_reclaimed(const PoolFile *file, TransactionId xid)
 {
 	if (xid_state(xid) != XID_COMMITTED)
 		return false;
-	if (file->backend != InvalidBackendId || !TransactionIdIsNormal(MyProc->xmin) ||
+	if (file->backend != INVALID_PROC_NUMBER || !TransactionIdIsNormal(MyProc->xmin) ||
 		(MyProc->statusFlags & (PROC_IN_VACUUM | PROC_IN_SAFE_IC)) != 0)
 		return true;
 	return TransactionIdPrecedes(xid, MyProc->xmin);

@@ -21,14 +21,14 @@ ROWAN_SQL_FUNCTION(rowan_table_handler);
 void
 table_pool_file(Relation rel, PoolFile *file)
 {
-	file->node = rel->rd_node;
+	file->locator = rel->rd_locator;
 	file->backend = rel->rd_backend;
 	file->logged = RelationIsPermanent(rel);
 	file->fetched = file->hit = NULL;
 	if (pgstat_should_count_relation(rel))
 	{
-		file->fetched = &rel->pgstat_info->t_counts.t_blocks_fetched;
-		file->hit = &rel->pgstat_info->t_counts.t_blocks_hit;
+		file->fetched = &relation_blocks_fetched(rel);
+		file->hit = &relation_blocks_hit(rel);
 	}
 }
 
@@ -130,7 +130,7 @@ static const TableAmRoutine rowan_routine = {
 	.tuple_lock = rowan_tuple_lock,
 	.finish_bulk_insert = rowan_finish_bulk_insert,
 
-	.relation_set_new_filenode = rowan_set_new_filenode,
+	.relation_set_new_filelocator = rowan_set_new_filelocator,
 	.relation_nontransactional_truncate = rowan_nontransactional_truncate,
 	.relation_copy_data = rowan_copy_data,
 	.relation_copy_for_cluster = rowan_copy_for_cluster,

@@ -57,7 +57,7 @@ have_memory(void)
 static inline bool
 is_last_file(const PoolFile *file)
 {
-	return last_hint.frame != NULL && RelFileNodeEquals(last_file.node, file->node) &&
+	return last_hint.frame != NULL && RelFileLocatorEquals(last_file.locator, file->locator) &&
 		last_file.backend == file->backend;
 }
 

@@ -35,24 +35,24 @@ static void
 create_init_fork(SMgrRelation srel, const PoolFile *file)
 {
 	smgrcreate(srel, INIT_FORKNUM, false);
-	log_smgrcreate(&file->node, INIT_FORKNUM);
+	log_smgrcreate(&file->locator, INIT_FORKNUM);
 	tree_create_table_init_fork(file);
 }
 
 void
-rowan_set_new_filenode(Relation rel, const RelFileNode *node, char persistence,
+rowan_set_new_filelocator(Relation rel, const RelFileLocator *locator, char persistence,
 					   TransactionId *freeze_xid, MultiXactId *min_multi)
 {
-	PoolFile	file = {.node = *node,.backend = InvalidBackendId,
+	PoolFile	file = {.locator = *locator,.backend = INVALID_PROC_NUMBER,
 	.logged = persistence == RELPERSISTENCE_PERMANENT};
 	SMgrRelation srel;
 
 	rowan_require_preload();
 	*freeze_xid = RecentXmin;
 	*min_multi = GetOldestMultiXactId();
-	srel = RelationCreateStorage(*node, persistence, true);
+	srel = RelationCreateStorage(*locator, persistence, true);
 	if (persistence == RELPERSISTENCE_TEMP)
-		file.backend = BackendIdForTempRelations();
+		file.backend = ProcNumberForTempRelations();
 	if (persistence == RELPERSISTENCE_UNLOGGED)
 		create_init_fork(srel, &file);
 
@@ -110,7 +110,7 @@ copy_main_fork(const PoolFile *from, const PoolFile *to)
 }
 
 void
-rowan_copy_data(Relation rel, const RelFileNode *node)
+rowan_copy_data(Relation rel, const RelFileLocator *locator)
 {
 	SMgrRelation dst;
 	PoolFile	from,
@@ -118,8 +118,8 @@ rowan_copy_data(Relation rel, const RelFileNode *node)
 
 	table_pool_file(rel, &from);
 	to = from;
-	to.node = *node;
-	dst = RelationCreateStorage(*node, rel->rd_rel->relpersistence, true);
+	to.locator = *locator;
+	dst = RelationCreateStorage(*locator, rel->rd_rel->relpersistence, true);
 	pool_discard_file(&to, 0);
 	copy_main_fork(&from, &to);
 	FlushRelationBuffers(rel);	/* visibility map */
@@ -131,7 +131,7 @@ rowan_copy_data(Relation rel, const RelFileNode *node)
 			continue;
 		smgrcreate(dst, fork, false);
 		if (RelationIsPermanent(rel))
-			log_smgrcreate(node, fork);
+			log_smgrcreate(locator, fork);
 		RelationCopyStorage(RelationGetSmgr(rel), dst, fork, rel->rd_rel->relpersistence);
 	}
 	RelationDropStorage(rel);

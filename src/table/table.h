@@ -138,10 +138,10 @@ extern bool rowan_scan_analyze_next_tuple(TableScanDesc scan, TransactionId olde
 										  double *live, double *dead, TupleTableSlot *slot);
 
 /* storage.c */
-extern void rowan_set_new_filenode(Relation rel, const RelFileNode *node, char persistence,
+extern void rowan_set_new_filelocator(Relation rel, const RelFileLocator *locator, char persistence,
 								   TransactionId *freeze_xid, MultiXactId *min_multi);
 extern void rowan_nontransactional_truncate(Relation rel);
-extern void rowan_copy_data(Relation rel, const RelFileNode *node);
+extern void rowan_copy_data(Relation rel, const RelFileLocator *locator);
 extern uint64 rowan_relation_size(Relation rel, ForkNumber fork);
 extern void rowan_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages,
 								double *tuples, double *allvisfrac);

@@ -144,7 +144,7 @@ table_mark_visible(Relation rel, RowTable *table, VisibleBlocks *batch, BlockNum
 static void
 log_map_truncate(Relation rel)
 {
-	xl_smgr_truncate truncate = {.blkno = 0,.rnode = rel->rd_node,.flags = SMGR_TRUNCATE_VM};
+	xl_smgr_truncate truncate = {.blkno = 0,.rlocator = rel->rd_locator,.flags = SMGR_TRUNCATE_VM};
 
 	XLogBeginInsert();
 	XLogRegisterData((char *) &truncate, sizeof(truncate));
@@ -172,7 +172,7 @@ table_truncate_visibility(Relation rel)
 	START_CRIT_SECTION();
 	if (RelationNeedsWAL(rel))
 		log_map_truncate(rel);
-	compat_truncate_fork(reln, VISIBILITYMAP_FORKNUM, old_blocks, blocks);
+	truncate_fork(reln, VISIBILITYMAP_FORKNUM, old_blocks, blocks);
 	END_CRIT_SECTION();
 	MyProc->delayChkptFlags &= ~delay;
 }

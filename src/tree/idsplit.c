@@ -145,7 +145,7 @@ id_plan_split(const TreeWish *wish, Page page)
 	if (!possible)
 		elog(ERROR, "cannot make room for %u bytes in block %u of relation %s",
 			 wish->level > 0 ? (int) sizeof(InnerCellData) : want->size,
-			 page_trailer(page)->self_block, compat_path(file->node, file->backend));
+			 page_trailer(page)->self_block, file_path(file->locator, file->backend));
 	return sizeof(InnerCellData);
 }
 

@@ -18,7 +18,7 @@ tree_corrupted(const PoolFile *file, BlockNumber block, const char *message)
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("corrupted page in block %u of relation %s: %s", block,
-					compat_path(file->node, file->backend), message),
+					file_path(file->locator, file->backend), message),
 			 errhint("Run rowan.verify() on the table, then restore it from a backup.")));
 	pg_unreachable();
 }
@@ -103,8 +103,8 @@ is_child(const TreeSearch *search, Page parent, int slot, Page page)
 
 typedef struct KnownParent
 {
-	RelFileNode node;
-	BackendId	backend;
+	RelFileLocator locator;
+	ProcNumber	backend;
 	PoolFrame  *frame;			/* NULL: nothing known */
 	uint64		version;
 	TreeKey		low;
@@ -116,7 +116,8 @@ static KnownParent known_parents[KNOWN_PARENTS];
 static inline KnownParent *
 known_parent_entry(const PoolFile *file, TreeKey key)
 {
-	return &known_parents[(node_relation(file->node) * 61 + (key >> KNOWN_PARENT_SHIFT)) % KNOWN_PARENTS];
+	return &known_parents[(file->locator.relNumber * 61 + (key >> KNOWN_PARENT_SHIFT)) %
+						  KNOWN_PARENTS];
 }
 
 static bool
@@ -127,7 +128,7 @@ recall_parent(const TreeSearch *search, PoolRead *read)
 	const KnownParent *known = known_parent_entry(file, key);
 
 	return known->frame != NULL && known->low <= key && key < known->high &&
-		RelFileNodeEquals(known->node, file->node) && known->backend == file->backend &&
+		RelFileLocatorEquals(known->locator, file->locator) && known->backend == file->backend &&
 		pool_read_again(known->frame, known->version, read);
 }
 
@@ -140,7 +141,7 @@ note_parent(const TreeSearch *search, const PoolRead *read)
 
 	if (read->latched)
 		return;
-	known->node = search->file->node;
+	known->locator = search->file->locator;
 	known->backend = search->file->backend;
 	known->frame = read->frame;
 	known->version = read->version;

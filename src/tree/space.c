@@ -32,8 +32,8 @@ StaticAssertDecl(EXTEND_MAX_BLOCKS <= POOL_MAX_SPARE_BLOCKS, "a file has no more
 
 typedef struct KnownHeader
 {
-	RelFileNode node;
-	BackendId	backend;
+	RelFileLocator locator;
+	ProcNumber	backend;
 	BlockNumber high_water;
 	PoolFrame  *frame;			/* NULL: nothing known */
 	uint64		version;
@@ -44,7 +44,7 @@ static KnownHeader known_headers[KNOWN_HEADERS];
 static inline KnownHeader *
 known_header_entry(const PoolFile *file)
 {
-	return &known_headers[node_relation(file->node) % KNOWN_HEADERS];
+	return &known_headers[file->locator.relNumber % KNOWN_HEADERS];
 }
 
 /* Something is known of that file. */
@@ -52,7 +52,7 @@ static inline bool
 known_header_is_of(const KnownHeader *known, const PoolFile *file)
 {
 	return known->frame != NULL && known->backend == file->backend &&
-		RelFileNodeEquals(known->node, file->node);
+		RelFileLocatorEquals(known->locator, file->locator);
 }
 
 /* The entry that the file would have, and whether it is the file's and still true. */
@@ -97,7 +97,7 @@ learn_header(const PoolFile *file, KnownHeader *known)
 		latched = read.latched;
 		if (pool_read_end(&read))
 		{
-			known->node = file->node;
+			known->locator = file->locator;
 			known->backend = file->backend;
 			known->high_water = high_water;
 			known->version = read.version;
@@ -404,7 +404,7 @@ extend_beyond(const PoolFile *file, BlockNumber block)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("cannot extend relation %s beyond %u blocks",
-						compat_path(file->node, file->backend), ROWAN_MAX_BLOCKS),
+						file_path(file->locator, file->backend), ROWAN_MAX_BLOCKS),
 				 errhint("Partition the table.")));
 	batch = Max(block / EXTEND_PART, Min((block + 1) / 2, EXTEND_MIN_BLOCKS));
 	batch = Min(batch, EXTEND_MAX_BLOCKS);
@@ -423,7 +423,7 @@ take_new_page(PageChange *change, FileHeaderData *header, uint8 type, uint8 leve
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("relation %s cannot have more than %u blocks",
-						compat_path(change->file->node, change->file->backend),
+						file_path(change->file->locator, change->file->backend),
 						MaxBlockNumber)));
 	extend_beyond(change->file, *block);
 	header->high_water++;

@@ -25,8 +25,8 @@
 
 typedef struct ActiveCacheEntry
 {
-	RelFileNode node;
-	BackendId	backend;
+	RelFileLocator locator;
+	ProcNumber	backend;
 	BlockNumber block;			/* 0: entry unused */
 	bool		busy;			/* somebody had it latched when we needed it */
 } ActiveCacheEntry;
@@ -36,17 +36,17 @@ static ActiveCacheEntry active_cache[ACTIVE_CACHE_SIZE];
 static int
 active_slot(void)
 {
-	return MyProc->pgprocno % ROWAN_ACTIVE_VERSION_PAGES;
+	return MyProcNumber % ROWAN_ACTIVE_VERSION_PAGES;
 }
 
 static ActiveCacheEntry *
 active_entry(const PoolFile *file)
 {
-	ActiveCacheEntry *entry = &active_cache[file->node.relNode % ACTIVE_CACHE_SIZE];
+	ActiveCacheEntry *entry = &active_cache[file->locator.relNumber % ACTIVE_CACHE_SIZE];
 
-	if (!RelFileNodeEquals(entry->node, file->node) || entry->backend != file->backend)
+	if (!RelFileLocatorEquals(entry->locator, file->locator) || entry->backend != file->backend)
 	{
-		entry->node = file->node;
+		entry->locator = file->locator;
 		entry->backend = file->backend;
 		entry->block = 0;
 		entry->busy = false;
