@@ -10,6 +10,7 @@
 
 #include "base/compat.h"
 #include "entry/entry_tree.h"
+#include "pool/file_cache.h"
 #include "tree/descent.h"
 #include "tree/tree.h"
 
@@ -394,22 +395,13 @@ itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end
 /* ---- latching ---- */
 
 /* Where this backend found the last leaf of an index. */
-#define KNOWN_LAST_LEAVES	16
-
 typedef struct KnownLastLeaf
 {
-	RelFileLocator locator;
-	ProcNumber	backend;
-	BlockNumber block;			/* 0: nothing known */
+	FileKey		key;
+	BlockNumber block;			/* 0: not there any more */
 } KnownLastLeaf;
 
-static KnownLastLeaf last_leaves[KNOWN_LAST_LEAVES];
-
-static inline KnownLastLeaf *
-last_leaf_of(const IndexTree *tree)
-{
-	return &last_leaves[tree->file.locator.relNumber % KNOWN_LAST_LEAVES];
-}
+FILE_CACHE(last_leaves, KnownLastLeaf, 16);
 
 /*
  * Entries that come in order all go to the last leaf: if that is where it was, no descent is needed.  The fences decide, as
@@ -418,11 +410,10 @@ last_leaf_of(const IndexTree *tree)
 static PoolFrame *
 latch_last_leaf(const IndexTree *tree, const KeyPoint *point)
 {
-	KnownLastLeaf *known = last_leaf_of(tree);
+	KnownLastLeaf *known = file_cache_find(&last_leaves, &tree->file, 0);
 	PoolFrame  *frame;
 
-	if (known->block == 0 || known->backend != tree->file.backend ||
-		!RelFileLocatorEquals(known->locator, tree->file.locator) ||
+	if (known == NULL || known->block == 0 ||
 		!space_has_block(&tree->file, known->block))
 		return NULL;
 	frame = pool_latch(&tree->file, known->block, LW_EXCLUSIVE);
@@ -436,10 +427,8 @@ latch_last_leaf(const IndexTree *tree, const KeyPoint *point)
 static void
 note_last_leaf(const IndexTree *tree, const PoolFrame *frame)
 {
-	KnownLastLeaf *known = last_leaf_of(tree);
+	KnownLastLeaf *known = file_cache_make(&last_leaves, &tree->file, 0);
 
-	known->locator = tree->file.locator;
-	known->backend = tree->file.backend;
 	known->block = pool_block(frame);
 }
 

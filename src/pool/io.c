@@ -13,6 +13,7 @@
 #include "executor/instrument.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "pool/file_cache.h"
 #include "pool/frame.h"
 #include "portability/instr_time.h"
 #include "storage/bufmgr.h"
@@ -169,31 +170,30 @@ read_file_id(SMgrRelation reln)
 	return page_trailer(header.data)->file_id;
 }
 
-#define FILE_ID_CACHE_SIZE	64
+typedef struct KnownFileId
+{
+	FileKey		key;
+	uint32		file_id;
+} KnownFileId;
+
+FILE_CACHE(known_file_ids, KnownFileId, 64);
 
 static void
 check_file_id(const PoolTag *tag, SMgrRelation reln, Page page)
 {
-	static struct
-	{
-		RelFileLocator locator;
-		ProcNumber	backend;
-		uint32		file_id;
-	}			cache[FILE_ID_CACHE_SIZE];
-	int			entry = tag->locator.relNumber % FILE_ID_CACHE_SIZE;
+	PoolFile	file = {.locator = tag->locator, .backend = tag->backend};
+	KnownFileId *known;
 	uint32		found = page_trailer(page)->file_id;
 	PageVerdict verdict = {.fault = PAGE_OF_OTHER_FILE,
 	.problem = "it and the file header in block 0 belong to different files"};
 
 	if (tag->block == ROWAN_HEADER_BLOCK || page_has_no_content(page) || RecoveryInProgress())
 		return;
-	if (RelFileLocatorEquals(cache[entry].locator, tag->locator) &&
-		cache[entry].backend == tag->backend && cache[entry].file_id == found)
+	known = file_cache_make(&known_file_ids, &file, 0);
+	if (known->file_id == found)
 		return;
-	cache[entry].locator = tag->locator;
-	cache[entry].backend = tag->backend;
-	cache[entry].file_id = read_file_id(reln);
-	if (cache[entry].file_id != 0 && cache[entry].file_id != found)
+	known->file_id = read_file_id(reln);
+	if (known->file_id != 0 && known->file_id != found)
 		report_bad_page(ERROR, tag, page, &verdict);
 }
 
@@ -342,6 +342,14 @@ write_if_exists(const PoolTag *tag, Page page, bool skip_fsync)
 	return exists;
 }
 
+/* Files that a trace was left of. */
+typedef struct GoneFile
+{
+	FileKey		key;
+} GoneFile;
+
+FILE_CACHE(gone_files, GoneFile, 16);
+
 /*
  * The page had changes, but there is nowhere to write them.  Expected in recovery and
  * for temporary files; else it takes a prepared transaction that dropped the file, or
@@ -350,12 +358,12 @@ write_if_exists(const PoolTag *tag, Page page, bool skip_fsync)
 static void
 note_gone(const PoolFrame *frame)
 {
-	static RelFileLocator last;
+	PoolFile	file = {.locator = frame->tag.locator, .backend = frame->tag.backend};
 
 	pool_count(discards);
-	if (frame->temporary || RecoveryInProgress() || RelFileLocatorEquals(last, frame->tag.locator))
+	if (frame->temporary || RecoveryInProgress() || file_cache_find(&gone_files, &file, 0) != NULL)
 		return;
-	last = frame->tag.locator;
+	(void) file_cache_make(&gone_files, &file, 0);
 	ereport(LOG,
 			(errmsg("changes of block %u of file \"%s\" were dropped: it does not exist any more",
 					frame->tag.block, file_path(frame->tag.locator, frame->tag.backend)),

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "pool/file_cache.h"
 #include "row/leafop.h"
 #include "row/row.h"
 
@@ -24,27 +25,24 @@ static union
 	uint64		force_align;
 }			append_buffer;
 
-/* Which leaf was the rightmost, per file; a hint. */
-#define EDGE_CACHE_SIZE	64
-
-static struct
+/* Which leaf was the rightmost; tree_latch_last_leaf looks at its fences. */
+typedef struct KnownEdge
 {
-	RelFileLocator locator;
+	FileKey		key;
 	BlockNumber block;
-}			edge_cache[EDGE_CACHE_SIZE];
+} KnownEdge;
+
+FILE_CACHE(known_edges, KnownEdge, 64);
 
 static PoolFrame *
 latch_edge(const PoolFile *file)
 {
-	int			entry = file->locator.relNumber % EDGE_CACHE_SIZE;
-	BlockNumber hint = InvalidBlockNumber;
-	PoolFrame  *leaf;
+	KnownEdge  *known = file_cache_find(&known_edges, file, 0);
+	PoolFrame  *leaf = tree_latch_last_leaf(file, known ? known->block : InvalidBlockNumber);
 
-	if (RelFileLocatorEquals(edge_cache[entry].locator, file->locator))
-		hint = edge_cache[entry].block;
-	leaf = tree_latch_last_leaf(file, hint);
-	edge_cache[entry].locator = file->locator;
-	edge_cache[entry].block = pool_block(leaf);
+	if (known == NULL)
+		known = file_cache_make(&known_edges, file, 0);
+	known->block = pool_block(leaf);
 	return leaf;
 }
 

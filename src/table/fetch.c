@@ -13,9 +13,10 @@
 
 #include "access/relscan.h"
 #include "access/xact.h"
-#include "table/table.h"
 #include "miscadmin.h"
+#include "pool/file_cache.h"
 #include "storage/predicate.h"
+#include "table/table.h"
 #include "utils/memutils.h"
 
 typedef struct RowanFetchData
@@ -37,9 +38,14 @@ typedef RowanFetchData *RowanFetch;
 static RowWork *one_work;
 static char *one_cell;
 
-/* The leaf where the last fetch ended, in which file. */
-static PoolFile last_file;
-static RowHint last_hint;
+/* The leaf where the last fetch from a table ended; its version says whether that is the same still. */
+typedef struct LastFetch
+{
+	FileKey		key;
+	RowHint		hint;
+} LastFetch;
+
+FILE_CACHE(last_fetches, LastFetch, 16);
 
 static void
 have_memory(void)
@@ -54,13 +60,6 @@ have_memory(void)
 	MemoryContextSwitchTo(caller);
 }
 
-static inline bool
-is_last_file(const PoolFile *file)
-{
-	return last_hint.frame != NULL && RelFileLocatorEquals(last_file.locator, file->locator) &&
-		last_file.backend == file->backend;
-}
-
 static void
 fetch_conflict_out(void *arg, TransactionId xid)
 {
@@ -73,12 +72,14 @@ struct IndexFetchTableData *
 rowan_index_fetch_begin(Relation rel)
 {
 	RowanFetch	fetch = palloc0(sizeof(RowanFetchData));
+	const LastFetch *last;
 
 	fetch->base.rel = rel;
 	table_row_table(rel, &fetch->table);
 	have_memory();
-	if (is_last_file(&fetch->table.file))
-		fetch->hint = last_hint;
+	last = file_cache_find(&last_fetches, &fetch->table.file, 0);
+	if (last != NULL)
+		fetch->hint = last->hint;
 	return &fetch->base;
 }
 
@@ -92,8 +93,12 @@ rowan_index_fetch_end(struct IndexFetchTableData *data)
 {
 	RowanFetch	fetch = (RowanFetch) data;
 
-	last_file = fetch->table.file;
-	last_hint = fetch->hint;
+	if (fetch->hint.frame != NULL)
+	{
+		LastFetch  *last = file_cache_make(&last_fetches, &fetch->table.file, 0);
+
+		last->hint = fetch->hint;
+	}
 	pfree(fetch);
 }
 

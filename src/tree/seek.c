@@ -9,6 +9,7 @@
 
 #include "base/compat.h"
 #include "miscadmin.h"
+#include "pool/file_cache.h"
 #include "tree/descent.h"
 #include "tree/idtree.h"
 
@@ -98,37 +99,27 @@ is_child(const TreeSearch *search, Page parent, int slot, Page page)
  * Where this backend found the parent of a leaf.  As long as the frame has that version it is that page
  * still, unchanged, and a descent may start there instead of at the root.
  */
-#define KNOWN_PARENTS		512
 #define KNOWN_PARENT_SHIFT	14	/* a parent covers a few times 2^14 rows of usual width */
 
 typedef struct KnownParent
 {
-	RelFileLocator locator;
-	ProcNumber	backend;
-	PoolFrame  *frame;			/* NULL: nothing known */
+	FileKey		key;
+	PoolFrame  *frame;
 	uint64		version;
 	TreeKey		low;
 	TreeKey		high;
 } KnownParent;
 
-static KnownParent known_parents[KNOWN_PARENTS];
-
-static inline KnownParent *
-known_parent_entry(const PoolFile *file, TreeKey key)
-{
-	return &known_parents[(file->locator.relNumber * 61 + (key >> KNOWN_PARENT_SHIFT)) %
-						  KNOWN_PARENTS];
-}
+FILE_CACHE(known_parents, KnownParent, 512);
 
 static bool
 recall_parent(const TreeSearch *search, PoolRead *read)
 {
-	const PoolFile *file = search->file;
 	TreeKey		key = key_of(search);
-	const KnownParent *known = known_parent_entry(file, key);
+	const KnownParent *known = file_cache_find(&known_parents, search->file,
+											   key >> KNOWN_PARENT_SHIFT);
 
-	return known->frame != NULL && known->low <= key && key < known->high &&
-		RelFileLocatorEquals(known->locator, file->locator) && known->backend == file->backend &&
+	return known != NULL && known->low <= key && key < known->high &&
 		pool_read_again(known->frame, known->version, read);
 }
 
@@ -137,12 +128,11 @@ static void
 note_parent(const TreeSearch *search, const PoolRead *read)
 {
 	PageTrailer trailer = page_trailer(read->page);
-	KnownParent *known = known_parent_entry(search->file, key_of(search));
+	KnownParent *known;
 
 	if (read->latched)
 		return;
-	known->locator = search->file->locator;
-	known->backend = search->file->backend;
+	known = file_cache_make(&known_parents, search->file, key_of(search) >> KNOWN_PARENT_SHIFT);
 	known->frame = read->frame;
 	known->version = read->version;
 	known->low = trailer->low_fence;

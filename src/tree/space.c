@@ -14,6 +14,7 @@
 #include "base/fault.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "pool/file_cache.h"
 #include "tree/idtree.h"
 
 #define EXTEND_MIN_BLOCKS	8	/* but a very small file grows by half */
@@ -28,44 +29,27 @@ StaticAssertDecl(EXTEND_MAX_BLOCKS <= POOL_MAX_SPARE_BLOCKS, "a file has no more
  * Headers seen by this backend: as long as the frame still holds that version, the
  * file exists and has that high_water, and nothing need be looked up.
  */
-#define KNOWN_HEADERS	16
-
 typedef struct KnownHeader
 {
-	RelFileLocator locator;
-	ProcNumber	backend;
+	FileKey		key;
 	BlockNumber high_water;
 	PoolFrame  *frame;			/* NULL: nothing known */
 	uint64		version;
 } KnownHeader;
 
-static KnownHeader known_headers[KNOWN_HEADERS];
+FILE_CACHE(known_headers, KnownHeader, 16);
 
-static inline KnownHeader *
-known_header_entry(const PoolFile *file)
+/* What is known of the header, if it is still true, or NULL. */
+static const KnownHeader *
+find_known_header(const PoolFile *file)
 {
-	return &known_headers[file->locator.relNumber % KNOWN_HEADERS];
-}
-
-/* Something is known of that file. */
-static inline bool
-known_header_is_of(const KnownHeader *known, const PoolFile *file)
-{
-	return known->frame != NULL && known->backend == file->backend &&
-		RelFileLocatorEquals(known->locator, file->locator);
-}
-
-/* The entry that the file would have, and whether it is the file's and still true. */
-static KnownHeader *
-find_known_header(const PoolFile *file, bool *is_known)
-{
-	KnownHeader *known = known_header_entry(file);
+	const KnownHeader *known = file_cache_find(&known_headers, file, 0);
 	PoolRead	read;
 
-	*is_known = known_header_is_of(known, file) &&
-		pool_read_again(known->frame, known->version, &read) &&
-		pool_read_end(&read);
-	return known;
+	if (known != NULL && known->frame != NULL &&
+		pool_read_again(known->frame, known->version, &read) && pool_read_end(&read))
+		return known;
+	return NULL;
 }
 
 /*
@@ -75,16 +59,16 @@ find_known_header(const PoolFile *file, bool *is_known)
 static bool
 header_is_where_it_was(const PoolFile *file)
 {
-	KnownHeader *known = known_header_entry(file);
+	const KnownHeader *known = file_cache_find(&known_headers, file, 0);
 
-	return known_header_is_of(known, file) &&
+	return known != NULL && known->frame != NULL &&
 		page_trailer(pool_page(known->frame))->magic == ROWAN_MAGIC &&
 		pool_is_in_frame(file, ROWAN_HEADER_BLOCK, known->frame);
 }
 
 /* Reads the header of a file that has one. */
-static void
-learn_header(const PoolFile *file, KnownHeader *known)
+static const KnownHeader *
+learn_header(const PoolFile *file)
 {
 	for (int attempt = 0;; attempt++)
 	{
@@ -97,12 +81,12 @@ learn_header(const PoolFile *file, KnownHeader *known)
 		latched = read.latched;
 		if (pool_read_end(&read))
 		{
-			known->locator = file->locator;
-			known->backend = file->backend;
+			KnownHeader *known = file_cache_make(&known_headers, file, 0);
+
 			known->high_water = high_water;
 			known->version = read.version;
 			known->frame = latched ? NULL : read.frame;
-			return;
+			return known;
 		}
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -127,11 +111,9 @@ page_is_initialised(const PoolFile *file, BlockNumber block)
 bool
 tree_exists(const PoolFile *file)
 {
-	bool		is_known;
-	KnownHeader *known = find_known_header(file, &is_known);
 	BlockNumber nblocks;
 
-	if (is_known || header_is_where_it_was(file))
+	if (find_known_header(file) != NULL || header_is_where_it_was(file))
 		return true;
 	nblocks = pool_file_blocks(file);
 
@@ -145,18 +127,17 @@ tree_exists(const PoolFile *file)
 		if (!any)
 			return false;
 	}
-	learn_header(file, known);
+	(void) learn_header(file);
 	return true;
 }
 
 bool
 space_has_block(const PoolFile *file, BlockNumber block)
 {
-	bool		is_known;
-	KnownHeader *known = find_known_header(file, &is_known);
+	const KnownHeader *known = find_known_header(file);
 
-	if (!is_known)
-		learn_header(file, known);
+	if (known == NULL)
+		known = learn_header(file);
 	return block < known->high_water;
 }
 

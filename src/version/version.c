@@ -8,50 +8,39 @@
 
 #include "base/fault.h"
 #include "miscadmin.h"
+#include "pool/file_cache.h"
 #include "storage/proc.h"
 #include "storage/s_lock.h"
 #include "tree/page.h"
 #include "tree/tree.h"
 #include "version/version.h"
 
-/*
- * Which page this backend appends to, per file.  Only a hint: a page that
- * is no version page any more, or is full, is found out under its latch.
- */
-#define ACTIVE_CACHE_SIZE	64
-
 /* So often a page that is busy is tried before the leaf's latch is given up. */
 #define BUSY_TRIES	300
 
-typedef struct ActiveCacheEntry
+/*
+ * Which page this backend appends to.  One that is no version page any more, or is full, is found
+ * out under its latch.
+ */
+typedef struct ActivePage
 {
-	RelFileLocator locator;
-	ProcNumber	backend;
-	BlockNumber block;			/* 0: entry unused */
+	FileKey		key;
+	BlockNumber block;			/* 0: none known */
 	bool		busy;			/* somebody had it latched when we needed it */
-} ActiveCacheEntry;
+} ActivePage;
 
-static ActiveCacheEntry active_cache[ACTIVE_CACHE_SIZE];
+FILE_CACHE(active_pages, ActivePage, 64);
+
+static ActivePage *
+active_page(const PoolFile *file)
+{
+	return file_cache_make(&active_pages, file, 0);
+}
 
 static int
 active_slot(void)
 {
 	return MyProcNumber % ROWAN_ACTIVE_VERSION_PAGES;
-}
-
-static ActiveCacheEntry *
-active_entry(const PoolFile *file)
-{
-	ActiveCacheEntry *entry = &active_cache[file->locator.relNumber % ACTIVE_CACHE_SIZE];
-
-	if (!RelFileLocatorEquals(entry->locator, file->locator) || entry->backend != file->backend)
-	{
-		entry->locator = file->locator;
-		entry->backend = file->backend;
-		entry->block = 0;
-		entry->busy = false;
-	}
-	return entry;
 }
 
 uint16
@@ -72,65 +61,65 @@ version_page_has_room(Page page, uint16 size)
  * latched.  So it is only tried; its holders are waited for in version_await_active, with no latch held.
  */
 static PoolFrame *
-try_active(const PoolFile *file, ActiveCacheEntry *entry)
+try_active(const PoolFile *file, ActivePage *active)
 {
 	for (int i = 0; i < BUSY_TRIES; i++)
 	{
 		PoolFrame  *frame;
 
-		if (!space_has_block(file, entry->block))
+		if (!space_has_block(file, active->block))
 		{
-			entry->block = 0;
+			active->block = 0;
 			return NULL;
 		}
-		frame = pool_latch_try(file, entry->block);
+		frame = pool_latch_try(file, active->block);
 		if (frame != NULL)
 			return frame;
 		SPIN_DELAY();
 	}
-	entry->busy = true;
+	active->busy = true;
 	return NULL;
 }
 
 PoolFrame *
 version_latch_active(const PoolFile *file, uint16 size)
 {
-	ActiveCacheEntry *entry = active_entry(file);
+	ActivePage *active = active_page(file);
 	PoolFrame  *frame;
 
-	if (entry->block == 0)
+	if (active->block == 0)
 	{
 		FileHeaderData header;
 
 		space_read_header(file, &header);
 		if (!BlockNumberIsValid(header.version_active[active_slot()]))
 			return NULL;
-		entry->block = header.version_active[active_slot()];
+		active->block = header.version_active[active_slot()];
 	}
-	frame = try_active(file, entry);
+	frame = try_active(file, active);
 	if (frame == NULL)
 		return NULL;
 	if (version_page_has_room(pool_page(frame), size))
 		return frame;
 	pool_unlatch(frame);
-	entry->block = 0;
+	active->block = 0;
 	return NULL;
 }
 
 bool
 version_await_active(const PoolFile *file)
 {
-	ActiveCacheEntry *entry = active_entry(file);
+	ActivePage *active = active_page(file);
 
-	if (!entry->busy)
+	if (!active->busy)
 		return false;
-	entry->busy = false;
-	if (entry->block != 0 && space_has_block(file, entry->block))
+	active->busy = false;
+	if (active->block != 0 && space_has_block(file, active->block))
 	{
-		PoolFrame  *frame = pool_latch(file, entry->block, LW_EXCLUSIVE);
+		PoolFrame  *frame = pool_latch(file, active->block, LW_EXCLUSIVE);
 
 		if (!version_page_has_room(pool_page(frame), 0))
-			entry->block = 0;	/* perhaps the very leaf that the caller had latched */
+			active->block = 0;	/* perhaps the very leaf that the caller had latched */
 		pool_unlatch(frame);
 	}
 	return true;
@@ -198,7 +187,7 @@ version_add_page(const PoolFile *file)
 		FAULT_POINT(version_add);
 		change_commit(&change, InvalidTransactionId);
 		FAULT_POINT(version_added);
-		active_entry(file)->block = block;
+		active_page(file)->block = block;
 		return;
 	}
 }
