@@ -14,36 +14,26 @@
 #include "core/hooks.h"
 #include "entry/entry.h"
 #include "miscadmin.h"
-#include "pool/change.h"
 #include "pool/frame.h"
+#include "pool/wal.h"
 #include "row/row.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "table/table.h"
 #include "utils/guc.h"
 
 #include "base/compat.h"
 #include "base/export.h"
 #include "base/fault.h"
+#include "base/preload.h"
 
 PG_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
 
-static bool preloaded = false;
 static shmem_request_hook_type next_shmem_request_hook;
 static shmem_startup_hook_type next_shmem_startup_hook;
-
-void
-rowan_require_preload(void)
-{
-	if (!preloaded)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rowan must be loaded by shared_preload_libraries"),
-				 errhint("Add rowan to shared_preload_libraries in postgresql.conf "
-						 "and restart the server.")));
-}
 
 static void
 define_settings(void)
@@ -128,7 +118,7 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	check_wal_level();
-	preloaded = true;
+	rowan_set_preloaded();
 	define_settings();
 	install_shmem_hooks();
 	wal_register();
@@ -136,6 +126,8 @@ _PG_init(void)
 	itree_wal_init();
 	pool_page_validator = page_check;
 	pool_forget_marks = ipage_forget_marks;
+	table_bitmap_scan_begins = hooks_stop_prefetching;
+	table_size_is_asked = guard_check_size;
 	hooks_install();
 	core_events_register();
 	checkpoint_register_worker();

@@ -12,8 +12,8 @@
 #ifndef ROWAN_BASE_COMPAT_H
 #define ROWAN_BASE_COMPAT_H
 
-#include "access/xlogreader.h"
 #include "access/xloginsert.h"
+#include "access/xlogreader.h"
 #include "common/relpath.h"
 #include "storage/backendid.h"
 #include "storage/proc.h"
@@ -29,8 +29,8 @@
 /* ---- names ---- */
 
 /* exported by the server, in no header before 16 */
-extern bool ignore_checksum_failure;
-extern bool ignore_invalid_pages;
+extern PGDLLIMPORT bool ignore_checksum_failure;
+extern PGDLLIMPORT bool ignore_invalid_pages;
 
 /* since 16 */
 #define RelFileLocator			RelFileNode

@@ -11,8 +11,8 @@
 
 #include "access/nbtree.h"
 #include "access/tableam.h"
+#include "base/preload.h"
 #include "btree/index_build.h"
-#include "table/table.h"
 #include "catalog/index.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/storage.h"
@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/smgr.h"
+#include "table/table.h"
 #include "tree/tree.h"
 #include "utils/memutils.h"
 #include "utils/tuplesort.h"

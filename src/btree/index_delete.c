@@ -16,8 +16,8 @@
 #include "postgres.h"
 
 #include "access/tableam.h"
-#include "btree/index_delete.h"
 #include "base/fault.h"
+#include "btree/index_delete.h"
 #include "lib/qunique.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"

@@ -8,15 +8,16 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
+#include "base/export.h"
+#include "base/preload.h"
 #include "btree/btree.h"
 #include "btree/opclass.h"
-#include "table/table.h"
-#include "base/export.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "commands/vacuum.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
+#include "table/table.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 

@@ -13,8 +13,8 @@
  */
 #include "postgres.h"
 
-#include "btree/btree.h"
 #include "base/fault.h"
+#include "btree/btree.h"
 #include "catalog/pg_type_d.h"
 #include "commands/progress.h"
 #include "commands/vacuum.h"

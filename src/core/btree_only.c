@@ -14,11 +14,11 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "core/btree_only.h"
 #include "btree/opclass.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "commands/defrem.h"
+#include "core/btree_only.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"

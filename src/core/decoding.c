@@ -18,16 +18,16 @@
 #include "access/rmgr.h"
 #include "access/table.h"
 #include "access/xlog_internal.h"
-#include "core/hooks.h"
-#include "table/table.h"
 #include "catalog/indexing.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "commands/defrem.h"
-#include "pool/decode.h"
+#include "core/hooks.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/reorderbuffer.h"
+#include "row/decode.h"
+#include "table/table.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
@@ -50,7 +50,7 @@ keep_decoded(ReorderBuffer *buffer, ReorderBufferTXN *txn, int n, Relation *rela
 		if (!rowan_relation_is_rowan(relations[i]))
 			kept[nkept++] = relations[i];
 	if (nkept < n)
-		wal_decode_warn(buffer->private_data, txn->xid, change->lsn);
+		decode_warn(buffer->private_data, txn->xid, change->lsn);
 	return nkept;
 }
 

@@ -15,11 +15,11 @@
 #include "postgres.h"
 
 #include "access/tableam.h"
-#include "core/hooks.h"
-#include "table/table.h"
 #include "catalog/pg_am_d.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "core/hooks.h"
+#include "table/table.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 

@@ -5,20 +5,21 @@
  *
  * Core would refuse the pages themselves; for functions that look at pages we know better what to say.
  *
- * No hook sees the arguments of these functions.  But all of them ask for the size of a table before they
- * read it, and so come to rowan_relation_size, which asks here whether one of them is running.  Nobody asks us for the size
- * of an index: for those that take indexes, the hook puts a function of ours in their place, which gets the arguments.
+ * No hook sees the arguments of these functions.  But all of them ask for the size of a table before
+ * they read it, and so come to rowan_relation_size, which asks here (table_size_is_asked) whether one
+ * of them is running.  Nobody asks us for the size of an index: for those that take indexes, the hook
+ * puts a function of ours in their place, which gets the arguments.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/transam.h"
-#include "core/hooks.h"
 #include "btree/btree.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
+#include "core/hooks.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"

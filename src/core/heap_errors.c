@@ -12,8 +12,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "core/hooks.h"
 #include "base/format.h"
+#include "core/hooks.h"
 #include "storage/fd.h"
 
 /* As core writes them in its source, before translation. */

@@ -22,19 +22,19 @@
  */
 #include "postgres.h"
 
+#include "btree/opclass.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
 #include "core/btree_only.h"
 #include "core/hooks.h"
 #include "core/index_move.h"
-#include "btree/opclass.h"
 #include "core/rowcompare.h"
-#include "table/table.h"
-#include "commands/dbcommands.h"
-#include "commands/defrem.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
+#include "table/table.h"
 #include "tcop/utility.h"
 
 static ExecutorStart_hook_type next_executor_start;

@@ -1,6 +1,6 @@
 /*
  * publish.c
- *	  Publications: says so if one includes Rowan tables, whose changes are not decoded (pool/decode.c).
+ *	  Publications: says so if one includes Rowan tables, whose changes are not decoded (row/decode.c).
  *
  * Said where it begins to matter: when a publication is made or changed on a server with wal_level = logical
  * (with a lower one nothing at all is published, as core says), when a subscription copies the table, and when
@@ -11,11 +11,11 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "core/hooks.h"
-#include "table/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_publication.h"
+#include "core/hooks.h"
 #include "replication/walsender.h"
+#include "table/table.h"
 #include "utils/lsyscache.h"
 
 static bool

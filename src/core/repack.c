@@ -12,12 +12,12 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "core/hooks.h"
-#include "table/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "core/hooks.h"
+#include "table/table.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 

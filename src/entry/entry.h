@@ -253,7 +253,6 @@ extern void item_source(const IndexItem *item, CellSource *source, ItemPointerDa
 extern void item_source_same(const IndexItem *item, CellSource *source, ItemPointerData *tid);
 /* Dead marks do not reach the file: who deleted the row may have committed without having flushed that. */
 extern void ipage_forget_marks(Page page);
-extern const char *ipage_check(const IndexTree *tree, Page page);
 
 static inline bool
 ipage_is_leaf(Page page)

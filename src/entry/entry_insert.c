@@ -13,6 +13,7 @@
 #include "base/fault.h"
 #include "entry/entry.h"
 #include "miscadmin.h"
+#include "pool/wal.h"
 
 static CellSource
 entry_source(IndexTuple tuple)
@@ -102,13 +103,6 @@ itree_leaf_takes(const PageView *view, const KeyPoint *point, const CellSource *
 
 /* ---- ENTRY: a cell added to a leaf ---- */
 
-/* Behind it the cell, whose first two bytes say its size. */
-typedef struct EntryRecordData
-{
-	uint16		pos;
-	uint16		head;
-} EntryRecordData;
-
 /* Pure bytes; needs no compaction, as the doing side has seen to it. */
 static void
 entry_apply(Page page, const EntryRecordData *entry, const char *cell)
@@ -186,7 +180,7 @@ entry_desc(StringInfo buf, XLogReaderState *record)
 void
 itree_wal_init(void)
 {
-	static const RowanRedoOps ops = {"ENTRY", entry_redo, entry_desc};
+	static const RowanRecordOps ops = {"ENTRY", entry_redo, entry_desc, NULL};
 
 	wal_register_kind(ROWAN_XLOG_ENTRY, &ops);
 }

@@ -8,8 +8,8 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "btree/btree.h"
 #include "base/export.h"
+#include "btree/btree.h"
 #include "funcapi.h"
 #include "inspect/result.h"
 #include "miscadmin.h"

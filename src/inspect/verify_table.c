@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "table/table.h"
 #include "base/export.h"
 #include "catalog/pg_class.h"
 #include "funcapi.h"
@@ -22,6 +21,7 @@
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
+#include "table/table.h"
 #include "tree/verify.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"

@@ -16,14 +16,10 @@
 #include "pool/change.h"
 #include "pool/delta.h"
 #include "pool/frame.h"
+#include "pool/wal.h"
 
 #include "base/compat.h"
 #include "base/fault.h"
-
-typedef struct ChangeRecordData
-{
-	TransactionId horizon;		/* newest xid whose versions are removed, or invalid */
-} ChangeRecordData;
 
 static PGAlignedBlock copies[CHANGE_MAX_PAGES];
 static struct
@@ -287,7 +283,7 @@ change_desc(StringInfo buf, XLogReaderState *record)
 void
 change_register(void)
 {
-	static const RowanRedoOps ops = {"CHANGE", change_redo, change_desc};
+	static const RowanRecordOps ops = {"CHANGE", change_redo, change_desc, NULL};
 
 	wal_register_kind(ROWAN_XLOG_CHANGE, &ops);
 }

@@ -23,6 +23,7 @@
 #include <signal.h>
 
 #include "access/xlog.h"
+#include "base/preload.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"

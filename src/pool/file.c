@@ -13,8 +13,8 @@
 #include "access/xloginsert.h"
 #include "access/xlogutils.h"
 #include "miscadmin.h"
-#include "pool/change.h"
 #include "pool/frame.h"
+#include "pool/wal.h"
 
 #include "base/checksum.h"
 #include "base/compat.h"
@@ -118,12 +118,6 @@ pool_file_seal_end(const PoolFile *file)
  * pool: pages are written to the file here and in redo, and are durable at once, since core copies the file
  * without asking anybody.
  */
-typedef struct InitForkRecordData
-{
-	RelFileLocator locator;
-	uint32		npages;			/* followed by their bytes, each page without its gap */
-} InitForkRecordData;
-
 #define INIT_FORK_PAGES	2
 
 static void
@@ -309,12 +303,6 @@ pool_discard_tablespace(Oid database, Oid tablespace)
 
 /* ---- truncating ---- */
 
-typedef struct TruncateRecordData
-{
-	RelFileLocator locator;
-	BlockNumber blocks;
-} TruncateRecordData;
-
 /* Frames first: one written later would make the file long again. */
 void
 pool_file_truncate(const PoolFile *file, BlockNumber nblocks)
@@ -405,8 +393,8 @@ truncate_desc(StringInfo buf, XLogReaderState *record)
 void
 file_register_records(void)
 {
-	static const RowanRedoOps truncate = {"TRUNCATE", truncate_redo, truncate_desc};
-	static const RowanRedoOps init_fork = {"INIT_FORK", init_fork_redo, init_fork_desc};
+	static const RowanRecordOps truncate = {"TRUNCATE", truncate_redo, truncate_desc, NULL};
+	static const RowanRecordOps init_fork = {"INIT_FORK", init_fork_redo, init_fork_desc, NULL};
 
 	wal_register_kind(ROWAN_XLOG_TRUNCATE, &truncate);
 	wal_register_kind(ROWAN_XLOG_INIT_FORK, &init_fork);

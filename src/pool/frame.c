@@ -15,8 +15,8 @@
 #include "executor/instrument.h"
 #include "miscadmin.h"
 #include "pool/frame.h"
-#include "storage/shmem.h"
 #include "storage/s_lock.h"
+#include "storage/shmem.h"
 
 #include "base/compat.h"
 #include "base/fault.h"

@@ -27,9 +27,9 @@
 
 #include "base/compat.h"
 #include "base/format.h"
+#include "pgstat.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
-#include "pgstat.h"
 
 /*
  * A file as the pool sees it; made by the caller on its stack.  The
@@ -253,9 +253,6 @@ extern void pool_prepare_write(void);
 
 /* The same question without an error or a wait, for work that may as well be left undone. */
 extern bool pool_can_write(void);
-
-/* Raises an error with a hint unless rowan was loaded by shared_preload_libraries. */
-extern void rowan_require_preload(void);
 
 /* ---- files ---- */
 

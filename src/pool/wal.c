@@ -17,9 +17,12 @@
 #include "access/xlogutils.h"
 #include "miscadmin.h"
 #include "pool/change.h"
-#include "pool/decode.h"
 #include "pool/frame.h"
 #include "pool/restartpoint.h"
+#include "pool/wal.h"
+#include "replication/decode.h"
+#include "replication/logical.h"
+#include "replication/reorderbuffer.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
@@ -30,21 +33,21 @@
 
 #define KINDS	(ROWAN_XLOG_KIND_MASK / 0x10 + 1)
 
-static const RowanRedoOps *kinds[KINDS];
+static const RowanRecordOps *kinds[KINDS];
 
 bool		wal_check_enabled;
 
 /* ---- dispatch ---- */
 
 void
-wal_register_kind(uint8 info, const RowanRedoOps *ops)
+wal_register_kind(uint8 info, const RowanRecordOps *ops)
 {
 	Assert((info & ~ROWAN_XLOG_KIND_MASK) == 0);
 	Assert(kinds[info / 0x10] == NULL);
 	kinds[info / 0x10] = ops;
 }
 
-static const RowanRedoOps *
+static const RowanRecordOps *
 kind_of_info(uint8 info)
 {
 	return kinds[(info & ROWAN_XLOG_KIND_MASK) / 0x10];
@@ -53,7 +56,7 @@ kind_of_info(uint8 info)
 static void
 rowan_redo(XLogReaderState *record)
 {
-	const RowanRedoOps *ops = kind_of_info(XLogRecGetInfo(record));
+	const RowanRecordOps *ops = kind_of_info(XLogRecGetInfo(record));
 
 	if (ops == NULL)
 		elog(PANIC, "rowan: unknown WAL record kind %u", wal_record_kind(record));
@@ -65,7 +68,7 @@ rowan_redo(XLogReaderState *record)
 static void
 rowan_desc(StringInfo buf, XLogReaderState *record)
 {
-	const RowanRedoOps *ops = kind_of_info(XLogRecGetInfo(record));
+	const RowanRecordOps *ops = kind_of_info(XLogRecGetInfo(record));
 
 	if (ops != NULL && ops->desc != NULL)
 		ops->desc(buf, record);
@@ -74,9 +77,19 @@ rowan_desc(StringInfo buf, XLogReaderState *record)
 static const char *
 rowan_identify(uint8 info)
 {
-	const RowanRedoOps *ops = kind_of_info(info);
+	const RowanRecordOps *ops = kind_of_info(info);
 
 	return ops ? ops->name : NULL;
+}
+
+static void
+rowan_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
+{
+	const RowanRecordOps *ops = kind_of_info(XLogRecGetInfo(buffer->record));
+
+	ReorderBufferProcessXid(context->reorder, XLogRecGetXid(buffer->record), buffer->origptr);
+	if (ops != NULL && ops->decode != NULL)
+		ops->decode(context, buffer);
 }
 
 /* ---- files that grew ---- */
@@ -325,7 +338,7 @@ pool_redo_latch(XLogReaderState *record, uint8 block_id, bool will_init, PoolFra
 	if (!will_init && record->EndRecPtr <= PageGetLSN(pool_page(*frame)))
 		return POOL_REDO_DONE;
 
-	/* odd from now on, see change.h; dirty with the change */
+	/* odd from now on, see wal.h; dirty with the change */
 	pool_change_begin(*frame);
 	return POOL_REDO_APPLY;
 }
@@ -339,18 +352,7 @@ wal_resolve_conflict(TransactionId horizon, RelFileLocator locator)
 
 /* ---- the consistency check ---- */
 
-/* The record's main data ends with any number of these, known by their magic. */
-typedef struct WalCheckEntry
-{
-	uint32		crc;
-	uint32		block_id;
-	uint64		magic;
-} WalCheckEntry;
-
-#define WAL_CHECK_MAGIC	UINT64CONST(0x52574E5F43484B31)
 #define WAL_CHECK_MAX	(CHANGE_MAX_PAGES + 4)
-
-StaticAssertDecl(sizeof(WalCheckEntry) == 16, "no padding in WAL");
 
 /* Of the page without marks: redo may have them or not. */
 static uint32
@@ -368,26 +370,26 @@ checked_crc(Page page)
 void
 wal_check_add(uint8 block_id, Page page)
 {
-	static WalCheckEntry entries[WAL_CHECK_MAX];
+	static WalCheckEntryData entries[WAL_CHECK_MAX];
 	static int	next;
-	WalCheckEntry *entry = &entries[next++ % WAL_CHECK_MAX];
+	WalCheckEntryData *entry = &entries[next++ % WAL_CHECK_MAX];
 
 	entry->crc = checked_crc(page);
 	entry->block_id = block_id;
 	entry->magic = WAL_CHECK_MAGIC;
-	XLogRegisterData((char *) entry, sizeof(WalCheckEntry));
+	XLogRegisterData((char *) entry, sizeof(WalCheckEntryData));
 }
 
 /* The entry that ends at *size of the record's main data, which is cut by it; false: none. */
 static bool
-last_check_entry(XLogReaderState *record, Size *size, WalCheckEntry *entry)
+last_check_entry(XLogReaderState *record, Size *size, WalCheckEntryData *entry)
 {
-	if (*size < sizeof(WalCheckEntry))
+	if (*size < sizeof(WalCheckEntryData))
 		return false;
-	memcpy(entry, XLogRecGetData(record) + *size - sizeof(WalCheckEntry), sizeof(WalCheckEntry));
+	memcpy(entry, XLogRecGetData(record) + *size - sizeof(WalCheckEntryData), sizeof(WalCheckEntryData));
 	if (entry->magic != WAL_CHECK_MAGIC)
 		return false;
-	*size -= sizeof(WalCheckEntry);
+	*size -= sizeof(WalCheckEntryData);
 	return true;
 }
 
@@ -395,7 +397,7 @@ Size
 wal_data_size(XLogReaderState *record)
 {
 	Size		size = XLogRecGetDataLen(record);
-	WalCheckEntry entry;
+	WalCheckEntryData entry;
 
 	while (last_check_entry(record, &size, &entry))
 		;
@@ -406,7 +408,7 @@ void
 wal_check_redo(XLogReaderState *record, uint8 block_id, Page page)
 {
 	Size		size = XLogRecGetDataLen(record);
-	WalCheckEntry entry;
+	WalCheckEntryData entry;
 
 	while (last_check_entry(record, &size, &entry))
 	{
@@ -459,7 +461,7 @@ wal_register(void)
 		.rm_desc = rowan_desc,
 		.rm_identify = rowan_identify,
 		.rm_cleanup = rowan_cleanup,
-		.rm_decode = wal_decode
+		.rm_decode = rowan_decode
 	};
 
 	/* rm_mask stays NULL: core's own check would read its stale buffers */

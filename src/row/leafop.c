@@ -12,28 +12,10 @@
 
 #include "access/xloginsert.h"
 #include "base/fault.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "pool/wal.h"
+#include "row/decode.h"
 #include "row/leafop.h"
-
-/* Block 0 of ROWAN_XLOG_INSERT, followed by nrows cells */
-typedef struct xl_rowan_insert
-{
-	uint64		first_row;
-	TransactionId page_xid;
-	CommandId	page_cid;
-	uint16		page_natts;
-	uint16		nrows;
-	uint32		cell_align;		/* each cell starts at a multiple of it */
-} xl_rowan_insert;
-
-/* Block 0 of ROWAN_XLOG_REPLACE, followed by the new header and the changed data */
-typedef struct xl_rowan_replace
-{
-	uint16		pos;
-	uint16		size;
-	CellDiff	diff;
-} xl_rowan_replace;
 
 /* Large enough for any cell at any alignment; redo and diff work in it. */
 static union
@@ -75,7 +57,7 @@ leaf_note_cell(Page page, const char *cell)
 /* ---- INSERT ---- */
 
 static void
-leaf_append_apply(Page page, const xl_rowan_insert *insert, const char *cells)
+leaf_append_apply(Page page, const InsertRecordData *insert, const char *cells)
 {
 	PageTrailer trailer = page_trailer(page);
 	RowId		row = insert->first_row;
@@ -113,7 +95,7 @@ void
 leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 {
 	Page		page = pool_page(leaf);
-	xl_rowan_insert insert;
+	InsertRecordData insert;
 
 	insert.first_row = append->first_row;
 	insert.page_xid = append->page_xid;
@@ -147,7 +129,7 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 static void
 append_redo_page(Page page, char *data, Size length)
 {
-	xl_rowan_insert insert;
+	InsertRecordData insert;
 
 	memcpy(&insert, data, sizeof(insert));
 	leaf_append_apply(page, &insert, data + sizeof(insert));
@@ -172,7 +154,7 @@ leaf_append_desc(StringInfo buf, XLogReaderState *record)
 {
 	Size		length;
 	char	   *data = XLogRecGetBlockData(record, 0, &length);
-	xl_rowan_insert insert;
+	InsertRecordData insert;
 
 	if (data == NULL)
 		return;
@@ -184,7 +166,7 @@ leaf_append_desc(StringInfo buf, XLogReaderState *record)
 
 void
 cell_diff(const char *old_cell, uint16 old_size, uint16 old_header,
-		  const char *new_cell, uint16 new_size, uint16 new_header, CellDiff *diff)
+		  const char *new_cell, uint16 new_size, uint16 new_header, CellDiffData *diff)
 {
 	const char *old_data = old_cell + old_header;
 	const char *new_data = new_cell + new_header;
@@ -222,10 +204,10 @@ leaf_replace_apply(Page page, int pos, const char *cell)
 }
 
 static void
-log_replace(PoolFrame *leaf, const xl_rowan_replace *replace,
+log_replace(PoolFrame *leaf, const ReplaceRecordData *replace,
 			const char *cell, PoolFrame *version, const VersionRecordData *record)
 {
-	const CellDiff *diff = &replace->diff;
+	const CellDiffData *diff = &replace->diff;
 	XLogRecPtr	lsn;
 
 	XLogBeginInsert();
@@ -247,9 +229,9 @@ log_replace(PoolFrame *leaf, const xl_rowan_replace *replace,
 
 void
 leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
-			 const CellDiff *diff, PoolFrame *version, const VersionRecordData *record)
+			 const CellDiffData *diff, PoolFrame *version, const VersionRecordData *record)
 {
-	xl_rowan_replace replace;
+	ReplaceRecordData replace;
 
 	replace.pos = pos;
 	replace.size = row_header_size((const RowHeaderData *) cell);
@@ -279,9 +261,9 @@ leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 
 /* Makes the new cell from the old one and what was logged, in cell_buffer. */
 static void
-rebuild_cell(Page page, const xl_rowan_replace *replace, const char *logged)
+rebuild_cell(Page page, const ReplaceRecordData *replace, const char *logged)
 {
-	const CellDiff *diff = &replace->diff;
+	const CellDiffData *diff = &replace->diff;
 	uint16		old_size;
 	char	   *old = page_cell(page, replace->pos, &old_size);
 	int			middle = replace->size - diff->header - diff->prefix - diff->suffix;
@@ -315,7 +297,7 @@ replace_redo_version(Page page, char *data, Size length)
 static void
 replace_redo_leaf(Page page, char *data, Size length)
 {
-	xl_rowan_replace replace;
+	ReplaceRecordData replace;
 
 	memcpy(&replace, data, sizeof(replace));
 	rebuild_cell(page, &replace, data + sizeof(replace));
@@ -352,7 +334,7 @@ leaf_replace_desc(StringInfo buf, XLogReaderState *record)
 {
 	Size		length;
 	char	   *data = XLogRecGetBlockData(record, 0, &length);
-	xl_rowan_replace replace;
+	ReplaceRecordData replace;
 
 	if (data == NULL)
 		return;
@@ -364,8 +346,8 @@ leaf_replace_desc(StringInfo buf, XLogReaderState *record)
 void
 row_wal_init(void)
 {
-	static const RowanRedoOps insert_ops = {"INSERT", leaf_append_redo, leaf_append_desc};
-	static const RowanRedoOps replace_ops = {"REPLACE", leaf_replace_redo, leaf_replace_desc};
+	static const RowanRecordOps insert_ops = {"INSERT", leaf_append_redo, leaf_append_desc, leaf_decode};
+	static const RowanRecordOps replace_ops = {"REPLACE", leaf_replace_redo, leaf_replace_desc, leaf_decode};
 
 	wal_register_kind(ROWAN_XLOG_INSERT, &insert_ops);
 	wal_register_kind(ROWAN_XLOG_REPLACE, &replace_ops);

@@ -7,6 +7,7 @@
 #ifndef ROWAN_ROW_LEAFOP_H
 #define ROWAN_ROW_LEAFOP_H
 
+#include "pool/wal.h"
 #include "row/row.h"
 
 /* What an append does to a leaf: cells one after the other, each MAXALIGNed in the buffer. */
@@ -28,17 +29,8 @@ typedef struct LeafAppend
  */
 extern void leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append);
 
-/* How a new cell differs from the one that it replaces, for the log. */
-typedef struct CellDiff
-{
-	uint16		header;			/* bytes before the data in the new cell */
-	uint16		old_header;		/* and in the old one */
-	uint16		prefix;			/* data bytes equal at the start */
-	uint16		suffix;			/* and at the end */
-} CellDiff;
-
 extern void cell_diff(const char *old_cell, uint16 old_size, uint16 old_header,
-					  const char *new_cell, uint16 new_size, uint16 new_header, CellDiff *diff);
+					  const char *new_cell, uint16 new_size, uint16 new_header, CellDiffData *diff);
 
 /*
  * Replaces the cell of slot pos by `cell` (its size in its header) and, if version is not
@@ -46,7 +38,7 @@ extern void cell_diff(const char *old_cell, uint16 old_size, uint16 old_header,
  * exclusively, with room; version's latch is released, the leaf's is kept.
  */
 extern void leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
-						 const CellDiff *diff, PoolFrame *version,
+						 const CellDiffData *diff, PoolFrame *version,
 						 const VersionRecordData *record);
 
 /* Sets the trailer's flags for a cell that is on the page now. Pure. */

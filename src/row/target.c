@@ -65,7 +65,7 @@ write_cell(RowTarget *target, RowMeta *meta, const RowData *data, PoolFrame *ver
 	Page		page = pool_page(target->leaf);
 	uint16		natts = page_trailer(page)->page_natts;
 	uint16		size = row_cell_size(meta, data, natts);
-	CellDiff	diff;
+	CellDiffData	diff;
 	char	   *old;
 	uint16		old_size = 0;
 

@@ -10,9 +10,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "table/table.h"
 #include "commands/progress.h"
 #include "pgstat.h"
+#include "table/table.h"
 #include "utils/backend_status.h"
 
 bool

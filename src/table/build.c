@@ -9,7 +9,6 @@
 
 #include "access/genam.h"
 #include "access/relscan.h"
-#include "table/table.h"
 #include "catalog/catalog.h"
 #include "catalog/index.h"
 #include "commands/progress.h"
@@ -18,6 +17,7 @@
 #include "pgstat.h"
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
+#include "table/table.h"
 #include "utils/datum.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplesort.h"

@@ -6,15 +6,16 @@
 
 #include "access/htup_details.h"
 #include "access/tableam.h"
-#include "table/table.h"
-#include "table/toast.h"
 #include "base/export.h"
+#include "base/preload.h"
 #include "catalog/pg_am.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "table/table.h"
+#include "table/toast.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 ROWAN_SQL_FUNCTION(rowan_table_handler);
 

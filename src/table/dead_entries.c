@@ -10,8 +10,8 @@
  */
 #include "postgres.h"
 
-#include "table/table.h"
 #include "port/pg_bitutils.h"
+#include "table/table.h"
 #include "tree/tree.h"
 
 /* As heap's limits. */

@@ -11,13 +11,12 @@
 #include "access/relscan.h"
 #include "access/tsmapi.h"
 #include "access/xact.h"
-#include "core/hooks.h"
-#include "table/table.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "nodes/tidbitmap.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
+#include "table/table.h"
 #include "utils/memutils.h"
 
 /* Tables larger than this part of the pool are scanned through a ring. */
@@ -442,6 +441,8 @@ list_block(RowanScan scan, BlockNumber block)
 	}
 }
 
+void		(*table_bitmap_scan_begins) (void);
+
 bool
 rowan_scan_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmres)
 {
@@ -449,7 +450,8 @@ rowan_scan_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmre
 
 	if (!scan->prefetching_stopped)
 	{
-		hooks_stop_prefetching();
+		if (table_bitmap_scan_begins != NULL)
+			table_bitmap_scan_begins();
 		scan->prefetching_stopped = true;
 	}
 	if (!tree_exists(&scan->table.file))

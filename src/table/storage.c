@@ -12,16 +12,16 @@
 #include "access/htup_details.h"
 #include "access/multixact.h"
 #include "access/xlog.h"
-#include "core/hooks.h"
-#include "table/table.h"
+#include "base/preload.h"
 #include "catalog/pg_am.h"
 #include "catalog/storage.h"
 #include "catalog/storage_xlog.h"
 #include "miscadmin.h"
+#include "optimizer/plancat.h"
 #include "storage/bufmgr.h"
 #include "storage/procarray.h"
 #include "storage/smgr.h"
-#include "optimizer/plancat.h"
+#include "table/table.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -30,6 +30,8 @@
 
 /* Per row, besides its data: slot and fixed header. */
 #define ROW_OVERHEAD	(sizeof(SlotData) + sizeof(RowHeaderData))
+
+void		(*table_size_is_asked) (Relation rel);
 
 static void
 create_init_fork(SMgrRelation srel, const PoolFile *file)
@@ -210,7 +212,8 @@ rowan_relation_size(Relation rel, ForkNumber fork)
 
 	if (fork != MAIN_FORKNUM)
 		return table_block_relation_size(rel, fork);
-	guard_check_size(rel);
+	if (table_size_is_asked != NULL)
+		table_size_is_asked(rel);
 	table_pool_file(rel, &file);
 	if (table_is_being_sampled())
 		return (uint64) table_pages_in_use(&file) * BLCKSZ;

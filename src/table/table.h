@@ -6,9 +6,17 @@
 #define ROWAN_TABLE_TABLE_H
 
 #include "access/tableam.h"
-#include "table/slot.h"
 #include "row/row.h"
+#include "table/slot.h"
 #include "utils/rel.h"
+
+/*
+ * What folders above hand down at load (rowan.c), since includes point only downward; NULL without
+ * preload.  Called before the first block of a bitmap scan, and when the size of a main fork is
+ * asked for, which an ERROR refuses.
+ */
+extern void (*table_bitmap_scan_begins) (void);
+extern void (*table_size_is_asked) (Relation rel);
 
 /* The relation as the pool and the row layer see it; valid in this transaction. */
 extern void table_pool_file(Relation rel, PoolFile *file);

@@ -14,7 +14,6 @@
  */
 #include "postgres.h"
 
-#include "table/table.h"
 #include "base/fault.h"
 #include "commands/progress.h"
 #include "miscadmin.h"
@@ -22,6 +21,7 @@
 #include "portability/instr_time.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "table/table.h"
 #include "utils/snapmgr.h"
 
 /* Files grow by as many at once. */

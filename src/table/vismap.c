@@ -14,13 +14,13 @@
 #include "access/visibilitymap.h"
 #include "access/xlog.h"
 #include "access/xloginsert.h"
-#include "table/table.h"
 #include "base/compat.h"
 #include "base/fault.h"
 #include "catalog/storage.h"
 #include "catalog/storage_xlog.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "table/table.h"
 
 /* Layout of the map, as in visibilitymap.c. */
 #define MAP_BLOCKS_PER_BYTE		(BITS_PER_BYTE / BITS_PER_HEAPBLOCK)

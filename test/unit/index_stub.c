@@ -288,7 +288,7 @@ XLogInsert(RmgrId rmid, uint8 info)
 }
 
 void
-wal_register_kind(uint8 info, const RowanRedoOps *ops)
+wal_register_kind(uint8 info, const RowanRecordOps *ops)
 {
 }
 

@@ -10,6 +10,7 @@
 #define ROWAN_TEST_POOL_STUB_H
 
 #include "pool/change.h"
+#include "pool/wal.h"
 #include "pool/pool.h"
 
 extern const PoolFile stub_file;

@@ -1,15 +1,15 @@
 /*
  * decode.c
- *	  Logical decoding of Rowan's records: not there.  What is left out of the stream is at least said.
+ *	  Logical decoding of the records of rows, INSERT and REPLACE: not there.  What is left out of
+ *	  the stream is at least said.
  */
 #include "postgres.h"
 
-#include "pool/change.h"
-#include "pool/decode.h"
+#include "pool/wal.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
-#include "replication/reorderbuffer.h"
 #include "replication/snapbuild.h"
+#include "row/decode.h"
 
 #include "base/compat.h"
 
@@ -17,11 +17,8 @@
 static bool
 is_to_be_decoded(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 {
-	uint8		kind = wal_record_kind(buffer->record);
 	RelFileLocator locator;
 
-	if (kind != ROWAN_XLOG_INSERT && kind != ROWAN_XLOG_REPLACE)
-		return false;
 	if (SnapBuildCurrentState(context->snapshot_builder) < SNAPBUILD_FULL_SNAPSHOT ||
 		SnapBuildXactNeedsSkip(context->snapshot_builder, buffer->origptr))
 		return false;
@@ -31,7 +28,7 @@ is_to_be_decoded(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 
 /* Once for each time that somebody starts decoding: later, a context reads further on. */
 void
-wal_decode_warn(LogicalDecodingContext *context, TransactionId xid, XLogRecPtr lsn)
+decode_warn(LogicalDecodingContext *context, TransactionId xid, XLogRecPtr lsn)
 {
 	static LogicalDecodingContext *warned = NULL;
 	static XLogRecPtr warned_at = InvalidXLogRecPtr;
@@ -51,11 +48,8 @@ wal_decode_warn(LogicalDecodingContext *context, TransactionId xid, XLogRecPtr l
 }
 
 void
-wal_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
+leaf_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 {
-	TransactionId xid = XLogRecGetXid(buffer->record);
-
-	ReorderBufferProcessXid(context->reorder, xid, buffer->origptr);
 	if (!context->fast_forward && is_to_be_decoded(context, buffer))
-		wal_decode_warn(context, xid, buffer->origptr);
+		decode_warn(context, XLogRecGetXid(buffer->record), buffer->origptr);
 }

@@ -1,0 +1,197 @@
+/*
+ * wal.h
+ *	  Rowan's WAL records: their kinds, the structures in them, and what operations and redo share.
+ *
+ * One resource manager; the info byte's upper half is the kind.  A kind's operation, its redo, its
+ * description and its decoding stand beside each other, in the layer that owns what changes, and
+ * are registered at load (RowanRecordOps).  The structures stand here, so that whoever reads WAL
+ * finds all of it in one place: see also doc/format.md.  They go into WAL byte for byte, and are
+ * not aligned there: redo copies them out.
+ */
+#ifndef ROWAN_POOL_WAL_H
+#define ROWAN_POOL_WAL_H
+
+#include "access/xlogreader.h"
+#include "lib/stringinfo.h"
+#include "pool/pool.h"
+
+#define ROWAN_RMGR_ID			187
+
+/* ---- kinds, and who owns them ---- */
+
+#define ROWAN_XLOG_CHANGE		0x00	/* pool/change.c: pages changed together */
+#define ROWAN_XLOG_INSERT		0x10	/* row/leafop.c: rows added to a leaf */
+#define ROWAN_XLOG_REPLACE		0x20	/* row/leafop.c: a row's cell replaced, version appended */
+#define ROWAN_XLOG_TRUNCATE		0x30	/* pool/file.c: file cut */
+#define ROWAN_XLOG_ENTRY		0x40	/* entry/entry_insert.c: an entry added to a leaf of an index */
+#define ROWAN_XLOG_INIT_FORK	0x50	/* pool/file.c: the init fork of an unlogged file */
+#define ROWAN_XLOG_KIND_MASK	0xF0
+
+#define wal_record_kind(record) (XLogRecGetInfo(record) & ROWAN_XLOG_KIND_MASK)
+
+/* ---- what the records hold ---- */
+
+/* CHANGE, main data.  Each block reference has its own: a list of differences (delta.h), or a page. */
+typedef struct ChangeRecordData
+{
+	TransactionId horizon;		/* newest xid whose versions are removed, or invalid */
+} ChangeRecordData;
+
+StaticAssertDecl(sizeof(ChangeRecordData) == 4, "CHANGE");
+
+/* INSERT, data of block 0.  Behind it the cells of the rows. */
+typedef struct InsertRecordData
+{
+	uint64		first_row;		/* id of the first row; the others follow without a gap */
+	TransactionId page_xid;		/* the page trailer's values afterwards */
+	CommandId	page_cid;
+	uint16		page_natts;
+	uint16		nrows;
+	uint32		cell_align;		/* bytes; each cell starts at a multiple of it */
+} InsertRecordData;
+
+StaticAssertDecl(sizeof(InsertRecordData) == 24, "INSERT");
+
+/* How a new cell differs from the one that it replaces; bytes. */
+typedef struct CellDiffData
+{
+	uint16		header;			/* before the data in the new cell */
+	uint16		old_header;		/* and in the old one */
+	uint16		prefix;			/* of data, equal at the start */
+	uint16		suffix;			/* and at the end */
+} CellDiffData;
+
+/*
+ * REPLACE, data of block 0, the leaf.  Behind it the new cell's header and the data that differ.
+ * Block 1, if there is one, is the version page, and its data the VersionRecordData appended.
+ */
+typedef struct ReplaceRecordData
+{
+	uint16		pos;			/* slot */
+	uint16		size;			/* of the new cell, bytes */
+	CellDiffData diff;
+} ReplaceRecordData;
+
+StaticAssertDecl(sizeof(ReplaceRecordData) == 12, "REPLACE");
+
+/* TRUNCATE, main data. */
+typedef struct TruncateRecordData
+{
+	RelFileLocator locator;
+	BlockNumber blocks;			/* that are left */
+} TruncateRecordData;
+
+StaticAssertDecl(sizeof(TruncateRecordData) == 16, "TRUNCATE");
+
+/* ENTRY, data of block 0.  Behind it the cell, whose first two bytes say its size. */
+typedef struct EntryRecordData
+{
+	uint16		pos;			/* slot */
+	uint16		head;			/* the slot's head: the key's first bytes */
+} EntryRecordData;
+
+StaticAssertDecl(sizeof(EntryRecordData) == 4, "ENTRY");
+
+/* INIT_FORK, main data.  Behind it the pages' bytes, each without its gap. */
+typedef struct InitForkRecordData
+{
+	RelFileLocator locator;
+	uint32		npages;
+} InitForkRecordData;
+
+StaticAssertDecl(sizeof(InitForkRecordData) == 16, "INIT_FORK");
+
+/*
+ * With rowan.wal_check the main data of any kind ends with one of these for each page, known by
+ * their magic.
+ */
+typedef struct WalCheckEntryData
+{
+	uint32		crc;			/* of the page's used bytes after the change, without marks */
+	uint32		block_id;		/* which block reference */
+	uint64		magic;			/* WAL_CHECK_MAGIC */
+} WalCheckEntryData;
+
+#define WAL_CHECK_MAGIC	UINT64CONST(0x52574E5F43484B31)
+
+StaticAssertDecl(sizeof(WalCheckEntryData) == 16, "WAL check");
+
+/* ---- registration ---- */
+
+struct LogicalDecodingContext;
+struct XLogRecordBuffer;
+
+/* What each kind's owner registers at load.  desc and decode may be NULL. */
+typedef struct RowanRecordOps
+{
+	const char *name;
+	void		(*redo) (XLogReaderState *record);
+	void		(*desc) (StringInfo buf, XLogReaderState *record);
+	void		(*decode) (struct LogicalDecodingContext *context, struct XLogRecordBuffer *buffer);
+} RowanRecordOps;
+
+extern void wal_register_kind(uint8 info, const RowanRecordOps *ops);
+
+/* ---- pages of a record: operations and redo ---- */
+
+typedef enum PoolRedo
+{
+	POOL_REDO_APPLY,			/* frame is latched, changes to be applied */
+	POOL_REDO_DONE,				/* frame is latched, nothing to do (newer, or image restored) */
+	POOL_REDO_GONE				/* no frame: block is missing, file dropped later */
+} PoolRedo;
+
+/*
+ * Latches the page of a block reference exclusively, restoring its full-page image if
+ * there is one (dirty, LSN set).  will_init: old content does not matter.
+ * Extends the file where needed.
+ *
+ * The frame's version stays odd until pool_change_end or pool_unlatch, so that a reader on a
+ * standby never sees one page of a record without the others: latch all pages of the record
+ * first, then change them, then release them.  (REPLACE may end the change of the version page
+ * before it begins that of the leaf: nobody looks for the new record before the leaf points to it.)
+ * pool_change_begin (a no-op but for marking dirty) is still required before changing.
+ */
+extern PoolRedo pool_redo_latch(XLogReaderState *record, uint8 block_id, bool will_init,
+								PoolFrame **frame);
+
+/*
+ * Between XLogBeginInsert and XLogInsert: block reference block_id is this page, which holds the
+ * change already and has the standard layout.  What redo needs to know of it is registered by the
+ * caller (XLogRegisterBufData).
+ */
+extern void wal_add_page(uint8 block_id, PoolFrame *frame);
+
+/*
+ * Redo: makes the change that the reference's data tells of to a page that pool_redo_latch said
+ * POOL_REDO_APPLY of.
+ */
+typedef void (*WalApply) (Page page, char *data, Size length);
+extern void wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply apply);
+
+/*
+ * Resolves snapshot conflicts on a standby before a record that removes versions is
+ * applied.  Call in redo before latching.
+ */
+extern void wal_resolve_conflict(TransactionId horizon, RelFileLocator locator);
+
+/*
+ * Our own WAL consistency check (rowan.wal_check): the record carries a CRC of the used bytes of
+ * each page after its change; redo compares and PANICs.  wal_add_page and wal_apply do it; for
+ * others: register pages between XLogBeginInsert and XLogInsert as they are after the change; in
+ * redo, check after the record was applied to the page.  The entries end the record's main data:
+ * parse that from its front, or take wal_data_size for its length.
+ */
+extern bool wal_check_enabled;
+extern void wal_check_add(uint8 block_id, Page page);
+extern void wal_check_redo(XLogReaderState *record, uint8 block_id, Page page);
+extern Size wal_data_size(XLogReaderState *record);
+
+static inline void
+wal_check_register(uint8 block_id, Page page)
+{
+	if (unlikely(wal_check_enabled))
+		wal_check_add(block_id, page);
+}
+
+#endif							/* ROWAN_POOL_WAL_H */
