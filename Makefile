@@ -47,7 +47,7 @@ include $(PGXS)
 else
 .PHONY: all install
 all install:
-	@echo "PostgreSQL's development files are missing: apt-get install postgresql-server-dev-15" >&2; exit 1
+	@echo "PostgreSQL's development files are missing (15 to 18): apt-get install postgresql-server-dev-all" >&2; exit 1
 endif
 
 -include $(ROWAN_DEPS)

@@ -5,8 +5,9 @@
 USING, or USING btree, becomes USING rowan_btree; in the results it is called btree again.
 
 The sources are Debian's; test/core/get-postgres.sh fetches them once and builds a cassert server in
-ROWAN_TEST_POSTGRES (default /var/tmp/rowan-postgres-15; 5 minutes).  Results go through a filter that masks what no
-user can rely on (test/core/classify.py); what differs still must be listed in test/core/exceptions.tsv.
+ROWAN_TEST_POSTGRES-MAJOR (default /var/tmp/rowan-postgres-15; 5 minutes).  Results go through a filter
+that masks what no user can rely on (test/core/classify.py); what differs still must be listed in
+test/core/exceptions.tsv.
 """
 import argparse
 import glob
@@ -22,10 +23,9 @@ sys.path.insert(0, os.path.join(HERE, 'lib'))
 import cluster
 import harness
 import rewrite
-from harness import AM, as_user, env, own, say
+from harness import AM, as_user, own, say
 
 CORE = os.path.join(HERE, 'core')
-CACHE = env('ROWAN_TEST_POSTGRES', '/var/tmp/rowan-postgres-15')
 SUITES = ('regress', 'isolation', 'contrib')
 INDEXES = 'indexes'
 
@@ -43,17 +43,18 @@ CLIENT_TIMEOUT_S = 1800
 
 
 def source(*path):
-    return os.path.join(CACHE, 'source', *path)
+    return os.path.join(harness.cassert_directory(harness.major()), 'source', *path)
 
 
 def exceptions():
-    """(suite, test) -> reason"""
+    """(suite, test) -> reason, of those for this major version"""
     found = {}
     with open(os.path.join(CORE, 'exceptions.tsv')) as f:
         for line in f:
             if line.strip() and not line.startswith('#'):
-                suite, test, reason = line.rstrip('\n').split('\t')
-                found[suite, test] = reason
+                suite, test, majors, reason = line.rstrip('\n').split('\t')
+                if harness.applies(majors):
+                    found[suite, test] = reason
     return found
 
 
@@ -268,13 +269,10 @@ def main():
     parser.add_argument('--suite', choices=SUITES + (INDEXES,), action='append')
     parser.add_argument('--only', default='', help='only these tests (modules, for contrib)')
     parser.add_argument('--conf', action='append', default=[], metavar='NAME=VALUE', help='a server setting')
-    parser.add_argument('--bindir', help='binaries of another PostgreSQL 15 than the one built')
+    parser.add_argument('--bindir', help='binaries of another server of that major version')
+    harness.major_option(parser)
     options = parser.parse_args()
-    subprocess.run([CORE + '/get-postgres.sh', CACHE], check=True)
-    bindir = options.bindir or os.path.join(CACHE, 'pg', 'bin')
-    if env('ROWAN_TEST_BINDIR') != bindir:
-        os.environ['ROWAN_TEST_BINDIR'] = bindir
-        os.execv(sys.executable, [sys.executable] + sys.argv)
+    harness.reexec_on_cassert(options)
     conf = dict(c.split('=', 1) for c in options.conf)
     only = set(options.only.split())
     rows = []

@@ -156,7 +156,7 @@ QUERIES = [
      """SELECT q.name, q.version, q.installed_kb FROM {s}.packages p
         JOIN {s}.dependencies d ON d.package = p.id AND d.kind = 'Depends'
         JOIN {s}.packages q ON q.name = d.target
-        WHERE p.name = 'postgresql-15' ORDER BY 1, 2"""),
+        WHERE p.name = 'postgresql-{major}' ORDER BY 1, 2"""),
     ('Full text: packages that speak of storage engines, through GIN',
      """SELECT name, section FROM {s}.packages
         WHERE to_tsvector('english', description) @@ to_tsquery('english', 'storage & engine')
@@ -251,8 +251,9 @@ def step_queries(demo, c):
         say('\n     ' + bold(what))
         answers, plans = [], []
         for s, _ in SIDES:
-            answers.append(c.rows(query.format(s=s)))
-            plans.append([r[0] for r in c.rows('EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) ' + query.format(s=s))])
+            answers.append(c.rows(query.format(s=s, major=harness.major())))
+            plans.append([r[0] for r in c.rows('EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) ' +
+                                               query.format(s=s, major=harness.major()))])
         for row in answers[0][:3]:
             say('       ' + ' | '.join(str(x) for x in row))
         if len(answers[0]) > 3:

@@ -21,7 +21,6 @@ import harness
 from harness import AM, as_user, check, env, own, say
 
 CORE = os.path.join(HERE, 'core')
-CACHE = env('ROWAN_TEST_POSTGRES', '/var/tmp/rowan-postgres-15')
 SUITES = {'recovery': 'src/test/recovery', 'subscription': 'src/test/subscription', 'pg_rewind': 'src/bin/pg_rewind',
           'pg_checksums': 'src/bin/pg_checksums', 'pg_basebackup': 'src/bin/pg_basebackup', 'pg_verifybackup': 'src/bin/pg_verifybackup',
           'pg_ctl': 'src/bin/pg_ctl', 'commit_ts': 'src/test/modules/commit_ts', 'bloom': 'contrib/bloom'}
@@ -30,7 +29,7 @@ FILE_TIMEOUT_S = 1200
 
 
 def source(*path):
-    return os.path.join(CACHE, 'source', *path)
+    return os.path.join(harness.cassert_directory(harness.major()), 'source', *path)
 
 
 def exceptions():
@@ -39,8 +38,9 @@ def exceptions():
     with open(os.path.join(CORE, 'tap-exceptions.tsv')) as f:
         for line in f:
             if line.strip() and not line.startswith('#'):
-                suite, name, tests, reason = line.rstrip('\n').split('\t')
-                found[suite, name] = (None if tests == '*' else set(tests.replace('-', '').split(',')), reason)
+                suite, name, majors, tests, reason = line.rstrip('\n').split('\t')
+                if harness.applies(majors):
+                    found[suite, name] = (None if tests == '*' else set(tests.replace('-', '').split(',')), reason)
     return found
 
 
@@ -141,12 +141,9 @@ def main():
     parser.add_argument('--suite', choices=sorted(SUITES), action='append')
     parser.add_argument('--only', default='', help='only files whose names begin with one of these words')
     parser.add_argument('--jobs', type=int, default=max(1, min(2, os.cpu_count() or 1)))
+    harness.major_option(parser)
     options = parser.parse_args()
-    subprocess.run([CORE + '/get-postgres.sh', CACHE], check=True)
-    bindir = os.path.join(CACHE, 'pg', 'bin')
-    if env('ROWAN_TEST_BINDIR') != bindir:
-        os.environ['ROWAN_TEST_BINDIR'] = bindir
-        os.execv(sys.executable, [sys.executable] + sys.argv)
+    harness.reexec_on_cassert(options)
     runner, listed, bad = Runner(AM), exceptions(), 0
     for suite in options.suite or ALWAYS:
         start = time.time()

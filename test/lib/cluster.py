@@ -1,5 +1,6 @@
 """A server of a test's own: made, started, stopped, crashed, copied to a standby."""
 import ctypes
+import glob
 import os
 import re
 import signal
@@ -41,12 +42,14 @@ fsync = {fsync}
 
 class Cluster:
     def __init__(self, name='main', conf=None, variant=None, shim=False, fsync=None,
-                 preload=None, initdb=True, extension=True, checksums=True):
-        """conf: dict of settings; shim: journal for power loss."""
+                 preload=None, initdb=True, extension=True, checksums=True, origin=None):
+        """conf: dict of settings; shim: journal for power loss; origin: the bindir of another server than
+        the one under test."""
         self.name, self.variant, self.shim = name, variant or harness.VARIANT, shim
         self.preload = PRELOAD if preload is None else preload
         self.extension = extension and EXTENSION
-        self.bindir = harness.prefix_bindir(self.variant)
+        self.origin = origin or harness.BINDIR
+        self.bindir = harness.prefix_bindir(self.variant, bindir=self.origin)
         self.dir = new_dir(name)
         self.data, self.log, self.journal = self.dir + '/data', self.dir + '/log', self.dir + '/journal'
         self.postmaster = None
@@ -82,6 +85,28 @@ class Cluster:
         e.update(LC_ALL='C', PGHOST=self.dir, PGPORT='5432', PGUSER='postgres', PGDATABASE='postgres', HOME=self.dir)
         e.update(extra or {})
         return e
+
+    # ---- its installation ----
+
+    def installed(self, path):
+        """Where that directory of the server's installation is in the private copy."""
+        return self.bindir[:-len(os.path.realpath(self.origin))] + path
+
+    def extension_dir(self):
+        return self.installed(harness.pg_config('--sharedir', self.origin) + '/extension')
+
+    def provide(self, extension, package):
+        """Links the files of an extension that a package of Debian's has for this major version, also
+        where the server is not Debian's."""
+        major = harness.major(self.origin)
+        libdir = self.installed(harness.pg_config('--pkglibdir', self.origin))
+        for source, target in (('/usr/lib/postgresql/%d/lib', libdir), ('/usr/share/postgresql/%d/extension', self.extension_dir())):
+            for path in glob.glob('%s/%s*' % (source % major, extension)):
+                to = os.path.join(target, os.path.basename(path))
+                if not os.path.lexists(to):
+                    os.symlink(path, to)
+        check(os.path.exists('%s/%s.control' % (self.extension_dir(), extension)),
+              '%s is not installed: apt-get install postgresql-%d-%s' % (extension, major, package))
 
     # ---- life ----
 

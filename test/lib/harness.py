@@ -5,17 +5,20 @@ The server's installation is relocatable, so a test server is a copy of its bina
 with links to the rest, and Rowan installed into that: the system is not touched, and several variants
 (release, with fault points) live beside each other.
 
-Environment: ROWAN_TEST_AM (heap proves the harness itself), ROWAN_TEST_BINDIR,
+Environment: ROWAN_TEST_AM (heap proves the harness itself), ROWAN_TEST_BINDIR (else PG_CONFIG's server,
+as in make, else Debian's),
 ROWAN_TEST_VARIANT (release, pages, faults), ROWAN_TEST_USER, ROWAN_TEST_KEEP=1 (keep the directory), ROWAN_TEST_SEED, ROWAN_TEST_VERIFY=0 (leave
 rowan.verify out).
 """
 import argparse
 import atexit
 import fcntl
+import functools
 import glob
 import os
 import pwd
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -32,7 +35,25 @@ AM = env('ROWAN_TEST_AM', 'rowan')
 PRELOAD = env('ROWAN_TEST_PRELOAD', '' if AM == 'heap' else AM)
 EXTENSION = env('ROWAN_TEST_EXTENSION', '' if AM == 'heap' else AM)
 ENGINE = AM != 'heap'               # has functions of its own: verify and the rest
-BINDIR = env('ROWAN_TEST_BINDIR', '/usr/lib/postgresql/15/bin')
+SUPPORTED = (18, 17, 16, 15)        # major versions of PostgreSQL
+
+
+def packaged_bindir():
+    """Of Debian's newest server that has its development files; as lib/bootstrap.sh chooses."""
+    places = ['/usr/lib/postgresql/%d/bin' % major for major in SUPPORTED]
+    complete = [p for p in places if os.path.exists(p + '/postgres') and os.path.exists(p + '/pg_config')]
+    return (complete or places[-1:])[0]
+
+
+def chosen_bindir():
+    """Of the server that PG_CONFIG belongs to, as in make; else of the packaged one."""
+    if not env('PG_CONFIG'):
+        return packaged_bindir()
+    return subprocess.run([env('PG_CONFIG'), '--bindir'], stdout=subprocess.PIPE, text=True,
+                          check=True).stdout.strip()
+
+
+BINDIR = env('ROWAN_TEST_BINDIR') or chosen_bindir()
 VARIANT = env('ROWAN_TEST_VARIANT', 'release')      # of tests that do not ask for one
 
 
@@ -144,9 +165,32 @@ for _s in (signal.SIGTERM, signal.SIGHUP):
 
 # ---- building, and the private installation ----
 
-def pg_config(what):
-    return subprocess.run([BINDIR + '/pg_config', what], stdout=subprocess.PIPE, text=True,
+@functools.lru_cache(None)
+def pg_config(what, bindir=BINDIR):
+    return subprocess.run([bindir + '/pg_config', what], stdout=subprocess.PIPE, text=True,
                           check=True).stdout.strip()
+
+
+def major(bindir=BINDIR):
+    """The server's major version, a number."""
+    return int(re.search(r'PostgreSQL (\d+)', pg_config('--version', bindir)).group(1))
+
+
+def applies(majors):
+    """Whether an entry of a list of exceptions is for the server; majors: `*`, or numbers with commas."""
+    return majors == '*' or str(major()) in majors.split(',')
+
+
+def cassert_directory(of):
+    """Where the source and the cassert build of that major version are, or will be."""
+    return '%s-%d' % (env('ROWAN_TEST_POSTGRES', '/var/tmp/rowan-postgres'), of)
+
+
+def cassert_server(of):
+    """The same; fetched and built if they are not there."""
+    path = cassert_directory(of)
+    subprocess.run([TOP + '/test/core/get-postgres.sh', str(of), path], check=True)
+    return path
 
 
 def mirror_source(path):
@@ -166,21 +210,25 @@ def mirror_source(path):
             os.unlink(stale)
 
 
-def build(variant, werror=False):
+def build_name(variant, bindir):
+    """Of the directory in build/ and of the private installation."""
+    return ('' if bindir == packaged_bindir() else bindir.strip('/').replace('/', '-') + '-') + variant
+
+
+def build(variant, werror=False, bindir=BINDIR):
     """Compiles a variant in build/; returns the directory."""
-    server = '' if BINDIR.startswith('/usr/lib/postgresql/15') else BINDIR.strip('/').replace('/', '-') + '-'
-    path = os.path.join(TOP, 'build', server + variant)
+    path = os.path.join(TOP, 'build', build_name(variant, bindir))
     os.makedirs(path, exist_ok=True)
     with open(path + '/.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         mirror_source(path)
-        run(['make', '-s', '-j%d' % (os.cpu_count() or 1)] + make_flags(variant, werror),
+        run(['make', '-s', '-j%d' % (os.cpu_count() or 1)] + make_flags(variant, werror, bindir),
             what='build of variant ' + variant, cwd=path, timeout=1200)
     return path
 
 
-def make_flags(variant, werror):
-    return (['PG_CONFIG=' + BINDIR + '/pg_config'] + ['FAULTS=1'] * ('faults' in variant) +
+def make_flags(variant, werror, bindir):
+    return (['PG_CONFIG=' + bindir + '/pg_config'] + ['FAULTS=1'] * ('faults' in variant) +
             ['CHECK_PAGES=1'] * ('pages' in variant) + ['WERROR=1'] * werror)
 
 
@@ -193,14 +241,14 @@ def link_tree(source, target):
             os.symlink(os.path.join(source, name), to)
 
 
-def prefix_bindir(variant=VARIANT, werror=False):
+def prefix_bindir(variant=VARIANT, werror=False, bindir=BINDIR):
     """The binaries of a private installation that has that variant of Rowan."""
-    root = os.path.join(tmp(), 'server-' + variant)
-    bindir = root + os.path.realpath(BINDIR)
+    root = os.path.join(tmp(), 'server-' + build_name(variant, bindir))
+    private = root + os.path.realpath(bindir)
     if os.path.exists(root + '/.done'):
-        return bindir
-    libdir, sharedir = pg_config('--pkglibdir'), pg_config('--sharedir')
-    shutil.copytree(BINDIR, bindir, symlinks=True, dirs_exist_ok=True)
+        return private
+    libdir, sharedir = pg_config('--pkglibdir', bindir), pg_config('--sharedir', bindir)
+    shutil.copytree(bindir, private, symlinks=True, dirs_exist_ok=True)
     link_tree(libdir, root + libdir)
     os.makedirs(root + sharedir + '/extension', exist_ok=True)
     link_tree(sharedir + '/extension', root + sharedir + '/extension')
@@ -210,20 +258,19 @@ def prefix_bindir(variant=VARIANT, werror=False):
                       sharedir + '/extension/rowan--0.1.0.sql'):
             if os.path.lexists(root + stale):
                 os.unlink(root + stale)         # a link to an installed Rowan
-        run(['make', '-s', 'install', 'DESTDIR=' + root] + make_flags(variant, werror),
-            what='install of variant ' + variant, cwd=build(variant, werror))
+        run(['make', '-s', 'install', 'DESTDIR=' + root] + make_flags(variant, werror, bindir),
+            what='install of variant ' + variant, cwd=build(variant, werror, bindir))
     # libpq of a server that is not the system's
-    for name in ('libpq.so.5',):
-        where = pg_config('--libdir')
-        if os.path.exists(where + '/' + name) and not os.path.lexists(root + where + '/' + name):
-            os.makedirs(root + where, exist_ok=True)
-            os.symlink(where + '/' + name, root + where + '/' + name)
-    headers = pg_config('--includedir-server')
+    libpq = pg_config('--libdir', bindir) + '/libpq.so.5'
+    if os.path.exists(libpq) and not os.path.lexists(root + libpq):
+        os.makedirs(os.path.dirname(root + libpq), exist_ok=True)
+        os.symlink(libpq, root + libpq)
+    headers = pg_config('--includedir-server', bindir)
     if not os.path.lexists(root + headers):
         os.makedirs(os.path.dirname(root + headers), exist_ok=True)
         os.symlink(headers, root + headers)
     open(root + '/.done', 'w').close()
-    return bindir
+    return private
 
 
 def shim():
@@ -256,6 +303,20 @@ def arguments(description):
     p.add_argument('--bindir', help='binaries of another server (same as ROWAN_TEST_BINDIR)')
     p.add_argument('--am', help='access method under test (same as ROWAN_TEST_AM)')
     return p
+
+
+def reexec_on_cassert(options):
+    """--major decides about the server: a cassert build of it, or --bindir's; set and start again."""
+    bindir = os.path.join(cassert_server(options.major), 'pg', 'bin')
+    bindir = getattr(options, 'bindir', None) or bindir
+    if env('ROWAN_TEST_BINDIR') != bindir:
+        os.environ['ROWAN_TEST_BINDIR'] = bindir
+        os.execv(sys.executable, [sys.executable] + sys.argv)
+
+
+def major_option(parser):
+    parser.add_argument('--major', type=int, choices=SUPPORTED, default=int(env('PGVERSION', '15')),
+                        help="of PostgreSQL, whose source is built with assertions (as PGVERSION; default 15)")
 
 
 def reexec_with(options):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Other people's extensions with rowan as the default access method: their scripts make heap tables, so that pg_cron (package postgresql-15-cron),
-which treats its table as a catalog, works as on heap; one whose table is Rowan's all the same gets errors and loses nothing.
-pg_repack (postgresql-15-repack) is refused where it would mix up files of two access methods.  Files exchanged behind our back are recognised."""
+"""Other people's extensions with rowan as the default access method: their scripts make heap tables, so
+that pg_cron (package postgresql-NN-cron), which treats its table as a catalog, works as on heap; one whose
+table is Rowan's all the same gets errors and loses nothing.  pg_repack (postgresql-NN-repack) is refused
+where it would mix up files of two access methods.  Files exchanged behind our back are recognised."""
 import difflib
 import os
 import subprocess
@@ -15,7 +16,6 @@ from harness import AM, ENGINE, check, say
 DEFAULT = 'default_table_access_method'
 # what only rowan says about a script that made tables
 NOTICE = ('use access method "heap" instead of', "may treat the extension's tables as heap tables", 'use ALTER TABLE ... SET ACCESS METHOD')
-DEBIAN = '/usr/lib/postgresql/15/lib', '/usr/share/postgresql/15/extension'
 
 
 def method(c, table):
@@ -40,9 +40,7 @@ PLAIN = ['ex_plain', 'ex_plain_as', 'ex_plain_m', 'ex_plain_p1', 'ex_plain_do']
 
 
 def write_scripts(server):
-    share = harness.pg_config('--sharedir')
-    root = server.bindir[:-len(os.path.realpath(harness.BINDIR))]
-    folder = root + share + '/extension'
+    folder = server.extension_dir()
     for name, files in SCRIPTS.items():
         for version, sql in files.items():
             if version == 'requires':
@@ -131,20 +129,11 @@ SELECT jobname, command FROM cron.job ORDER BY 1;
 """
 
 
-def link_debian(server):
-    """The files of Debian's packages in the private installation, also of a server that is not Debian's."""
-    root = server.bindir[:-len(os.path.realpath(harness.BINDIR))]
-    for source, target in zip(DEBIAN, (harness.pg_config('--pkglibdir'), harness.pg_config('--sharedir') + '/extension')):
-        for name in os.listdir(source):
-            to = os.path.join(root + target, name)
-            if name.startswith(('pg_cron', 'pg_repack')) and not os.path.lexists(to):
-                os.symlink(os.path.join(source, name), to)
-
-
 def cron_server(am, preload='rowan,pg_cron'):
     conf = {DEFAULT: am, 'cron.database_name': 'postgres', 'cron.use_background_workers': 'on'}
     server = cluster.Cluster('cron_' + am, conf=conf, preload=preload, checksums=False)
-    link_debian(server)
+    server.provide('pg_cron', 'cron')
+    server.provide('pg_repack', 'repack')
     server.start()
     server.create_extension()
     return server
@@ -221,7 +210,7 @@ def suite(folder):
 # ---- pg_repack ----
 
 def repack(server, default, table):
-    program = DEBIAN[0].replace('/lib/postgresql/15/lib', '/lib/postgresql/15/bin') + '/pg_repack'
+    program = '/usr/lib/postgresql/%d/bin/pg_repack' % harness.major()
     env = server.environment(dict(PGOPTIONS='-c %s=%s' % (DEFAULT, default)))
     p = subprocess.run([program, '-t', table, '--no-superuser-check', '-d', 'postgres', '--no-order'], env=env, text=True, errors='replace',
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)

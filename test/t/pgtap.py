@@ -15,21 +15,9 @@ import cluster
 import harness
 from harness import AM, TOP, check, say
 
-SYSTEM_EXTENSIONS = '/usr/share/postgresql/15/extension'
 # what some of the files need
 CONF = {'max_prepared_transactions': 10, 'max_connections': 40, 'deadlock_timeout': '100ms', 'max_locks_per_transaction': 256,
         'rowan.buffers': '32MB', 'max_parallel_workers': 4, 'track_io_timing': 'on', 'allow_in_place_tablespaces': 'on'}
-
-
-def provide_pgtap(server):
-    """pgTAP is SQL only: a server that is not the system's can use the system's files."""
-    root = server.bindir[:-len(os.path.realpath(harness.BINDIR))]
-    directory = root + harness.pg_config('--sharedir') + '/extension'
-    for path in glob.glob(SYSTEM_EXTENSIONS + '/pgtap*'):
-        to = os.path.join(directory, os.path.basename(path))
-        if not os.path.lexists(to):
-            os.symlink(path, to)
-    check(os.path.exists(directory + '/pgtap.control'), 'pgTAP is not installed: apt-get install postgresql-15-pgtap')
 
 
 def judge(output, failed):
@@ -79,7 +67,7 @@ def show(output):
 
 def test(options):
     server = cluster.Cluster('pgtap', conf=CONF)
-    provide_pgtap(server)
+    server.provide('pgtap', 'pgtap')
     server.start()
     server.sql('CREATE DATABASE tap')
     server.create_extension('tap')

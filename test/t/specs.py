@@ -27,7 +27,8 @@ SPECS = TOP + '/test/specs'
 
 def isolationtester():
     path = os.path.join(os.path.dirname(pg_config('--pgxs')), '..', 'test', 'isolation', 'isolationtester')
-    check(os.path.exists(path), '%s does not exist: it comes with postgresql-client-15' % os.path.normpath(path))
+    check(os.path.exists(path), '%s does not exist: it comes with postgresql-client-%d' %
+          (os.path.normpath(path), harness.major()))
     return path
 
 
