@@ -3,21 +3,31 @@
 
 One line a test; the output of a test that fails is shown; the last line is
 "N passed, M failed".  run.py NAME ... runs only tests whose names contain one of these.
+
+With --majors the tests of CORE_OF_IT also run on other distributions' PostgreSQL, in chroots that lib/chroot.py makes.
 """
 import argparse
 import difflib
 import glob
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lib'))
+import chroot
 import cluster
 import harness
 from harness import AM, TOP, say
 
 TIME_LIMIT_S = 600
+
+# Distributions whose PostgreSQL is tested, too: 17 and 18 at present.
+MAJORS = ('trixie', 'forky')
+CORE_OF_IT = ('build', 'unit', 'sql/', 't/specs', 't/twin', 't/index_twin', 't/crash')
+MAJOR_LIMIT_S = 3 * 3600            # against hangs, on the slowest machine
 
 
 class Runner:
@@ -145,10 +155,44 @@ def script(path):
     return out if p.returncode else None
 
 
+# ---- other majors ----
+
+def major_tests(runner, suite, werror):
+    """The most important tests in a chroot; its lines and its counts are added to ours."""
+    name = 'chroot/' + suite
+    if not runner.wanted(name):
+        return
+    start = time.time()
+    try:
+        root = chroot.make(suite)
+    except Exception as e:
+        runner.report(name, time.time() - start, '%s: %s' % (type(e).__name__, e))
+        return
+    counts, late = None, threading.Event()
+    command = ['python3', 'test/run.py', *CORE_OF_IT] + ['--werror'] * werror
+    with chroot.running(suite, root, command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as p:
+        timer = threading.Timer(MAJOR_LIMIT_S, lambda: (late.set(), p.kill()))
+        timer.start()
+        for line in p.stdout:
+            counts = re.fullmatch(r'(\d+) passed, (\d+) failed\n', line)
+            if not counts:
+                say('%s: %s' % (suite, line.rstrip('\n')))
+        timer.cancel()
+        p.wait()
+    passed, failed = map(int, counts.groups()) if counts else (0, 0)
+    runner.passed += passed
+    runner.failed += failed
+    if late.is_set():
+        runner.report(name, time.time() - start, 'time limit of %d s exceeded' % MAJOR_LIMIT_S)
+    elif not passed + failed or bool(failed) != bool(p.returncode):
+        runner.report(name, time.time() - start, 'ended with status %d and without a result' % p.returncode)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--werror', action='store_true', help='a warning of the compiler fails the build')
     parser.add_argument('--accept', action='store_true', help="rewrite expected/ from heap's output")
+    parser.add_argument('--majors', action='store_true', help='also on the PostgreSQL of ' + ' and '.join(MAJORS))
     parser.add_argument('--bindir')
     parser.add_argument('--am')
     parser.add_argument('only', nargs='*')
@@ -156,6 +200,7 @@ def main():
     harness.reexec_with(options)
     start = time.time()
     runner = Runner(options.only)
+    say(harness.pg_config('--version'))
 
     def build():
         harness.tmp()
@@ -173,6 +218,8 @@ def main():
     runner.test('unit', unit_tests)
     twin_sql_tests(runner, options.accept)
     script_tests(runner)
+    for suite in MAJORS if options.majors else ():
+        major_tests(runner, suite, options.werror)
     say('total %.0f s' % (time.time() - start))
     say('%d passed, %d failed' % (runner.passed, runner.failed))
     return 1 if runner.failed else 0
