@@ -4,8 +4,9 @@
  *
  * The source speaks the newest major's names; here they are mapped to what older ones call
  * the same thing.  A call whose arguments or result have changed has a wrapper here, named after
- * what it does.  Besides this file only those that hold core's callback signatures ask which
- * major it is (test/t/seam.py knows them).
+ * what it does: a macro where core's header for it is not for all layers, which does without the
+ * header until it is used.  Besides this file only those that hold core's callback signatures
+ * ask which major it is (test/t/seam.py knows them).
  *
  * Relies on: nothing of ours.
  */
@@ -15,24 +16,39 @@
 #include "access/xloginsert.h"
 #include "access/xlogreader.h"
 #include "common/relpath.h"
-#include "storage/backendid.h"
 #include "storage/proc.h"
-#include "storage/relfilenode.h"
 #include "storage/smgr.h"
 #include "storage/standby.h"
 #include "utils/guc.h"
 
-#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 160000
-#error "Rowan supports PostgreSQL 15"
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "Rowan supports PostgreSQL 15, 16, 17 and 18"
+#endif
+
+/* ---- headers ---- */
+
+#if PG_VERSION_NUM >= 160000
+#include "access/xlogutils.h"
+#include "storage/bufpage.h"
+#include "storage/relfilelocator.h"
+#include "varatt.h"
+#else
+#include "storage/relfilenode.h"
+
+/* exported by the server, in no header */
+extern PGDLLIMPORT bool ignore_checksum_failure;
+extern PGDLLIMPORT bool ignore_invalid_pages;
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#include "storage/procnumber.h"
+#else
+#include "storage/backendid.h"
 #endif
 
 /* ---- names ---- */
 
-/* exported by the server, in no header before 16 */
-extern PGDLLIMPORT bool ignore_checksum_failure;
-extern PGDLLIMPORT bool ignore_invalid_pages;
-
-/* since 16 */
+#if PG_VERSION_NUM < 160000
 #define RelFileLocator			RelFileNode
 #define RelFileLocatorEquals	RelFileNodeEquals
 #define spcOid					spcNode
@@ -41,10 +57,18 @@ extern PGDLLIMPORT bool ignore_invalid_pages;
 #define rd_locator				rd_node
 #define rlocator				rnode
 #define xlocators				xnodes
-#define relation_set_new_filelocator	relation_set_new_filenode
 #define PGIOAlignedBlock		PGAlignedBlock
 
-/* since 17 */
+/* Which indexes want an entry for a row that has been updated. */
+typedef enum TU_UpdateIndexes
+{
+	TU_None,
+	TU_All,
+	TU_Summarizing				/* never on 15, where updates in place change no indexed column */
+} TU_UpdateIndexes;
+#endif
+
+#if PG_VERSION_NUM < 170000
 #define ProcNumber				BackendId
 #define INVALID_PROC_NUMBER		InvalidBackendId
 #define ProcNumberForTempRelations	BackendIdForTempRelations
@@ -54,15 +78,78 @@ extern PGDLLIMPORT bool ignore_invalid_pages;
 #define shared_blk_read_time	blk_read_time
 #define shared_blk_write_time	blk_write_time
 #define smgrdestroyall			smgrcloseall
+#define AmAutoVacuumWorkerProcess	IsAutoVacuumWorkerProcess
+#define WAIT_EVENT_BUFFER_PIN	PG_WAIT_BUFFER_PIN
+#endif
+
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn				pg_attribute_noreturn()
+#define CompactAttribute		FormData_pg_attribute
+#define TupleDescCompactAttr	TupleDescAttr
+#define cmptype					rctype
+#define COMPARE_LT				ROWCOMPARE_LT
+#define COMPARE_LE				ROWCOMPARE_LE
+#endif
 
 /* ---- what is reached in another way ---- */
 
 /* This process's local transaction number: a variable. */
+#if PG_VERSION_NUM >= 170000
+#define my_local_xid			(MyProc->vxid.lxid)
+#else
 #define my_local_xid			(MyProc->lxid)
+#endif
 
 /* Counters of blocks in a relation's statistics, which must be there: variables. */
+#if PG_VERSION_NUM >= 160000
+#define relation_blocks_fetched(rel)	((rel)->pgstat_info->counts.blocks_fetched)
+#define relation_blocks_hit(rel)		((rel)->pgstat_info->counts.blocks_hit)
+#else
 #define relation_blocks_fetched(rel)	((rel)->pgstat_info->t_counts.t_blocks_fetched)
 #define relation_blocks_hit(rel)		((rel)->pgstat_info->t_counts.t_blocks_hit)
+#endif
+
+/* Can rows lose versions that a snapshot may still want (old_snapshot_threshold)? */
+#if PG_VERSION_NUM >= 170000
+#define snapshots_grow_too_old()	false
+#else
+#define snapshots_grow_too_old()	(old_snapshot_threshold >= 0)
+#endif
+
+/*
+ * What a change of these columns asks for: the row moves, with new entries in all indexes; or
+ * it stays, with new entries in indexes that summarize blocks (BRIN).
+ */
+#if PG_VERSION_NUM >= 160000
+#define moving_columns(rel) \
+	RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_HOT_BLOCKING)
+#define summarized_columns(rel) \
+	RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_SUMMARIZED)
+#define index_summarizes(index)		((index)->rd_indam->amsummarizing)
+#else
+#define moving_columns(rel)			RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_ALL)
+#define summarized_columns(rel)		((Bitmapset *) NULL)
+#define index_summarizes(index)		false
+#endif
+
+/* ---- the executor's hook: of one argument core found that nobody uses it ---- */
+
+#if PG_VERSION_NUM >= 180000
+#define EXECUTOR_RUN_PARAMETERS \
+	QueryDesc *query, ScanDirection direction, uint64 count
+#define EXECUTOR_RUN_ARGUMENTS		query, direction, count
+#else
+#define EXECUTOR_RUN_PARAMETERS \
+	QueryDesc *query, ScanDirection direction, uint64 count, bool once
+#define EXECUTOR_RUN_ARGUMENTS		query, direction, count, once
+#endif
+
+/* Keeps a bitmap scan's node from reading ahead, which 18 leaves to the table's method. */
+#if PG_VERSION_NUM >= 180000
+#define forbid_prefetching(scan)	((void) (scan))
+#else
+#define forbid_prefetching(scan)	((scan)->prefetch_maximum = 0)
+#endif
 
 /* ---- calls ---- */
 
@@ -70,35 +157,172 @@ extern PGDLLIMPORT bool ignore_invalid_pages;
 static inline char *
 file_path(RelFileLocator locator, ProcNumber backend)
 {
+#if PG_VERSION_NUM >= 180000
+	return pstrdup(relpathbackend(locator, backend, MAIN_FORKNUM).str);
+#else
 	return relpathbackend(locator, backend, MAIN_FORKNUM);
+#endif
 }
 
 /* The same of the fork that unlogged relations start with. */
 static inline char *
 init_fork_path(RelFileLocator locator)
 {
+#if PG_VERSION_NUM >= 180000
+	return pstrdup(relpathperm(locator, INIT_FORKNUM).str);
+#else
 	return relpathperm(locator, INIT_FORKNUM);
+#endif
 }
 
 /* In a critical section; the sizes are taken by the caller before it. */
 static inline void
 truncate_fork(SMgrRelation reln, ForkNumber fork, BlockNumber old_blocks, BlockNumber blocks)
 {
+#if PG_VERSION_NUM >= 180000
+	smgrtruncate(reln, &fork, 1, &old_blocks, &blocks);
+#else
 	smgrtruncate2(reln, &fork, 1, &old_blocks, &blocks);
+#endif
 }
 
 /* Ends the standby's queries that may still see what no snapshot up to the horizon may need. */
 static inline void
 resolve_snapshot_conflict(TransactionId horizon, RelFileLocator locator)
 {
+#if PG_VERSION_NUM >= 160000
+	ResolveRecoveryConflictWithSnapshot(horizon, false, locator);
+#else
 	ResolveRecoveryConflictWithSnapshot(horizon, locator);
+#endif
 }
 
 /* Asks the operating system for a block that will be read soon. */
 static inline bool
 prefetch_block(SMgrRelation reln, BlockNumber block)
 {
+#if PG_VERSION_NUM >= 170000
+	return smgrprefetch(reln, MAIN_FORKNUM, block, 1);
+#else
 	return smgrprefetch(reln, MAIN_FORKNUM, block);
+#endif
 }
+
+/* A wait event by this name, for pg_stat_activity; before 17 all of extensions are "Extension". */
+#if PG_VERSION_NUM >= 170000
+#define named_wait_event(name)		WaitEventExtensionNew(name)
+#else
+#define named_wait_event(name)		PG_WAIT_EXTENSION
+#endif
+
+/* Does the collation compare bytes? */
+#if PG_VERSION_NUM >= 180000
+#define collation_is_c(collation)	(pg_newlocale_from_collation(collation)->collate_is_c)
+#else
+#define collation_is_c(collation)	lc_collate_is_c(collation)
+#endif
+
+/* Tries to lock without waiting; refusing: the caller will raise an error, and 18 can log why. */
+#if PG_VERSION_NUM >= 180000
+#define try_lock_tuple(rel, tid, mode, refusing) \
+	ConditionalLockTuple(rel, tid, mode, (refusing) && log_lock_failures)
+#define try_wait_for_xid(xid, refusing) \
+	ConditionalXactLockTableWait(xid, (refusing) && log_lock_failures)
+#else
+#define try_lock_tuple(rel, tid, mode, refusing) \
+	((void) (refusing), ConditionalLockTuple(rel, tid, mode))
+#define try_wait_for_xid(xid, refusing) \
+	((void) (refusing), ConditionalXactLockTableWait(xid))
+#endif
+
+/* A tuple without system columns, with extra bytes for the caller in front (before 18: none). */
+#if PG_VERSION_NUM >= 180000
+#define form_minimal_tuple(desc, values, isnull, extra) \
+	heap_form_minimal_tuple(desc, values, isnull, extra)
+#else
+#define form_minimal_tuple(desc, values, isnull, extra) \
+	((void) (extra), heap_form_minimal_tuple(desc, values, isnull))
+#endif
+
+/* Counts an update for the statistics; stays: in place, or on the same page. */
+#if PG_VERSION_NUM >= 160000
+#define count_update(rel, stays)	pgstat_count_heap_update(rel, stays, false)
+#else
+#define count_update(rel, stays)	pgstat_count_heap_update(rel, stays)
+#endif
+
+/* An ordinary scan of an index, without conditions. */
+#if PG_VERSION_NUM >= 180000
+#define scan_whole_index(rel, index, snapshot) \
+	index_beginscan(rel, index, snapshot, NULL, 0, 0)
+#else
+#define scan_whole_index(rel, index, snapshot) \
+	index_beginscan(rel, index, snapshot, 0, 0)
+#endif
+
+/* The next of sorted values, by value or in the sort's memory. */
+#if PG_VERSION_NUM >= 160000
+#define next_sorted_datum(sort, value, isnull) \
+	tuplesort_getdatum(sort, true, false, value, isnull, NULL)
+#else
+#define next_sorted_datum(sort, value, isnull) \
+	tuplesort_getdatum(sort, true, value, isnull, NULL)
+#endif
+
+/* How many elements the planner expects an array to have. */
+#if PG_VERSION_NUM >= 170000
+#define expected_elements(root, array)	estimate_array_length(root, array)
+#else
+#define expected_elements(root, array)	estimate_array_length(array)
+#endif
+
+/* A restriction that another one implies, and that holds where that does. */
+#if PG_VERSION_NUM >= 160000
+#define implied_restriction(root, clause, by) \
+	make_restrictinfo(root, clause, (by)->is_pushed_down, (by)->has_clone, (by)->is_clone, false, \
+					  (by)->security_level, (by)->required_relids, (by)->incompatible_relids, \
+					  (by)->outer_relids)
+#else
+#define implied_restriction(root, clause, by) \
+	make_restrictinfo(root, clause, (by)->is_pushed_down, (by)->outerjoin_delayed, false, \
+					  (by)->security_level, (by)->required_relids, (by)->outer_relids, \
+					  (by)->nullable_relids)
+#endif
+
+/* ---- VACUUM ---- */
+
+/* A place where VACUUM may be cancelled, and sleeps if it costs too much. */
+#if PG_VERSION_NUM >= 180000
+#define vacuum_pause()				vacuum_delay_point(false)
+#else
+#define vacuum_pause()				vacuum_delay_point()
+#endif
+
+/* The table whose index is being cleaned. */
+#if PG_VERSION_NUM >= 160000
+#define set_vacuumed_table(info, rel)	((void) ((info)->heaprel = (rel)))
+#else
+#define set_vacuumed_table(info, rel)	((void) 0)
+#endif
+
+/* Writes pg_class; what is visible to all is frozen, too. */
+#if PG_VERSION_NUM >= 180000
+#define update_relation_statistics(rel, pages, rows, visible, has_index, xid, multi) \
+	vac_update_relstats(rel, pages, rows, visible, visible, has_index, xid, multi, NULL, NULL, \
+						false)
+#else
+#define update_relation_statistics(rel, pages, rows, visible, has_index, xid, multi) \
+	vac_update_relstats(rel, pages, rows, visible, has_index, xid, multi, NULL, NULL, false)
+#endif
+
+/* start: when this VACUUM began. */
+#if PG_VERSION_NUM >= 180000
+#define report_vacuumed(rel, live, dead, start) \
+	pgstat_report_vacuum(RelationGetRelid(rel), (rel)->rd_rel->relisshared, live, dead, start)
+#else
+#define report_vacuumed(rel, live, dead, start) \
+	((void) (start), \
+	 pgstat_report_vacuum(RelationGetRelid(rel), (rel)->rd_rel->relisshared, live, dead))
+#endif
 
 #endif							/* ROWAN_BASE_COMPAT_H */

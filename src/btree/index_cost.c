@@ -65,7 +65,7 @@ add_qual(PlannerInfo *root, const IndexOptInfo *index, int column, RestrictInfo 
 		ScalarArrayOpExpr *array = (ScalarArrayOpExpr *) qual->clause;
 
 		to->equal |= is_equality(array->opno, family);
-		to->elements *= Max(1, estimate_array_length(lsecond(array->args)));
+		to->elements *= Max(1, expected_elements(root, lsecond(array->args)));
 	}
 	else if (IsA(qual->clause, NullTest))
 		to->equal |= ((NullTest *) qual->clause)->nulltesttype == IS_NULL;

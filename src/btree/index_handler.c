@@ -2,6 +2,8 @@
  * index_handler.c
  *	  The index access method rowan_btree: its routine table, and what its parts share.
  *
+ * The only file of btree/ that asks which major of PostgreSQL it is.
+ *
  * Strategies, support functions and options are btree's, and so are the rules of scan keys: core's own
  * functions prepare and check them.
  */
@@ -161,6 +163,38 @@ can_return(Relation index, int attno)
 	return true;
 }
 
+/* ---- what differs between majors ---- */
+
+#if PG_VERSION_NUM >= 180000
+static Size
+parallel_size(Relation index, int nkeys, int norderbys)
+#elif PG_VERSION_NUM >= 170000
+static Size
+parallel_size(int nkeys, int norderbys)
+#else
+static Size
+parallel_size(void)
+#endif
+{
+	return rowan_index_parallel_size();
+}
+
+/* Fields of the routine table that not all majors have. */
+static void
+set_newer_fields(IndexAmRoutine *routine)
+{
+#if PG_VERSION_NUM >= 170000
+	routine->amcanbuildparallel = true;
+#endif
+#if PG_VERSION_NUM >= 180000
+	/* operators mean the same in all classes of a family, and core may ask which is which */
+	routine->amconsistentequality = true;
+	routine->amconsistentordering = true;
+	routine->amtranslatestrategy = bttranslatestrategy;
+	routine->amtranslatecmptype = bttranslatecmptype;
+#endif
+}
+
 /* ---- the routine table ---- */
 
 Datum
@@ -186,6 +220,7 @@ rowan_btree_handler(PG_FUNCTION_ARGS)
 	routine->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL |
 		VACUUM_OPTION_PARALLEL_COND_CLEANUP;
 	routine->amkeytype = InvalidOid;
+	set_newer_fields(routine);
 
 	routine->ambuild = rowan_index_build;
 	routine->ambuildempty = rowan_index_build_empty;
@@ -205,7 +240,7 @@ rowan_btree_handler(PG_FUNCTION_ARGS)
 	routine->amendscan = rowan_index_end_scan;
 	routine->ammarkpos = rowan_index_mark;
 	routine->amrestrpos = rowan_index_restore;
-	routine->amestimateparallelscan = rowan_index_parallel_size;
+	routine->amestimateparallelscan = parallel_size;
 	routine->aminitparallelscan = rowan_index_parallel_init;
 	routine->amparallelrescan = btparallelrescan;
 

@@ -22,6 +22,7 @@
 #include "storage/indexfsm.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/sinvaladt.h"
 #include "tree/tree.h"
 #include "utils/array.h"
@@ -158,7 +159,7 @@ clean_all(Cleaning *cleaning)
 	{
 		key_point_from_item(cleaning->tree.keys, &point, &high);
 		which = 1 - which;
-		vacuum_delay_point();
+		vacuum_pause();
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
@@ -285,7 +286,7 @@ wait_for_scans(Relation index)
 	while (nholders > 0)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, delay_ms,
-						 PG_WAIT_BUFFER_PIN);
+						 WAIT_EVENT_BUFFER_PIN);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		waited_ms += delay_ms;

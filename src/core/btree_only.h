@@ -5,6 +5,7 @@
 #ifndef ROWAN_CORE_BTREE_ONLY_H
 #define ROWAN_CORE_BTREE_ONLY_H
 
+#include "base/compat.h"
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
 #include "utils/elog.h"
@@ -19,6 +20,6 @@ extern bool btree_only_may_fail(PlannedStmt *plan);
 extern bool btree_only_utility(Node *statement);
 
 /* In PG_CATCH: rethrows the current error, in better words if there are some.  context outlives the error. */
-extern void btree_only_rethrow(MemoryContext context) pg_attribute_noreturn();
+pg_noreturn extern void btree_only_rethrow(MemoryContext context);
 
 #endif							/* ROWAN_CORE_BTREE_ONLY_H */

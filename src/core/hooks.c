@@ -65,7 +65,7 @@ stop_prefetching(PlanState *state, void *context)
 		if (scan->ss.ss_currentRelation != NULL &&
 			rowan_relation_is_rowan(scan->ss.ss_currentRelation))
 		{
-			scan->prefetch_maximum = 0;
+			forbid_prefetching(scan);
 			if (scan->ss.ss_currentScanDesc != NULL)
 				((RowanScan) scan->ss.ss_currentScanDesc)->prefetching_stopped = true;
 		}
@@ -86,16 +86,16 @@ executor_start(QueryDesc *query, int eflags)
 }
 
 static void
-run_plan(QueryDesc *query, ScanDirection direction, uint64 count, bool once)
+run_plan(EXECUTOR_RUN_PARAMETERS)
 {
 	if (next_executor_run)
-		next_executor_run(query, direction, count, once);
+		next_executor_run(EXECUTOR_RUN_ARGUMENTS);
 	else
-		standard_ExecutorRun(query, direction, count, once);
+		standard_ExecutorRun(EXECUTOR_RUN_ARGUMENTS);
 }
 
 static void
-executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool once)
+executor_run(EXECUTOR_RUN_PARAMETERS)
 {
 	MemoryContext context = CurrentMemoryContext;
 	QueryDesc  *outer = running_query;
@@ -103,7 +103,7 @@ executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool once)
 	running_query = query;
 	PG_TRY();
 	{
-		run_plan(query, direction, count, once);
+		run_plan(EXECUTOR_RUN_ARGUMENTS);
 	}
 	PG_CATCH();
 	{

@@ -5,6 +5,7 @@
 #ifndef ROWAN_CORE_HOOKS_H
 #define ROWAN_CORE_HOOKS_H
 
+#include "base/compat.h"
 #include "nodes/parsenodes.h"
 #include "utils/relcache.h"
 
@@ -35,7 +36,7 @@ extern void extension_note_statement(Node *statement);
  * In PG_CATCH: rethrows the current error, in better words if it came from a function for heaps that met a file of
  * ours.  context outlives the error.
  */
-extern void heap_errors_rethrow(MemoryContext context) pg_attribute_noreturn();
+pg_noreturn extern void heap_errors_rethrow(MemoryContext context);
 
 /* Refuse (ERROR) pg_repack's copy of a table, or its exchange of files with that, if access methods differ and one is ours. */
 extern void repack_check_copy(CreateTableAsStmt *statement);

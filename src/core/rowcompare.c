@@ -36,7 +36,7 @@ static Expr *
 implied_condition(const RowCompareExpr *comparison)
 {
 	Oid			family = linitial_oid(comparison->opfamilies);
-	bool		less = comparison->rctype == ROWCOMPARE_LT || comparison->rctype == ROWCOMPARE_LE;
+	bool		less = comparison->cmptype == COMPARE_LT || comparison->cmptype == COMPARE_LE;
 	int			strategy;
 	Oid			left;
 	Oid			right;
@@ -71,11 +71,7 @@ implied_conditions(PlannerInfo *root, RelOptInfo *rel)
 			continue;
 		condition = implied_condition((RowCompareExpr *) info->clause);
 		if (condition != NULL)
-			conditions = lappend(conditions,
-								 make_restrictinfo(root, condition, info->is_pushed_down,
-												   info->outerjoin_delayed, false,
-												   info->security_level, info->required_relids,
-												   info->outer_relids, info->nullable_relids));
+			conditions = lappend(conditions, implied_restriction(root, condition, info));
 	}
 	return conditions;
 }
@@ -236,7 +232,7 @@ make_member(NodeKeys *keys, const RowCompareExpr *comparison, int i, ScanKey mem
 		return false;
 	get_op_opfamily_properties(operator, family, false, &strategy, &left, &right);
 	compare = get_opfamily_proc(family, left, right, BTORDER_PROC);
-	if (strategy != (int) comparison->rctype || !OidIsValid(compare))
+	if (strategy != (int) comparison->cmptype || !OidIsValid(compare))
 		return false;
 	ScanKeyEntryInitialize(member, SK_ROW_MEMBER, column, strategy, right, collation, compare,
 						   (Datum) 0);
@@ -248,7 +244,7 @@ static bool
 is_implied_key(const ScanKeyData *key, const OpExpr *condition, Relation index,
 			   const RowCompareExpr *comparison)
 {
-	bool		less = comparison->rctype == ROWCOMPARE_LT || comparison->rctype == ROWCOMPARE_LE;
+	bool		less = comparison->cmptype == COMPARE_LT || comparison->cmptype == COMPARE_LE;
 
 	return IsA(condition, OpExpr) && key->sk_flags == 0 &&
 		key->sk_strategy == (less ? BTLessEqualStrategyNumber : BTGreaterEqualStrategyNumber) &&
@@ -262,9 +258,9 @@ static void
 replace_key(NodeKeys *keys, ScanKey key, const RowCompareExpr *comparison)
 {
 	int			n = list_length(comparison->opnos);
-	bool		less = comparison->rctype == ROWCOMPARE_LT || comparison->rctype == ROWCOMPARE_LE;
+	bool		less = comparison->cmptype == COMPARE_LT || comparison->cmptype == COMPARE_LE;
 	ScanKey		members = palloc0(sizeof(ScanKeyData) * n);
-	StrategyNumber strategy = comparison->rctype;
+	StrategyNumber strategy = comparison->cmptype;
 	int			used = 1;
 
 	if (!make_member(keys, comparison, 0, &members[0]))

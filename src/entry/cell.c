@@ -452,13 +452,13 @@ walk_columns(const KeyDesc *keys, IndexTuple tuple, int natts)
 static inline bool
 columns_fit(const KeyDesc *keys, IndexTuple tuple, int natts)
 {
-	Form_pg_attribute last;
+	CompactAttribute *last;
 
 	if (natts == 0)
 		return true;
 	if (natts > keys->natts)
 		return false;
-	last = TupleDescAttr(keys->desc, natts - 1);
+	last = TupleDescCompactAttr(keys->desc, natts - 1);
 	/* core remembers an offset if all columns before have a fixed length */
 	if (!IndexTupleHasNulls(tuple) && last->attcacheoff >= 0 && last->attlen > 0)
 		return sizeof(IndexTupleData) + last->attcacheoff + last->attlen <= IndexTupleSize(tuple);

@@ -228,7 +228,7 @@ typedef struct PageView
 extern void view_page(PageView *view, const IndexTree *tree, Page page, PoolRead *read);
 /* The page's bytes were replaced. */
 extern void view_refresh(PageView *view);
-extern void view_is_corrupted(const PageView *view) pg_attribute_noreturn();
+pg_noreturn extern void view_is_corrupted(const PageView *view);
 /* Decodes a cell; false only in an optimistic view: it changed. */
 extern bool view_item(const PageView *view, int pos, IndexItem *item, char *buffer);
 extern void view_tids(const PageView *view, const IndexItem *item, ItemPointerData *tids);

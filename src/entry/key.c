@@ -320,7 +320,7 @@ key_head_kind(Oid compare, Oid collation)
 		case F_BTTEXT_PATTERN_CMP:
 			return HEAD_BYTES;
 		case F_BTTEXTCMP:
-			return OidIsValid(collation) && lc_collate_is_c(collation) ? HEAD_BYTES : HEAD_NONE;
+			return OidIsValid(collation) && collation_is_c(collation) ? HEAD_BYTES : HEAD_NONE;
 		default:
 			return HEAD_NONE;
 	}

@@ -5,6 +5,7 @@
 #ifndef ROWAN_INSPECT_PROBLEMS_H
 #define ROWAN_INSPECT_PROBLEMS_H
 
+#include "base/compat.h"
 #include "nodes/execnodes.h"
 #include "storage/block.h"
 #include "utils/hsearch.h"
@@ -23,7 +24,7 @@ extern void problem_report(Problems *problems, BlockNumber block, const char *me
  * Refuses what cannot be verified (what: the phrase for what was expected) because it is of another kind or access
  * method, or another session's.
  */
-extern void verify_refuse(Relation rel, const char *expected) pg_attribute_noreturn();
+pg_noreturn extern void verify_refuse(Relation rel, const char *expected);
 extern void verify_check_access(Relation rel);
 
 /* An unlogged relation has no content here: said as a NOTICE. */

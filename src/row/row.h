@@ -196,10 +196,11 @@ extern bool row_page_all_visible(Page copy, Snapshot snapshot);
  */
 extern void row_prefetch_versions(RowTable *table, Page copy, Snapshot snapshot);
 
-extern void row_corrupt(const PoolFile *file, BlockNumber block, RowId row, const char *what) pg_attribute_noreturn();
+pg_noreturn extern void row_corrupt(const PoolFile *file, BlockNumber block, RowId row,
+									const char *what);
 
 /* The same, of the version that `newer` superseded. */
-extern void row_missing(const RowTable *table, RowId row, const RowMeta *newer) pg_attribute_noreturn();
+pg_noreturn extern void row_missing(const RowTable *table, RowId row, const RowMeta *newer);
 
 /* Parses slot pos of a copied leaf; raises DATA_CORRUPTED. */
 static inline RowId

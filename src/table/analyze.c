@@ -56,8 +56,7 @@ analyze_page(RowanScan scan, BlockNumber block)
 }
 
 bool
-rowan_scan_analyze_next_block(TableScanDesc sscan, BlockNumber block,
-							  BufferAccessStrategy strategy)
+table_analyze_block(TableScanDesc sscan, BlockNumber block)
 {
 	RowanScan	scan = (RowanScan) sscan;
 

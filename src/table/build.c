@@ -325,7 +325,7 @@ next_index_tid(ValidateIndexState *state, ItemPointerData *tid)
 	Datum		value;
 	bool		isnull;
 
-	if (!tuplesort_getdatum(state->tuplesort, true, &value, &isnull, NULL))
+	if (!next_sorted_datum(state->tuplesort, &value, &isnull))
 		return false;
 	itemptr_decode(tid, DatumGetInt64(value));
 #ifndef USE_FLOAT8_BYVAL

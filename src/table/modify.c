@@ -269,7 +269,7 @@ wait_get_lock(RowWait *wait)
 		return true;
 	if (wait->policy == LockWaitBlock)
 		LockTuple(wait->rel, &wait->tid, heavy);
-	else if (!ConditionalLockTuple(wait->rel, &wait->tid, heavy))
+	else if (!try_lock_tuple(wait->rel, &wait->tid, heavy, wait->policy == LockWaitError))
 	{
 		if (wait->policy == LockWaitError)
 			refuse_lock(wait);
@@ -316,7 +316,7 @@ wait_for(RowWait *wait, const RowOutcome *outcome)
 
 		if (wait->policy == LockWaitBlock)
 			XactLockTableWait(xid, wait->rel, &wait->tid, wait->oper);
-		else if (!ConditionalXactLockTableWait(xid))
+		else if (!try_wait_for_xid(xid, wait->policy == LockWaitError))
 		{
 			if (wait->policy == LockWaitError)
 				refuse_lock(wait);
@@ -562,9 +562,8 @@ columns_differ(UpdateState *state, const Bitmapset *columns)
 }
 
 static bool
-index_columns_differ(UpdateState *state, IndexAttrBitmapKind kind)
+index_columns_differ(UpdateState *state, Bitmapset *columns)
 {
-	Bitmapset  *columns = RelationGetIndexAttrBitmap(state->rel, kind);
 	bool		differ = columns_differ(state, columns);
 
 	bms_free(columns);
@@ -657,20 +656,37 @@ fetch_old(UpdateState *state, ItemPointer otid)
 	return true;
 }
 
-static void
-do_update(UpdateState *state, LockTupleMode *lockmode, bool *update_indexes)
+static Bitmapset *
+key_columns(Relation rel)
+{
+	return RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
+}
+
+/* Which indexes want an entry for the row. */
+static TU_UpdateIndexes
+indexes_to_update(UpdateState *state, bool moved)
+{
+	if (state->outcome.result != TM_Ok)
+		return TU_None;
+	if (moved)
+		return TU_All;
+	return index_columns_differ(state, summarized_columns(state->rel)) ? TU_Summarizing : TU_None;
+}
+
+static TU_UpdateIndexes
+do_update(UpdateState *state, LockTupleMode *lockmode)
 {
 	RowData		data;
-	bool		move = index_columns_differ(state, INDEX_ATTR_BITMAP_ALL);
+	bool		move = index_columns_differ(state, moving_columns(state->rel));
 
-	*lockmode = move && index_columns_differ(state, INDEX_ATTR_BITMAP_KEY)
+	*lockmode = move && index_columns_differ(state, key_columns(state->rel))
 		? LockTupleExclusive : LockTupleNoKeyExclusive;
 	state->writer.mode = *lockmode;
 	wait_init(&state->waiting, state->rel, state->row, *lockmode, LockWaitBlock, XLTW_Update);
 	if (needs_toasting(state))
 	{
 		if (!lock_before_toasting(state))
-			return;
+			return TU_None;
 		slot_row_for_storage(state->rel, state->slot, state->old, 0, &data);
 	}
 	else
@@ -687,17 +703,16 @@ do_update(UpdateState *state, LockTupleMode *lockmode, bool *update_indexes)
 	if (move)
 		update_by_moving(state, &data);
 	wait_end(&state->waiting);
-	*update_indexes = move && state->outcome.result == TM_Ok;
+	return indexes_to_update(state, move);
 }
 
 TM_Result
 rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
 				   Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
-				   LockTupleMode *lockmode, bool *update_indexes)
+				   LockTupleMode *lockmode, TU_UpdateIndexes *update_indexes)
 {
 	MemoryContext caller = enter_row_context();
 	UpdateState state;
-	bool		moved = false;
 
 	memset(&state, 0, sizeof(state));
 	state.rel = rel;
@@ -710,14 +725,11 @@ rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 	state.slot = slot;
 	state.old = MakeTupleTableSlot(RelationGetDescr(rel), &TTSOpsRowan);
 	table_row_table(rel, &state.table);
-	*update_indexes = false;
+	*update_indexes = TU_None;
 	*lockmode = LockTupleNoKeyExclusive;
 	check_conflicts_in(rel, otid);
 	if (fetch_old(&state, otid))
-	{
-		do_update(&state, lockmode, update_indexes);
-		moved = *update_indexes;
-	}
+		*update_indexes = do_update(&state, lockmode);
 	else
 	{
 		/* the version is forgotten: let a delete that cannot succeed say what came after it */
@@ -735,7 +747,7 @@ rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 		row_tid_set(&slot->tts_tid, state.row, state.outcome.tag);
 		if (TTS_IS_ROWAN(slot))
 			((RowanSlot *) slot)->xmax = state.outcome.lock_xid;
-		pgstat_count_heap_update(rel, !moved);
+		count_update(rel, *update_indexes != TU_All);
 	}
 	ExecDropSingleTupleTableSlot(state.old);
 	return report_outcome(&state.outcome, tmfd);

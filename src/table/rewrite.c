@@ -548,7 +548,7 @@ static void
 copy_in_index_order(Rewrite *rewrite, Relation index)
 {
 	TupleTableSlot *slot = table_slot_create(rewrite->old_rel, NULL);
-	IndexScanDesc scan = index_beginscan(rewrite->old_rel, index, SnapshotAny, 0, 0);
+	IndexScanDesc scan = scan_whole_index(rewrite->old_rel, index, SnapshotAny);
 	const int	params[] = {PROGRESS_CLUSTER_PHASE, PROGRESS_CLUSTER_INDEX_RELID};
 	int64		values[] = {PROGRESS_CLUSTER_PHASE_INDEX_SCAN_HEAP, RelationGetRelid(index)};
 

@@ -13,7 +13,6 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
-#include "nodes/tidbitmap.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
 #include "table/table.h"
@@ -337,8 +336,8 @@ rowan_scan_set_tidrange(TableScanDesc sscan, ItemPointer mintid, ItemPointer max
 	scan_start_over(scan);
 	scan->first = (RowId) ItemPointerGetBlockNumberNoCheck(mintid) << 8;
 	scan->limit = ((RowId) ItemPointerGetBlockNumberNoCheck(maxtid) << 8) + ROWS_PER_LOGICAL_BLOCK;
-	scan->base.rs_mintid = *mintid;
-	scan->base.rs_maxtid = *maxtid;
+	scan->min_tid = *mintid;
+	scan->max_tid = *maxtid;
 }
 
 bool
@@ -352,8 +351,8 @@ rowan_scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction,
 	{
 		while (scan_next(scan, forward, slot))
 		{
-			if (ItemPointerCompare(&slot->tts_tid, &sscan->rs_mintid) < 0 ||
-				ItemPointerCompare(&slot->tts_tid, &sscan->rs_maxtid) > 0)
+			if (ItemPointerCompare(&slot->tts_tid, &scan->min_tid) < 0 ||
+				ItemPointerCompare(&slot->tts_tid, &scan->max_tid) > 0)
 				continue;
 			pgstat_count_heap_getnext(sscan->rs_rd);
 			return true;
@@ -443,48 +442,43 @@ list_block(RowanScan scan, BlockNumber block)
 
 void		(*table_bitmap_scan_begins) (void);
 
-bool
-rowan_scan_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmres)
+/* The bitmap's TIDs are of one logical block. */
+static void
+list_rows(RowanScan scan, BlockNumber block, const OffsetNumber *offsets, int n)
 {
-	RowanScan	scan = (RowanScan) sscan;
-
-	if (!scan->prefetching_stopped)
+	scan->nrows = scan->next_row = 0;
+	for (int i = 0; i < n; i++)
 	{
-		if (table_bitmap_scan_begins != NULL)
-			table_bitmap_scan_begins();
-		scan->prefetching_stopped = true;
+		ItemPointerData tid;
+
+		ItemPointerSet(&tid, block, offsets[i]);
+		if (row_tid_plausible(&tid))
+			scan->rows[scan->nrows++] = row_id_from_tid(&tid);
 	}
+}
+
+bool
+scan_bitmap_block(RowanScan scan, BlockNumber block, const OffsetNumber *offsets, int n)
+{
 	if (!tree_exists(&scan->table.file))
 		return false;
 	scan->have_page = false;
-	if (tbmres->ntuples < 0)
-		list_block(scan, tbmres->blockno);
+	if (n < 0)
+		list_block(scan, block);
 	else
-	{
-		scan->nrows = 0;
-		for (int i = 0; i < tbmres->ntuples; i++)
-		{
-			ItemPointerData tid;
-
-			ItemPointerSet(&tid, tbmres->blockno, tbmres->offsets[i]);
-			if (row_tid_plausible(&tid))
-				scan->rows[scan->nrows++] = row_id_from_tid(&tid);
-		}
-		scan->next_row = 0;
-	}
+		list_rows(scan, block, offsets, n);
 	return scan->nrows > 0;
 }
 
 bool
-rowan_scan_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult *tbmres,
-							 TupleTableSlot *slot)
+scan_bitmap_row(RowanScan scan, TupleTableSlot *slot)
 {
-	if (!next_listed_row((RowanScan) sscan, slot))
+	if (!next_listed_row(scan, slot))
 	{
 		ExecClearTuple(slot);
 		return false;
 	}
-	pgstat_count_heap_fetch(sscan->rs_rd);
+	pgstat_count_heap_fetch(scan->base.rs_rd);
 	return true;
 }
 

@@ -16,6 +16,8 @@
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/tupmacs.h"
+#include "access/xact.h"
+#include "base/compat.h"
 #include "table/slot.h"
 #include "utils/expandeddatum.h"
 #include "utils/memutils.h"
@@ -205,8 +207,8 @@ copy_virtual(RowanSlot *rslot)
 
 /* ---- callbacks ---- */
 
-static void
-slot_init(TupleTableSlot *slot)
+void
+rowan_slot_init(TupleTableSlot *slot)
 {
 	RowanSlot  *rslot = rowan_slot(slot);
 
@@ -218,8 +220,8 @@ slot_init(TupleTableSlot *slot)
 	forget_identity(rslot);
 }
 
-static void
-slot_release(TupleTableSlot *slot)
+void
+rowan_slot_release(TupleTableSlot *slot)
 {
 	RowanSlot  *rslot = rowan_slot(slot);
 
@@ -230,8 +232,8 @@ slot_release(TupleTableSlot *slot)
 	rslot->layout = NULL;
 }
 
-static void
-slot_clear(TupleTableSlot *slot)
+void
+rowan_slot_clear(TupleTableSlot *slot)
 {
 	RowanSlot  *rslot = rowan_slot(slot);
 
@@ -250,8 +252,8 @@ slot_clear(TupleTableSlot *slot)
 	ItemPointerSetInvalid(&slot->tts_tid);
 }
 
-static void
-slot_getsomeattrs_rowan(TupleTableSlot *slot, int natts)
+void
+rowan_slot_getsomeattrs(TupleTableSlot *slot, int natts)
 {
 	RowanSlot  *rslot = rowan_slot(slot);
 	int			n;
@@ -291,8 +293,8 @@ shown_xmin(const RowanSlot *rslot)
 	return TransactionIdIsValid(rslot->xmin) ? rslot->xmin : FrozenTransactionId;
 }
 
-static Datum
-slot_getsysattr_rowan(TupleTableSlot *slot, int attnum, bool *isnull)
+Datum
+rowan_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 {
 	RowanSlot  *rslot = rowan_slot(slot);
 
@@ -323,8 +325,8 @@ slot_getsysattr_rowan(TupleTableSlot *slot, int attnum, bool *isnull)
 	}
 }
 
-static void
-slot_materialize(TupleTableSlot *slot)
+void
+rowan_slot_materialize(TupleTableSlot *slot)
 {
 	RowanSlot  *rslot = rowan_slot(slot);
 
@@ -352,14 +354,14 @@ copy_identity(RowanSlot *dst, const RowanSlot *src)
 	dst->cmax = src->cmax;
 }
 
-static void
-slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
+void
+rowan_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
 {
 	TupleDesc	src_desc = src->tts_tupleDescriptor;
 	TupleDesc	dst_desc = dst->tts_tupleDescriptor;
 	int			natts = Min(src_desc->natts, dst_desc->natts);
 
-	slot_clear(dst);
+	rowan_slot_clear(dst);
 
 	/* a short row's missing values are those of the source's descriptor */
 	if (TTS_IS_ROWAN(src) && rowan_slot(src)->row.data != NULL &&
@@ -383,15 +385,15 @@ slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
 	dst->tts_flags &= ~TTS_FLAG_EMPTY;
 	if (TTS_IS_ROWAN(src))
 		copy_identity(rowan_slot(dst), rowan_slot(src));
-	slot_materialize(dst);
+	rowan_slot_materialize(dst);
 }
 
 /*
  * A heap tuple for triggers, SPI and ANALYZE, which look at its TID, table and
  * creator.
  */
-static HeapTuple
-slot_copy_heap_tuple(TupleTableSlot *slot)
+HeapTuple
+rowan_slot_copy_heap_tuple(TupleTableSlot *slot)
 {
 	RowanSlot  *rslot = rowan_slot(slot);
 	HeapTuple	tuple;
@@ -420,31 +422,24 @@ slot_copy_heap_tuple(TupleTableSlot *slot)
 	return tuple;
 }
 
-static MinimalTuple
-slot_copy_minimal_tuple(TupleTableSlot *slot)
+MinimalTuple
+rowan_slot_copy_minimal_tuple(TupleTableSlot *slot, Size extra)
 {
 	Assert(!TTS_EMPTY(slot));
 	slot_getallattrs(slot);
-	return heap_form_minimal_tuple(slot->tts_tupleDescriptor,
-								   slot->tts_values, slot->tts_isnull);
+	return form_minimal_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull, extra);
 }
 
-const TupleTableSlotOps TTSOpsRowan = {
-	.base_slot_size = sizeof(RowanSlot),
-	.init = slot_init,
-	.release = slot_release,
-	.clear = slot_clear,
-	.getsomeattrs = slot_getsomeattrs_rowan,
-	.getsysattr = slot_getsysattr_rowan,
-	.materialize = slot_materialize,
-	.copyslot = slot_copyslot,
-
-	/* a Rowan slot owns neither; core copies where it needs one */
-	.get_heap_tuple = NULL,
-	.get_minimal_tuple = NULL,
-	.copy_heap_tuple = slot_copy_heap_tuple,
-	.copy_minimal_tuple = slot_copy_minimal_tuple
-};
+/* Referential integrity asks about a row that it is to check again. */
+bool
+rowan_slot_is_current_xact_tuple(TupleTableSlot *slot)
+{
+	if (!is_stored_row(rowan_slot(slot)))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("don't have transaction information for this type of tuple")));
+	return TransactionIdIsCurrentTransactionId(rowan_slot(slot)->xmin);
+}
 
 /* ---- for storing a slot's content in a table ---- */
 

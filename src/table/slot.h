@@ -8,7 +8,21 @@
 #include "executor/tuptable.h"
 #include "row/codec.h"
 
+/* callbacks.c */
 extern const TupleTableSlotOps TTSOpsRowan;
+
+/* What it consists of. */
+extern void rowan_slot_init(TupleTableSlot *slot);
+extern void rowan_slot_release(TupleTableSlot *slot);
+extern void rowan_slot_clear(TupleTableSlot *slot);
+extern void rowan_slot_getsomeattrs(TupleTableSlot *slot, int natts);
+extern Datum rowan_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull);
+extern bool rowan_slot_is_current_xact_tuple(TupleTableSlot *slot);
+extern void rowan_slot_materialize(TupleTableSlot *slot);
+extern void rowan_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src);
+extern HeapTuple rowan_slot_copy_heap_tuple(TupleTableSlot *slot);
+/* extra: bytes in front of the tuple, for the caller. */
+extern MinimalTuple rowan_slot_copy_minimal_tuple(TupleTableSlot *slot, Size extra);
 
 #define TTS_IS_ROWAN(slot) ((slot)->tts_ops == &TTSOpsRowan)
 

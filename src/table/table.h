@@ -88,9 +88,6 @@ extern void rowan_scan_set_tidrange(TableScanDesc scan, ItemPointer mintid, Item
 extern bool rowan_scan_getnextslot_tidrange(TableScanDesc scan, ScanDirection direction,
 											TupleTableSlot *slot);
 extern Size rowan_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan);
-extern bool rowan_scan_bitmap_next_block(TableScanDesc scan, struct TBMIterateResult *tbmres);
-extern bool rowan_scan_bitmap_next_tuple(TableScanDesc scan, struct TBMIterateResult *tbmres,
-										 TupleTableSlot *slot);
 extern bool rowan_scan_sample_next_block(TableScanDesc scan, struct SampleScanState *state);
 extern bool rowan_scan_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state,
 										 TupleTableSlot *slot);
@@ -125,7 +122,7 @@ extern TM_Result rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid
 extern TM_Result rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot,
 									CommandId cid, Snapshot snapshot, Snapshot crosscheck,
 									bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
-									bool *update_indexes);
+									TU_UpdateIndexes *update_indexes);
 extern TM_Result rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
 								  TupleTableSlot *slot, CommandId cid, LockTupleMode mode,
 								  LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd);
@@ -140,8 +137,8 @@ extern void rowan_index_validate_scan(Relation rel, Relation index, struct Index
 									  Snapshot snapshot, struct ValidateIndexState *state);
 
 /* analyze.c */
-extern bool rowan_scan_analyze_next_block(TableScanDesc scan, BlockNumber block,
-										  BufferAccessStrategy strategy);
+/* A block that ANALYZE has chosen; false: nothing there can be a row. */
+extern bool table_analyze_block(TableScanDesc scan, BlockNumber block);
 extern bool rowan_scan_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin,
 										  double *live, double *dead, TupleTableSlot *slot);
 
@@ -159,6 +156,10 @@ extern void rowan_copy_for_cluster(Relation old, Relation new, Relation index, b
 								   TransactionId oldest_xmin, TransactionId *xid_cutoff,
 								   MultiXactId *multi_cutoff, double *num_tuples,
 								   double *tups_vacuumed, double *tups_recently_dead);
+
+/* callbacks.c: the oldest xid and multixact that VACUUM has to keep. */
+extern void table_vacuum_limits(Relation rel, struct VacuumParams *params,
+								TransactionId *oldest_xmin, MultiXactId *oldest_multi);
 
 /* table/vacuum.c */
 extern void rowan_vacuum(Relation rel, struct VacuumParams *params,
@@ -240,9 +241,19 @@ typedef struct RowanScanData
 	RowId		rows[ROWS_PER_LOGICAL_BLOCK];
 	RowId		block_first;
 	bool		prefetching_stopped;	/* core does not prefetch for this bitmap scan */
+
+	/* TID range scans: the bounds, both included */
+	ItemPointerData min_tid;
+	ItemPointerData max_tid;
 } RowanScanData;
 
 typedef RowanScanData *RowanScan;
+
+/* A bitmap's block: the rows at n offsets, or with n < 0 all that there are.  False: none. */
+extern bool scan_bitmap_block(RowanScan scan, BlockNumber block, const OffsetNumber *offsets,
+							  int n);
+/* The next of them that the snapshot sees; false, with the slot cleared: no more. */
+extern bool scan_bitmap_row(RowanScan scan, TupleTableSlot *slot);
 
 /* Makes the page that covers `row` the scan's page. */
 extern void scan_load_page(RowanScan scan, RowId row, BlockNumber hint);

@@ -171,7 +171,7 @@ table_truncate_tail(Relation rel, int message_level, bool rows_removed)
 	bool		empty;
 
 	/* a scan with an old snapshot could not tell that pages are missing */
-	if (old_snapshot_threshold >= 0)
+	if (snapshots_grow_too_old())
 		return;
 	table_pool_file(rel, &truncation.file);
 	if (tree_is_empty_file(&truncation.file) ||

@@ -38,6 +38,7 @@ typedef struct Vacuum
 	Relation	rel;
 	RowTable	table;
 	VacuumParams *params;
+	TimestampTz start;
 	BufferAccessStrategy strategy;
 	char	   *page;			/* copy of a leaf */
 	PoolRing	ring;
@@ -134,6 +135,7 @@ init_index_info(Vacuum *vacuum, Relation index, bool estimated, IndexVacuumInfo 
 {
 	memset(info, 0, sizeof(*info));
 	info->index = index;
+	set_vacuumed_table(info, vacuum->rel);
 	info->report_progress = false;
 	info->estimated_count = estimated;
 	info->message_level = DEBUG2;
@@ -172,7 +174,7 @@ remove_dead(Vacuum *vacuum)
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_HEAP);
 	while (done < vacuum->ndead)
 	{
-		vacuum_delay_point();
+		vacuum_pause();
 		done += row_remove_stubs(&vacuum->table, vacuum->dead + done,
 								 Min(vacuum->ndead - done, INT_MAX));
 	}
@@ -194,8 +196,8 @@ cleanup_indexes(Vacuum *vacuum)
 		init_index_info(vacuum, index, false, &info);
 		result = vacuum->index_stats[i] = index_vacuum_cleanup(&info, vacuum->index_stats[i]);
 		if (result != NULL && !result->estimated_count)
-			vac_update_relstats(index, result->num_pages, result->num_index_tuples, 0, false,
-								InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+			update_relation_statistics(index, result->num_pages, result->num_index_tuples, 0, false,
+									   InvalidTransactionId, InvalidMultiXactId);
 	}
 }
 
@@ -212,7 +214,7 @@ prune_pass(Vacuum *vacuum)
 								 pool_file_blocks(&vacuum->table.file));
 	do
 	{
-		vacuum_delay_point();
+		vacuum_pause();
 		copy_leaf(vacuum, key);
 		if (row_leaf_is_settled((Page) vacuum->page))
 			vacuum->stat.rows += page_nslots((Page) vacuum->page);
@@ -257,7 +259,7 @@ merge_pass(Vacuum *vacuum)
 
 	do
 	{
-		vacuum_delay_point();
+		vacuum_pause();
 		copy_leaf(vacuum, key);
 		if (page_free_bytes((Page) vacuum->page) > (int) MERGE_FREE_BYTES &&
 			merge_leaf(vacuum, key))
@@ -309,7 +311,7 @@ visibility_pass(Vacuum *vacuum)
 	{
 		PageTrailer trailer = page_trailer(vacuum->page);
 
-		vacuum_delay_point();
+		vacuum_pause();
 		copy_leaf(vacuum, key);
 		for (;;)
 		{
@@ -344,7 +346,7 @@ static void
 report(Vacuum *vacuum, const PGRUsage *usage)
 {
 	/* in heap's words, which tools look for in the log */
-	const char *what = !IsAutoVacuumWorkerProcess() ? "finished vacuuming"
+	const char *what = !AmAutoVacuumWorkerProcess() ? "finished vacuuming"
 		: vacuum->params->is_wraparound ? "automatic vacuum to prevent wraparound of table"
 		: "automatic vacuum of table";
 
@@ -390,17 +392,16 @@ update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_m
 		oldest_multi = vacuum->stat.oldest_multi;
 		visibilitymap_count(vacuum->rel, &all_visible, NULL);
 	}
-	vac_update_relstats(vacuum->rel, pages, vacuum->stat.rows, all_visible,
-						vacuum->nindexes > 0, oldest_xid, oldest_multi, NULL, NULL, false);
-	pgstat_report_vacuum(RelationGetRelid(vacuum->rel), vacuum->rel->rd_rel->relisshared,
-						 vacuum->stat.rows, vacuum->stat.recently_dead);
+	update_relation_statistics(vacuum->rel, pages, vacuum->stat.rows, all_visible,
+							   vacuum->nindexes > 0, oldest_xid, oldest_multi);
+	report_vacuumed(vacuum->rel, vacuum->stat.rows, vacuum->stat.recently_dead, vacuum->start);
 }
 
 /* As much as the settings allow, but no more than the table has row ids. */
 static void
 allocate_dead(Vacuum *vacuum)
 {
-	int			memory_kb = IsAutoVacuumWorkerProcess() && autovacuum_work_mem != -1 ?
+	int			memory_kb = AmAutoVacuumWorkerProcess() && autovacuum_work_mem != -1 ?
 		autovacuum_work_mem : maintenance_work_mem;
 	Size		ids = 0;
 
@@ -416,18 +417,14 @@ void
 rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy strategy)
 {
 	Vacuum	   *vacuum = palloc0(sizeof(Vacuum));
-	TransactionId oldest_xmin,
-				freeze_limit;
-	MultiXactId oldest_multi,
-				multi_cutoff;
+	TransactionId oldest_xmin;
+	MultiXactId oldest_multi;
 	PGRUsage	usage;
-	TimestampTz start = GetCurrentTimestamp();
 
 	pg_rusage_init(&usage);
 	pgstat_progress_start_command(PROGRESS_COMMAND_VACUUM, RelationGetRelid(rel));
-	vacuum_set_xid_limits(rel, params->freeze_min_age, params->freeze_table_age,
-						  params->multixact_freeze_min_age, params->multixact_freeze_table_age,
-						  &oldest_xmin, &oldest_multi, &freeze_limit, &multi_cutoff);
+	table_vacuum_limits(rel, params, &oldest_xmin, &oldest_multi);
+	vacuum->start = GetCurrentTimestamp();
 	vacuum->rel = rel;
 	vacuum->params = params;
 	vacuum->strategy = strategy;
@@ -458,7 +455,8 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	update_statistics(vacuum, oldest_xmin, oldest_multi);
 	pgstat_progress_end_command();
 	if ((params->options & VACOPT_VERBOSE) ||
-		(IsAutoVacuumWorkerProcess() && params->log_min_duration >= 0 &&
-		 TimestampDifferenceExceeds(start, GetCurrentTimestamp(), params->log_min_duration)))
+		(AmAutoVacuumWorkerProcess() && params->log_min_duration >= 0 &&
+		 TimestampDifferenceExceeds(vacuum->start, GetCurrentTimestamp(),
+									params->log_min_duration)))
 		report(vacuum, &usage);
 }

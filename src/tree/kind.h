@@ -137,8 +137,8 @@ extern int	tree_child_slot(const TreeSearch *search, Page parent);
 /* Latches exclusively the child of a slot of a latched inner page.  Raises DATA_CORRUPTED if it is not what the parent says. */
 extern PoolFrame *tree_latch_child(const TreeSearch *search, Page parent, int slot);
 
-extern void tree_corrupted(const PoolFile *file, BlockNumber block, const char *message)
-			pg_attribute_noreturn();
+pg_noreturn extern void tree_corrupted(const PoolFile *file, BlockNumber block,
+									   const char *message);
 
 /* ---- split.c ---- */
 
