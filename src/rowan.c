@@ -11,6 +11,10 @@
 #include <limits.h>
 
 #include "access/xlog.h"
+#include "base/compat.h"
+#include "base/export.h"
+#include "base/fault.h"
+#include "base/preload.h"
 #include "core/hooks.h"
 #include "entry/entry.h"
 #include "miscadmin.h"
@@ -22,11 +26,6 @@
 #include "storage/shmem.h"
 #include "table/table.h"
 #include "utils/guc.h"
-
-#include "base/compat.h"
-#include "base/export.h"
-#include "base/fault.h"
-#include "base/preload.h"
 
 PG_MODULE_MAGIC;
 

@@ -12,14 +12,13 @@
 #include "postgres.h"
 
 #include "access/xloginsert.h"
+#include "base/compat.h"
+#include "base/fault.h"
 #include "miscadmin.h"
 #include "pool/change.h"
 #include "pool/delta.h"
 #include "pool/frame.h"
 #include "pool/wal.h"
-
-#include "base/compat.h"
-#include "base/fault.h"
 
 static PGAlignedBlock copies[CHANGE_MAX_PAGES];
 static struct

@@ -23,6 +23,9 @@
 #include <signal.h>
 
 #include "access/xlog.h"
+#include "base/compat.h"
+#include "base/export.h"
+#include "base/fault.h"
 #include "base/preload.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
@@ -42,10 +45,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
-
-#include "base/compat.h"
-#include "base/export.h"
-#include "base/fault.h"
 
 extern PGDLLEXPORT void rowan_pool_worker_main(Datum arg);
 

@@ -20,15 +20,14 @@
 #include "access/xact.h"
 #include "access/xlog_internal.h"
 #include "access/xlogutils.h"
+#include "base/compat.h"
+#include "base/fault.h"
 #include "catalog/pg_control.h"
 #include "catalog/storage.h"
 #include "catalog/storage_xlog.h"
 #include "commands/dbcommands_xlog.h"
 #include "pool/frame.h"
 #include "pool/restartpoint.h"
-
-#include "base/compat.h"
-#include "base/fault.h"
 
 typedef RestartpointRedo RedoFunction;
 

@@ -12,13 +12,12 @@
 #include "access/xlog.h"
 #include "access/xloginsert.h"
 #include "access/xlogutils.h"
-#include "miscadmin.h"
-#include "pool/frame.h"
-#include "pool/wal.h"
-
 #include "base/checksum.h"
 #include "base/compat.h"
 #include "base/fault.h"
+#include "miscadmin.h"
+#include "pool/frame.h"
+#include "pool/wal.h"
 
 static SMgrRelation
 open_file(const PoolFile *file)

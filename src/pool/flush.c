@@ -7,15 +7,14 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
+#include "base/fault.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "pool/frame.h"
 #include "storage/condition_variable.h"
 #include "storage/smgr.h"
 #include "utils/memutils.h"
-
-#include "base/compat.h"
-#include "base/fault.h"
 
 #define RETRY_MS	1000
 

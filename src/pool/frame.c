@@ -12,14 +12,13 @@
 #include "postgres.h"
 
 #include "access/xlogutils.h"
+#include "base/compat.h"
+#include "base/fault.h"
 #include "executor/instrument.h"
 #include "miscadmin.h"
 #include "pool/frame.h"
 #include "storage/s_lock.h"
 #include "storage/shmem.h"
-
-#include "base/compat.h"
-#include "base/fault.h"
 
 PoolFrame  *pool_frames;
 char	   *pool_pages;

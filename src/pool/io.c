@@ -10,6 +10,10 @@
 
 #include "access/xlog.h"
 #include "access/xlogutils.h"
+#include "base/checksum.h"
+#include "base/compat.h"
+#include "base/fault.h"
+#include "base/new_page.h"
 #include "executor/instrument.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -17,11 +21,6 @@
 #include "pool/frame.h"
 #include "portability/instr_time.h"
 #include "storage/bufmgr.h"
-
-#include "base/checksum.h"
-#include "base/compat.h"
-#include "base/fault.h"
-#include "base/new_page.h"
 
 void		(*pool_forget_marks) (Page page);
 bool		io_reopens_files = false;

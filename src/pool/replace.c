@@ -14,11 +14,10 @@
  */
 #include "postgres.h"
 
+#include "base/fault.h"
 #include "miscadmin.h"
 #include "pool/frame.h"
 #include "utils/timestamp.h"
-
-#include "base/fault.h"
 
 /* Dirty frames passed over for want of a WAL flush before we do one. */
 #define SKIP_UNFLUSHED	32

@@ -39,6 +39,9 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
+#include "base/compat.h"
+#include "base/export.h"
+#include "base/fault.h"
 #include "catalog/pg_control.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
@@ -53,10 +56,6 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
-
-#include "base/compat.h"
-#include "base/export.h"
-#include "base/fault.h"
 
 extern PGDLLEXPORT void rowan_recovery_writer_main(Datum arg);
 

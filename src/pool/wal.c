@@ -15,6 +15,10 @@
 #include "access/xloginsert.h"
 #include "access/xlogrecovery.h"
 #include "access/xlogutils.h"
+#include "base/checksum.h"
+#include "base/compat.h"
+#include "base/fault.h"
+#include "base/new_page.h"
 #include "miscadmin.h"
 #include "pool/change.h"
 #include "pool/frame.h"
@@ -25,11 +29,6 @@
 #include "replication/reorderbuffer.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-
-#include "base/checksum.h"
-#include "base/compat.h"
-#include "base/fault.h"
-#include "base/new_page.h"
 
 #define KINDS	(ROWAN_XLOG_KIND_MASK / 0x10 + 1)
 

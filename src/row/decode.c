@@ -5,13 +5,12 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "pool/wal.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/snapbuild.h"
 #include "row/decode.h"
-
-#include "base/compat.h"
 
 /* Would a heap table's change be given to the output plugin here? */
 static bool
