@@ -5,6 +5,7 @@
 #   make demo            a tour on real data (installs missing Debian packages as root)
 #   make test            the test suite (the same)
 #   make check-NAME      one long campaign (see doc/testing.md)
+#   make indent          lay the C source out as PostgreSQL does
 #
 # Variants: FAULTS=1 (fault points), CHECK_PAGES=1 (pages validated at every
 # release of an exclusive latch), WERROR=1.
@@ -62,6 +63,11 @@ FORCE:
 EXTRA_CLEAN += .variant
 
 RUN = @test/lib/bootstrap.sh && $(ROWAN_PYTHON)
+
+# pgindent, from PostgreSQL's own source.
+.PHONY: indent check-indent
+indent:       ; $(RUN) test/indent.py
+check-indent: ; $(RUN) test/indent.py --check
 
 .PHONY: test demo bench check-core check-core-indexes check-tap
 test:
