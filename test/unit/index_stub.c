@@ -11,6 +11,7 @@
 #include "access/tupmacs.h"
 #include "access/xloginsert.h"
 #include "access/xlogreader.h"
+#include "core.h"
 #include "index_stub.h"
 #include "lib/stringinfo.h"
 #include "pool_stub.h"
@@ -260,7 +261,7 @@ wal_add_page(uint8 block_id, PoolFrame *frame)
 }
 
 void
-XLogRegisterBufData(uint8 block_id, char *data, int len)
+XLogRegisterBufData(BUF_DATA_PARAMETERS)
 {
 	memcpy(wal_data + wal_size, data, len);
 	wal_size += len;

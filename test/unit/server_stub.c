@@ -8,6 +8,7 @@
 
 #include "common/pg_prng.h"
 #include "common/relpath.h"
+#include "core.h"
 #include "miscadmin.h"
 #include "tap.h"
 #include "utils/memutils.h"
@@ -138,8 +139,7 @@ MESSAGE_FUNCTION(errhint)
 MESSAGE_FUNCTION(errdetail)
 
 void
-ExceptionalCondition(const char *conditionName, const char *errorType, const char *fileName,
-					 int lineNumber)
+ExceptionalCondition(EXCEPTION_PARAMETERS)
 {
 	tap_abort(fileName, lineNumber, conditionName);
 }
@@ -179,14 +179,28 @@ ProcessInterrupts(void)
 {
 }
 
-char *
-GetRelationPath(Oid dbNode, Oid spcNode, Oid relNode, int backendId, ForkNumber forkNumber)
+RELATION_PATH
+GetRelationPath(Oid dbOid, Oid spcOid, Oid relNumber, int procNumber, ForkNumber forkNumber)
 {
+#if PG_VERSION_NUM >= 180000
+	RelPathStr	path;
+
+	snprintf(path.str, sizeof(path.str), "base/%u/%u", dbOid, relNumber);
+	return path;
+#else
 	static char path[64];
 
-	snprintf(path, sizeof(path), "base/%u/%u", dbNode, relNode);
+	snprintf(path, sizeof(path), "base/%u/%u", dbOid, relNumber);
 	return path;
+#endif
 }
+
+#if PG_VERSION_NUM >= 180000
+void
+verify_compact_attribute(TupleDesc tupdesc, int attnum)
+{
+}
+#endif
 
 bool
 TransactionIdFollows(TransactionId id1, TransactionId id2)

@@ -24,7 +24,7 @@ extern int	tap_end(void);		/* prints the plan; exit status */
 		if (!(cond)) \
 			tap_abort(__FILE__, __LINE__, #cond); \
 	} while (0)
-extern void tap_abort(const char *file, int line, const char *what) pg_attribute_noreturn();
+extern void tap_abort(const char *file, int line, const char *what) __attribute__((noreturn));
 
 /* Same numbers for the same seed everywhere. */
 extern void test_seed(uint64 seed);

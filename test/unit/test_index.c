@@ -6,6 +6,7 @@
 
 #include "catalog/pg_index.h"
 #include "catalog/pg_type_d.h"
+#include "core.h"
 #include "entry/entry_verify.h"
 #include "index_stub.h"
 #include "pool_stub.h"
@@ -50,7 +51,7 @@ static const Kind kinds[] = {
 
 static const Kind *kind;
 static KeyDesc keys;
-static IndexTree tree = {.file = {{1663, 5, 16384}, InvalidBackendId, true},.keys = &keys};
+static IndexTree tree = {.file = {{1663, 5, 16384}, INVALID_PROC_NUMBER, true},.keys = &keys};
 
 static void
 set_kind(const Kind *which)
@@ -59,7 +60,9 @@ set_kind(const Kind *which)
 
 	kind = which;
 	memset(&keys, 0, sizeof(keys));
-	keys.desc = calloc(1, offsetof(TupleDescData, attrs) + 8 * sizeof(FormData_pg_attribute));
+	keys.desc = calloc(1, TUPLE_DESC_SIZE(8));
+	for (const char *at = kind->columns; *at; at++)
+		keys.desc->natts += *at != '|';
 	for (const char *at = kind->columns; *at; at++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(keys.desc, n);
@@ -74,13 +77,13 @@ set_kind(const Kind *which)
 		attribute->attlen = is_text ? -1 : 4;
 		attribute->attbyval = !is_text;
 		attribute->attalign = TYPALIGN_INT;
-		attribute->attcacheoff = -1;
+		complete_column(keys.desc, n);
 		keys.compare[n] = is_text ? &text_compare : &int4_compare;
 		keys.option[n] = n == 0 ? kind->option : 0;
 		keys.var_width |= is_text;
 		n++;
 	}
-	keys.natts = keys.desc->natts = n;
+	keys.natts = n;
 	if (keys.nkeyatts == 0)
 		keys.nkeyatts = n;
 	keys.equal_image = kind->equal_image;

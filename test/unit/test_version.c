@@ -4,6 +4,7 @@
  */
 #include "tap.h"
 
+#include "core.h"
 #include "pool_stub.h"
 #include "storage/proc.h"
 #include "tree/tree.h"
@@ -13,6 +14,7 @@
 
 static PGPROC me;
 PGPROC	   *MyProc = &me;
+DEFINE_MY_PROC_NUMBER
 
 static BlockNumber last_block;	/* of the last record, and where it is */
 static uint16 last_offset;
@@ -72,7 +74,7 @@ begin(void)
 {
 	stub_reset();
 	tree_create(FILE);
-	me.pgprocno = 0;
+	set_my_proc_number(0);
 }
 
 static void
@@ -127,7 +129,7 @@ test_only_head(void)
 	begin();
 	append_many(1, 100);
 	first = last_block;
-	me.pgprocno = 1;
+	set_my_proc_number(1);
 	version_add_page(FILE);
 	append_many(1, 101);
 	must(last_block != first);
@@ -153,7 +155,7 @@ test_empty(void)
 	free(copy);
 	block = header().version_head;
 	copy = copy_of(block);
-	me.pgprocno = 1;
+	set_my_proc_number(1);
 	version_add_page(FILE);
 	tap_ok(version_free_head(FILE, block, (Page) copy), "one that keeps others goes");
 	free(copy);
