@@ -135,6 +135,8 @@ def twin_sql_tests(runner, accept):
 def script_tests(runner):
     for path in sorted(glob.glob(TOP + '/test/t/*.py')):
         name = os.path.basename(path)[:-3]
+        if name in sys.stdlib_module_names:     # others' `import NAME` would find the test
+            runner.report('t/' + name, 0, "its name is that of a module of Python's library")
         runner.test('t/' + name, lambda: script(path))
 
 
