@@ -51,7 +51,7 @@ SET enable_indexscan = off;
 CLUSTER w USING w_expr;
 RESET enable_indexscan;
 SELECT * FROM w_sum;
-SELECT indexrelid::regclass, indisclustered FROM pg_index WHERE indrelid = 'w'::regclass ORDER BY 1::text;
+SELECT indexrelid::regclass, indisclustered FROM pg_index WHERE indrelid = 'w'::regclass ORDER BY indexrelid::regclass::text;
 CLUSTER w;
 -- by index, after all this
 SET enable_seqscan = off;

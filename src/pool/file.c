@@ -66,7 +66,7 @@ pool_file_create_in_redo(const PoolFile *file)
 void
 pool_file_extend(const PoolFile *file, BlockNumber nblocks)
 {
-	static PGAlignedBlock unused;
+	static PGIOAlignedBlock unused;
 	SMgrRelation reln = open_file(file);
 	LWLock	   *lock = pool_extend_lock(file);
 	BlockNumber block;
@@ -96,7 +96,7 @@ pool_file_extend(const PoolFile *file, BlockNumber nblocks)
 void
 pool_file_seal_end(const PoolFile *file)
 {
-	PGAlignedBlock page;
+	PGIOAlignedBlock page;
 	SMgrRelation reln = open_file(file);
 	BlockNumber nblocks = pool_file_blocks(file);
 
@@ -124,16 +124,18 @@ write_init_fork(RelFileLocator locator, char *const *pages, int npages)
 {
 	SMgrRelation reln = smgropen(locator, INVALID_PROC_NUMBER);
 	BlockNumber nblocks;
+	PGIOAlignedBlock page;
 
 	smgrcreate(reln, INIT_FORKNUM, true);
 	nblocks = smgrnblocks(reln, INIT_FORKNUM);
 	for (BlockNumber block = 0; block < (BlockNumber) npages; block++)
 	{
-		page_set_checksums((Page) pages[block], block);
+		memcpy(page.data, pages[block], BLCKSZ);
+		page_set_checksums((Page) page.data, block);
 		if (block < nblocks)
-			smgrwrite(reln, INIT_FORKNUM, block, pages[block], true);
+			smgrwrite(reln, INIT_FORKNUM, block, page.data, true);
 		else
-			smgrextend(reln, INIT_FORKNUM, block, pages[block], true);
+			smgrextend(reln, INIT_FORKNUM, block, page.data, true);
 	}
 	smgrimmedsync(reln, INIT_FORKNUM);
 }

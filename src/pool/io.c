@@ -160,7 +160,7 @@ read_timed(SMgrRelation reln, BlockNumber block, Page page)
 static uint32
 read_file_id(SMgrRelation reln)
 {
-	PGAlignedBlock header;
+	PGIOAlignedBlock header;
 
 	smgrread(reln, MAIN_FORKNUM, ROWAN_HEADER_BLOCK, header.data);
 	if (page_trailer(header.data)->magic != ROWAN_MAGIC ||
@@ -217,7 +217,7 @@ bool
 pool_block_is_blank(const PoolFile *file, BlockNumber block)
 {
 	static const PGAlignedBlock zeroes;
-	PGAlignedBlock page;
+	PGIOAlignedBlock page;
 
 	if (pool_peek(file, block) != NULL)
 		return false;
@@ -387,7 +387,7 @@ count_write(const PoolFrame *frame)
 WriteResult
 io_write(PoolFrame *frame)
 {
-	static PGAlignedBlock copy;
+	static PGIOAlignedBlock copy;
 	Page		page = (Page) copy.data;
 
 	Assert(LWLockHeldByMe(&frame->latch));
