@@ -20,6 +20,7 @@
 #include "storage/smgr.h"
 #include "storage/standby.h"
 #include "utils/guc.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
 #error "Rowan supports PostgreSQL 15, 16, 17 and 18"
@@ -58,6 +59,10 @@ extern PGDLLIMPORT bool ignore_invalid_pages;
 #define rlocator				rnode
 #define xlocators				xnodes
 #define PGIOAlignedBlock		PGAlignedBlock
+
+/* memory that a setting's check hook hands over */
+#define guc_malloc(elevel, size)	malloc(size)
+#define guc_free				free
 
 /* Which indexes want an entry for a row that has been updated. */
 typedef enum TU_UpdateIndexes
@@ -208,12 +213,21 @@ prefetch_block(SMgrRelation reln, BlockNumber block)
 #endif
 }
 
-/* A wait event by this name, for pg_stat_activity; before 17 all of extensions are "Extension". */
+/*
+ * A wait event by this name, for pg_stat_activity; *event is the caller's memory of it, zero at first.
+ * Before 17 all of extensions have one name.
+ */
+static inline uint32
+named_wait_event(const char *name, uint32 *event)
+{
+	if (*event == 0)
 #if PG_VERSION_NUM >= 170000
-#define named_wait_event(name)		WaitEventExtensionNew(name)
+		*event = WaitEventExtensionNew(name);
 #else
-#define named_wait_event(name)		PG_WAIT_EXTENSION
+		*event = PG_WAIT_EXTENSION;
 #endif
+	return *event;
+}
 
 /* Does the collation compare bytes? */
 #if PG_VERSION_NUM >= 180000

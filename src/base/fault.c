@@ -9,6 +9,7 @@
 
 #include <unistd.h>
 
+#include "base/compat.h"
 #include "base/export.h"
 #include "base/fault.h"
 #include "miscadmin.h"
@@ -245,19 +246,20 @@ parse_one(char *item, FaultSetting *parsed)
 static bool
 check_fault(char **newval, void **extra, GucSource source)
 {
-	FaultSetting *parsed = calloc(FAULT_POINTS, sizeof(FaultSetting));
+	FaultSetting *parsed = guc_malloc(LOG, FAULT_POINTS * sizeof(FaultSetting));
 	char	   *list = pstrdup(*newval ? *newval : "");
 	char	   *state;
 
 	if (parsed == NULL)
 		return false;
+	memset(parsed, 0, FAULT_POINTS * sizeof(FaultSetting));
 	for (char *item = strtok_r(list, ", ", &state); item != NULL;
 		 item = strtok_r(NULL, ", ", &state))
 	{
 		if (!parse_one(item, parsed))
 		{
 			GUC_check_errdetail("Expected \"point:action[:argument]\" with a known point and the action error, panic or sleep.");
-			free(parsed);
+			guc_free(parsed);
 			return false;
 		}
 	}

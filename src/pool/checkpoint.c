@@ -128,6 +128,7 @@ wake_postmaster(void)
 static void
 wait_for_worker(void)
 {
+	static uint32 event;
 	TimestampTz start = GetCurrentTimestamp();
 
 	for (int turn = 1; !try_attach(); turn++)
@@ -142,7 +143,7 @@ wait_for_worker(void)
 					 errhint("If the server is not shutting down, increase max_worker_processes "
 							 "and restart it.")));
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 TICK_MS, PG_WAIT_EXTENSION);
+						 TICK_MS, named_wait_event("RowanPoolWorkerStart", &event));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -330,6 +331,7 @@ serve_interrupts(void)
 static bool
 worker_turn(XLogRecPtr *flushed_for)
 {
+	static uint32 event;
 	XLogRecPtr	redo;
 
 	serve_interrupts();
@@ -348,7 +350,7 @@ worker_turn(XLogRecPtr *flushed_for)
 	flush_share(TICK_MS, false);	/* a checkpoint shall find little left to do */
 	close_files_sometimes();
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 TICK_MS, PG_WAIT_EXTENSION);
+					 TICK_MS, named_wait_event("RowanPoolWorkerMain", &event));
 	ResetLatch(MyLatch);
 	return true;
 }

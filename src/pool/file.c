@@ -15,6 +15,7 @@
 #include "base/checksum.h"
 #include "base/compat.h"
 #include "base/fault.h"
+#include "catalog/storage_xlog.h"
 #include "miscadmin.h"
 #include "pool/frame.h"
 #include "pool/wal.h"
@@ -319,12 +320,28 @@ pool_file_truncate(const PoolFile *file, BlockNumber nblocks)
 	END_CRIT_SECTION();
 }
 
+/*
+ * Core's record of the same, for those who read WAL to learn what became of files: incremental backups (17) must not
+ * take what was cut off from an older one.  Its redo does the same as that of ours, through core_events.c.
+ */
+static void
+log_truncate_for_core(const PoolFile *file, BlockNumber nblocks)
+{
+	xl_smgr_truncate record = {.blkno = nblocks, .rlocator = file->locator,
+	.flags = SMGR_TRUNCATE_HEAP};
+
+	XLogBeginInsert();
+	XLogRegisterData((char *) &record, sizeof(record));
+	(void) XLogInsert(RM_SMGR_ID, XLOG_SMGR_TRUNCATE | XLR_SPECIAL_REL_UPDATE);
+}
+
 static void
 log_truncate(const PoolFile *file, BlockNumber nblocks)
 {
 	TruncateRecordData record = {.locator = file->locator, .blocks = nblocks};
 	XLogRecPtr	lsn;
 
+	log_truncate_for_core(file, nblocks);
 	XLogBeginInsert();
 	XLogRegisterData((char *) &record, sizeof(record));
 	lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_TRUNCATE);

@@ -329,6 +329,7 @@ static void
 writer_turn(void)
 {
 	static int	turns;
+	static uint32 event;
 
 	if (ConfigReloadPending)
 	{
@@ -339,7 +340,8 @@ writer_turn(void)
 	flush_share(TURN_MS, true);
 	if (++turns % CLOSE_FILES_TURNS == 0)
 		smgrdestroyall();		/* handles keep removed files on disk */
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, TURN_MS, PG_WAIT_EXTENSION);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, TURN_MS,
+					 named_wait_event("RowanRecoveryWriterMain", &event));
 	ResetLatch(MyLatch);
 }
 

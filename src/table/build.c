@@ -162,6 +162,48 @@ row_is_to_be_indexed(IndexBuild *build, RowStatus status, TransactionId xid, Ite
 }
 
 static void
+build_version(IndexBuild *build, RowId row, const RowVersion *version, bool alive,
+			  IndexBuildCallback callback, void *callback_state)
+{
+	ItemPointerData tid;
+
+	row_tid_set(&tid, row, 0);
+	table_store_version(build->rel, build->slot, row, version, true);
+	if (build_datums(build))
+		callback(build->index, &tid, build->values, build->isnull, alive, callback_state);
+}
+
+/*
+ * Of an index that summarizes, columns change in place: all versions that somebody may see belong into the summary.
+ * If their chain is cut, the row is looked at again, unless it has not changed: then nobody wants what was cut off.
+ */
+static void
+build_older(IndexBuild *build, RowId row, RowVersion *version, IndexBuildCallback callback,
+			void *callback_state)
+{
+	RowanScan	scan = build->scan;
+	RowMeta		before = {0};
+	bool		gone;
+
+	while (older_version_visible(build, version))
+	{
+		if (!row_step_older(&scan->table, row, version, scan->work, &gone))
+		{
+			TransactionId xid;
+
+			if (!gone || !row_read(&scan->table, row, NULL, scan->cell, version) ||
+				row_same_newest(&before, &version->meta))
+				return;
+			before = version->meta;
+			if (table_row_status(&scan->table, row, version, scan->work, scan->cell, &xid) ==
+				ROW_STATUS_DEAD)
+				return;
+		}
+		build_version(build, row, version, false, callback, callback_state);
+	}
+}
+
+static void
 build_row_any(IndexBuild *build, RowId row, RowVersion *version, IndexBuildCallback callback,
 			  void *callback_state, double *reltuples)
 {
@@ -190,11 +232,11 @@ build_row_any(IndexBuild *build, RowId row, RowVersion *version, IndexBuildCallb
 	 */
 	if (version->meta.flags & ROW_DELETED)
 		row_undelete(&scan->table, row, version, scan->work);
-	if (older_version_visible(build, version))
+	build_version(build, row, version, alive, callback, callback_state);
+	if (index_summarizes(build->index))
+		build_older(build, row, version, callback, callback_state);
+	else if (older_version_visible(build, version))
 		build->info->ii_BrokenHotChain = true;
-	table_store_version(build->rel, build->slot, row, version, true);
-	if (build_datums(build))
-		callback(build->index, &tid, build->values, build->isnull, alive, callback_state);
 }
 
 static void
@@ -202,7 +244,6 @@ build_row_mvcc(IndexBuild *build, RowId row, RowVersion *version, Snapshot snaps
 			   IndexBuildCallback callback, void *callback_state, double *reltuples)
 {
 	RowanScan	scan = build->scan;
-	ItemPointerData tid;
 	bool		gone;
 
 	if (!row_find_visible(&scan->table, row, version, snapshot, scan->work, &gone) &&
@@ -211,10 +252,7 @@ build_row_mvcc(IndexBuild *build, RowId row, RowVersion *version, Snapshot snaps
 		return;
 	pgstat_count_heap_getnext(build->rel);
 	*reltuples += 1;
-	row_tid_set(&tid, row, 0);
-	table_store_version(build->rel, build->slot, row, version, true);
-	if (build_datums(build))
-		callback(build->index, &tid, build->values, build->isnull, true, callback_state);
+	build_version(build, row, version, true, callback, callback_state);
 }
 
 static bool
