@@ -19,8 +19,7 @@
  *	   with the frame latched shared until the write is done.
  *	5. Latch order: parent, page, right sibling, version page, file header, free
  *	   page (being taken off the free list: nobody who holds its latch waits for
- *	   the header).  Eviction takes victims' latches conditionally only.  Under
- *	   AccessExclusiveLock, move_page (trim.c) latches a left neighbour before the parent.
+ *	   the header).  Eviction takes victims' latches conditionally only.
  */
 #ifndef ROWAN_POOL_POOL_H
 #define ROWAN_POOL_POOL_H

@@ -267,15 +267,43 @@ trim_take_first(TrimList *list, PageChange *change, const PageTrailerData *trail
 	return page;
 }
 
+/* Nobody else is here, so what is found without a latch stays where it is. */
+static BlockNumber
+find_left_neighbour(const PoolFile *file, const PageTrailerData *trailer)
+{
+	char	   *page;
+	BlockNumber block;
+
+	if (trailer->low_fence == TREE_KEY_MIN)
+		return InvalidBlockNumber;
+	page = palloc(BLCKSZ);
+	if (!tree_copy_page(file, trailer->low_fence - 1, trailer->level, NULL, page))
+		tree_corrupted(file, trailer->self_block, "page has no left neighbour");
+	block = page_trailer(page)->self_block;
+	pfree(page);
+	return block;
+}
+
+/* Latches it, in the change; the page to its right is the one to be moved. */
+static Page
+change_left_neighbour(PageChange *change, BlockNumber block, const PageTrailerData *trailer)
+{
+	PoolFrame  *frame = pool_latch(change->file, block, LW_EXCLUSIVE);
+
+	if (page_trailer(pool_page(frame))->right_block != trailer->self_block)
+		tree_corrupted(change->file, block, "right sibling is not the next page");
+	return change_page(change, frame, false);
+}
+
 /*
- * Moves the last page, of the tree, into the first free one.  Changes left neighbour (if any), parent, page,
- * file header, predecessor of the new page in the free list, new page.
+ * Moves the last page, of the tree, into the first free one.  Changes parent, left neighbour (if
+ * any), page, file header, predecessor of the new page in the free list, new page.
  */
 static void
 move_page(TrimList *list, const PageTrailerData *trailer)
 {
 	const PoolFile *file = list->file;
-	PoolFrame  *left_frame = NULL;
+	BlockNumber left_block = find_left_neighbour(file, trailer);
 	PoolFrame  *parent_frame;
 	IdSearch	search;
 	PageChange	change;
@@ -285,19 +313,16 @@ move_page(TrimList *list, const PageTrailerData *trailer)
 				to;
 	int			pos;
 
-	/* before the parent: nobody else is here, and a descent must not meet what we have latched */
-	if (trailer->low_fence > TREE_KEY_MIN)
-		left_frame = tree_latch_page(file, trailer->low_fence - 1, trailer->level, LW_EXCLUSIVE);
 	parent_frame = tree_latch_page(file, trailer->low_fence, trailer->level + 1, LW_EXCLUSIVE);
 	if (parent_frame == NULL)
 		tree_corrupted(file, trailer->self_block, "page has no parent");
 	change_begin(&change, file);
-	if (left_frame != NULL)
-		left = change_page(&change, left_frame, false);
 	parent = change_page(&change, parent_frame, false);
 	pos = inner_search(parent, trailer->low_fence);
 	if (inner_child(parent, pos) != trailer->self_block)
 		tree_corrupted(file, trailer->self_block, "page is not the one its parent says");
+	if (BlockNumberIsValid(left_block))
+		left = change_left_neighbour(&change, left_block, trailer);
 	id_search_init(&search, file, trailer->low_fence);
 	page = change_page(&change, tree_latch_child(&search.search, parent, pos), false);
 	to = trim_take_first(list, &change, trailer);
