@@ -344,6 +344,7 @@ parallel_build_wait(ParallelBuild *parallel, BuildState *state, IndexInfo *info)
 		SpinLockRelease(&shared->mutex);
 		if (all_done)
 			break;
+		pool_assert_unlatched();
 		ConditionVariableSleep(&shared->participant_done, WAIT_EVENT_PARALLEL_CREATE_INDEX_SCAN);
 	}
 	ConditionVariableCancelSleep();

@@ -4,7 +4,7 @@
  *
  * The check for equal keys holds the first leaf that the key may be on latched exclusively until the entry is in:
  * whoever wants to insert the same key needs that latch first.  With it held, table rows are looked at
- * (index latches come before all of a table's), and further leaves, always to the right.  Waiting for
+ * (see "Latch order" in doc/architecture.md), and further leaves, always to the right.  Waiting for
  * a transaction happens with no latch held; then everything starts over.
  *
  * A TID found on a latched leaf is not used again meanwhile: VACUUM needs the latch to remove it.
@@ -182,6 +182,7 @@ check_unique(const Insertion *insertion, PoolFrame *frame, UniqueResult *result)
 static void
 wait_for_other(const Insertion *insertion, const UniqueResult *result)
 {
+	pool_assert_unlatched();
 	if (result->token != 0)
 		SpeculativeInsertionWait(result->wait_for, result->token);
 	else

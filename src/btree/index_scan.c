@@ -418,6 +418,7 @@ rowan_index_get_tuple(IndexScanDesc scan, ScanDirection direction)
 {
 	LeafScan   *state = scan_state(scan);
 
+	pool_assert_unlatched();
 	while (next_tuple(scan, direction))
 	{
 		if (likely(!state->current.unlocked) ||
@@ -462,6 +463,7 @@ rowan_index_get_bitmap(IndexScanDesc scan, TIDBitmap *bitmap)
 	BTScanOpaque so = scan->opaque;
 	int64		n = 0;
 
+	pool_assert_unlatched();
 	if (so->numArrayKeys < 0)
 		return 0;
 	if (so->numArrayKeys > 0)

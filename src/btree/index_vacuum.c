@@ -281,6 +281,7 @@ wait_for_scans(Relation index)
 	int			delay_ms = WAIT_MIN_MS;
 	int			waited_ms = 0;
 
+	pool_assert_unlatched();
 	index_tids_tag(index, &tag);
 	holders = GetLockConflicts(&tag, ExclusiveLock, &nholders);
 	while (nholders > 0)

@@ -138,6 +138,8 @@ compare_bytes(Datum a, Datum b)
 static inline int
 compare_values(const ScanKeyData *key, HeadKind column, HeadKind argument, Datum value)
 {
+	int32		result;
+
 	switch (argument)
 	{
 		case HEAD_INT2:
@@ -158,8 +160,11 @@ compare_values(const ScanKeyData *key, HeadKind column, HeadKind argument, Datum
 		default:
 			break;
 	}
-	return DatumGetInt32(FunctionCall2Coll(unconstify(FmgrInfo *, &key->sk_func),
-										   key->sk_collation, value, key->sk_argument));
+	held_enter_function();
+	result = DatumGetInt32(FunctionCall2Coll(unconstify(FmgrInfo *, &key->sk_func),
+											 key->sk_collation, value, key->sk_argument));
+	held_leave_function();
+	return result;
 }
 
 /* One column. */

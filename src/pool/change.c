@@ -53,6 +53,7 @@ change_page(PageChange *change, PoolFrame *frame, bool is_new)
 	if (i == CHANGE_MAX_PAGES)
 		elog(ERROR, "rowan: more than %d pages in one change", CHANGE_MAX_PAGES);
 	Assert(LWLockHeldByMeInMode(&frame->latch, LW_EXCLUSIVE));
+	held_join_change(frame);
 
 	copy = (Page) copies[i].data;
 	if (is_new)

@@ -152,6 +152,7 @@ wait_for_worker(void)
 void
 pool_prepare_write(void)
 {
+	pool_assert_unlatched();
 	if (likely(attached))
 		return;
 	refuse_impossible_writer();

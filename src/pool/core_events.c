@@ -191,6 +191,7 @@ discard_pending_deletes(bool for_commit)
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
+	pool_assert_unlatched();
 	if (event == XACT_EVENT_COMMIT)
 	{
 		discard_pending_deletes(true);

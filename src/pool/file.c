@@ -237,6 +237,7 @@ in_range(const PoolTag *tag, const DiscardRange *range)
 static void
 discard_range(const DiscardRange *range)
 {
+	pool_assert_unlatched();
 	pg_memory_barrier();
 	FAULT_POINT(pool_discard);
 	for (int i = 0; i < pool_n_frames; i++)

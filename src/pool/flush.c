@@ -113,6 +113,7 @@ flush_frames(FlushFilter filter, const void *arg)
 	FlushList	list = {0};
 	int			written = 0;
 
+	pool_assert_unlatched();
 	collect_dirty(&list, filter, arg);
 	if (list.n == 0)
 		return 0;

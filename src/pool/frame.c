@@ -204,6 +204,7 @@ wait_for_latch(PoolFrame *frame, const PoolTag *tag, LWLockMode mode)
 {
 	bool		same;
 
+	Assert(!LWLockHeldByMe(&frame->latch));
 	pg_atomic_fetch_add_u32(&frame->waiters, 1);
 	same = tag_equal(&frame->tag, tag);
 	if (same)
@@ -374,11 +375,12 @@ latch_or_load(const PoolFile *file, BlockNumber block, LWLockMode mode, PoolRing
 		frame = frame_load(file, &tag, ring, how);
 		if (frame == NULL)
 			continue;
-		if (mode == LW_EXCLUSIVE)
-			return frame;
-		LWLockRelease(&frame->latch);
 		loaded = true;
+		if (mode == LW_EXCLUSIVE)
+			break;
+		LWLockRelease(&frame->latch);
 	}
+	held_add(frame, how == LOAD_ZERO ? HELD_IN_ORDER_NEW : HELD_IN_ORDER);
 	if (!loaded)
 	{
 		count_hit(file);
@@ -405,6 +407,7 @@ pool_latch_near(const PoolFile *file, BlockNumber block, PoolFrame *near, LWLock
 		{
 			count_hit(file);
 			pool_mark_referenced(near);
+			held_add(near, HELD_IN_ORDER);
 			return near;
 		}
 		LWLockRelease(&near->latch);
@@ -423,13 +426,19 @@ pool_latch_try(const PoolFile *file, BlockNumber block)
 	if (frame == NULL)
 		frame = map_find(&tag);
 	if (frame == NULL)
-		return frame_load(file, &tag, NULL, LOAD_READ);
+	{
+		frame = frame_load(file, &tag, NULL, LOAD_READ);
+		if (frame != NULL)
+			held_add(frame, HELD_TRIED);
+		return frame;
+	}
 	if (!LWLockConditionalAcquire(&frame->latch, LW_EXCLUSIVE))
 		return NULL;
 	if (tag_equal(&frame->tag, &tag))
 	{
 		count_hit(file);
 		pool_mark_referenced(frame);
+		held_add(frame, HELD_TRIED);
 		return frame;
 	}
 	LWLockRelease(&frame->latch);
@@ -469,6 +478,7 @@ validate_page(PoolFrame *frame)
 void
 pool_unlatch(PoolFrame *frame)
 {
+	held_remove(frame);
 	if (frame_is_changing(frame))
 	{
 		Assert(InRecovery);		/* left so by pool_redo_latch */
@@ -583,8 +593,12 @@ begin_latched(const PoolFile *file, const PoolTag *tag, PoolRing *ring, bool kee
 	read->version = pg_atomic_read_u64(&frame->version);
 	read->latched = keep_latch;
 	Assert((read->version & 1) == 0);
+	held_add(frame, HELD_IN_ORDER);
 	if (!read->latched)
+	{
+		held_remove(frame);
 		LWLockRelease(&frame->latch);
+	}
 }
 
 void
@@ -609,6 +623,55 @@ pool_read_try(const PoolFile *file, BlockNumber block, PoolRead *read)
 	if (!begin_optimistic(&tag, read))
 		return false;
 	count_hit(file);
+	return true;
+}
+
+/* How long to wait for a change or a load to end that has not while we spun. */
+#define UNORDERED_WAIT_US	100
+
+/*
+ * Who changes or loads a page does not wait for a latch before its version is even again: so it is
+ * enough to look again.
+ */
+void
+pool_read_begin_unordered(const PoolFile *file, BlockNumber block, PoolRead *read)
+{
+	PoolTag		tag;
+
+	tag_init(&tag, file, block);
+	for (;;)
+	{
+		PoolFrame  *frame;
+
+		if (begin_optimistic(&tag, read))
+		{
+			count_hit(file);
+			return;
+		}
+		if (map_find(&tag) != NULL)
+		{
+			pg_usleep(UNORDERED_WAIT_US);
+			continue;
+		}
+		frame = frame_load(file, &tag, NULL, LOAD_READ);
+		if (frame != NULL)
+			LWLockRelease(&frame->latch);
+	}
+}
+
+bool
+pool_read_latch_try(PoolRead *read)
+{
+	Assert(!read->latched);
+	if (!LWLockConditionalAcquire(&read->frame->latch, LW_SHARED))
+		return false;
+	if (!pool_read_valid(read))
+	{
+		LWLockRelease(&read->frame->latch);
+		return false;
+	}
+	held_add(read->frame, HELD_TRIED);
+	read->latched = true;
 	return true;
 }
 

@@ -17,9 +17,9 @@
  *	   pin counts, and error cleanup is LWLockReleaseAll.
  *	4. A page is written only after XLogFlush(its LSN) (I2), from a private copy,
  *	   with the frame latched shared until the write is done.
- *	5. Latch order: parent, page, right sibling, version page, file header, free
- *	   page (being taken off the free list: nobody who holds its latch waits for
- *	   the header).  Eviction takes victims' latches conditionally only.
+ *	5. A latch is waited for only in latch order, which doc/architecture.md states
+ *	   ("Latch order"); pages out of order are only tried (pool_latch_try,
+ *	   pool_read_begin_unordered).  held.c checks it.
  */
 #ifndef ROWAN_POOL_POOL_H
 #define ROWAN_POOL_POOL_H
@@ -27,6 +27,7 @@
 #include "base/compat.h"
 #include "base/format.h"
 #include "pgstat.h"
+#include "pool/held.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 
@@ -123,6 +124,19 @@ extern void pool_read_begin(const PoolFile *file, BlockNumber block, int attempt
 /* As pool_read_begin, but never waits or loads: false if the page is not at hand at once. */
 extern bool pool_read_try(const PoolFile *file, BlockNumber block, PoolRead *read);
 
+/*
+ * The same for a page that may be any of the file's, so that nobody knows where it stands in latch
+ * order: whatever the caller holds, its latch is not waited for.  The read is optimistic.
+ */
+extern void pool_read_begin_unordered(const PoolFile *file, BlockNumber block, PoolRead *read);
+
+/*
+ * Latches shared, until pool_read_end, the page of an optimistic read that was begun, unless
+ * somebody has it latched exclusively, or it has changed since: then false, and nothing is latched.
+ * Never waits: for pages out of latch order.
+ */
+extern bool pool_read_latch_try(PoolRead *read);
+
 /* What has been read so far is a consistent state of the page that was asked for. */
 static inline bool
 pool_read_valid(const PoolRead *read)
@@ -142,6 +156,7 @@ pool_read_end(PoolRead *read)
 	if (read->latched)
 	{
 		read->latched = false;
+		held_remove(read->frame);
 		LWLockRelease(&read->frame->latch);
 	}
 	return valid;

@@ -62,6 +62,7 @@ rowan_redo(XLogReaderState *record)
 	restartpoint_first_record();
 	restartpoint_follow_up();
 	ops->redo(record);
+	pool_assert_unlatched();
 }
 
 static void
@@ -345,6 +346,7 @@ pool_redo_latch(XLogReaderState *record, uint8 block_id, bool will_init, PoolFra
 void
 wal_resolve_conflict(TransactionId horizon, RelFileLocator locator)
 {
+	pool_assert_unlatched();
 	if (InHotStandby && TransactionIdIsValid(horizon))
 		resolve_snapshot_conflict(horizon, locator);
 }

@@ -323,12 +323,11 @@ row_confirm_visibility(RowTable *table, const RowLeaf *leaf)
 	PoolRead	read;
 	bool		confirmed;
 
-	if (!pool_read_try(&table->file, leaf->block, &read) ||
-		!LWLockConditionalAcquire(&read.frame->latch, LW_SHARED))
+	if (!pool_read_try(&table->file, leaf->block, &read) || !pool_read_latch_try(&read))
 		return false;
-	confirmed = pool_read_valid(&read) && is_that_leaf(read.page, leaf) &&
+	confirmed = is_that_leaf(read.page, leaf) &&
 		(page_trailer(read.page)->flags & PAGE_VISIBLE_BITS) != 0;
-	LWLockRelease(&read.frame->latch);
+	(void) pool_read_end(&read);
 	return confirmed;
 }
 

@@ -94,6 +94,7 @@ build_end(IndexBuild *build)
 static bool
 build_datums(IndexBuild *build)
 {
+	pool_assert_unlatched();
 	MemoryContextReset(GetPerTupleExprContext(build->estate)->ecxt_per_tuple_memory);
 	if (build->predicate != NULL &&
 		!ExecQual(build->predicate, GetPerTupleExprContext(build->estate)))
@@ -124,6 +125,7 @@ row_is_to_be_indexed(IndexBuild *build, RowStatus status, TransactionId xid, Ite
 {
 	bool		own = TransactionIdIsCurrentTransactionId(xid);
 
+	pool_assert_unlatched();
 	*again = false;
 	switch (status)
 	{

@@ -6,7 +6,7 @@
  * Simple deletion has all its TIDs looked at.  Bottom-up deletion proposes all of a page and wants some bytes
  * freed: then, as with heap, only the most promising blocks are visited, as long as that pays.
  *
- * The caller has a page of the index latched or locked; a table's latches come after those.
+ * The caller has a page of the index latched or locked (see "Latch order" in doc/architecture.md).
  */
 #include "postgres.h"
 

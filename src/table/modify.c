@@ -267,6 +267,7 @@ wait_get_lock(RowWait *wait)
 
 	if (wait->have_lock)
 		return true;
+	pool_assert_unlatched();
 	if (wait->policy == LockWaitBlock)
 		LockTuple(wait->rel, &wait->tid, heavy);
 	else if (!try_lock_tuple(wait->rel, &wait->tid, heavy, wait->policy == LockWaitError))
@@ -294,6 +295,7 @@ wait_end(RowWait *wait)
 static void
 wait_for_later(RowWait *wait, const RowOutcome *outcome)
 {
+	pool_assert_unlatched();
 	for (int i = 0; i < outcome->nwait; i++)
 		XactLockTableWait(outcome->wait[i], wait->rel, &wait->tid, XLTW_LockUpdated);
 }
@@ -302,6 +304,7 @@ wait_for_later(RowWait *wait, const RowOutcome *outcome)
 static bool
 wait_for(RowWait *wait, const RowOutcome *outcome)
 {
+	pool_assert_unlatched();
 	if (outcome->later)
 	{
 		wait_for_later(wait, outcome);

@@ -305,6 +305,7 @@ rowan_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableS
 	RowanScan	scan = (RowanScan) sscan;
 	bool		found = false;
 
+	pool_assert_unlatched();
 	/* whoever has seen a page of the tree need not ask */
 	if (scan->have_page || tree_exists(&scan->table.file))
 	{

@@ -18,6 +18,7 @@
 #include "access/toast_helper.h"
 #include "access/toast_internals.h"
 #include "catalog/pg_type.h"
+#include "pool/held.h"
 #include "table/toast.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -281,6 +282,7 @@ toast_values(Relation rel, TupleTableSlot *slot, TupleTableSlot *old_slot, int o
 	ToastTupleContext ttc;
 	uint16		flags;
 
+	pool_assert_unlatched();
 	Assert(slot->tts_tupleDescriptor->natts == natts);
 	slot_getallattrs(slot);
 	memcpy(values, slot->tts_values, natts * sizeof(Datum));
@@ -342,6 +344,7 @@ toast_row(Relation rel, TupleTableSlot *slot, TupleTableSlot *old_slot, int opti
 void
 toast_delete_row(Relation rel, TupleTableSlot *slot, bool is_speculative)
 {
+	pool_assert_unlatched();
 	if (!may_be_toasted(rel) || !has_external(slot))
 		return;
 	slot_getallattrs(slot);
@@ -357,6 +360,7 @@ toast_delete_row_data(Relation rel, const RowData *row, bool is_speculative)
 	bool	   *isnull;
 	uint32		offset = 0;
 
+	pool_assert_unlatched();
 	if (!may_be_toasted(rel) || (row->flags & ROW_EXTERNAL) == 0)
 		return;
 

@@ -95,6 +95,7 @@ is_worthwhile(const PoolFile *file)
 static bool
 lock_patiently(Truncation *truncation)
 {
+	pool_assert_unlatched();
 	for (int waited_ms = 0; ; waited_ms += LOCK_WAIT_MS)
 	{
 		if (ConditionalLockRelation(truncation->rel, AccessExclusiveLock))

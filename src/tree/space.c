@@ -207,6 +207,7 @@ tree_create_kind(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root)
 		return;
 	pool_prepare_write();
 	lock = pool_init_lock(file);
+	pool_assert_unlatched();
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	if (!tree_exists(file))
 	{

@@ -27,6 +27,9 @@ extern void stub_set_yields(int n);
 extern void stub_release_all(void);
 extern int	stub_latches_held(void);
 
+/* It is the test itself that compares keys: it may, where code under test may not. */
+extern __thread bool stub_test_compares;
+
 /* The replica's page, for changes that are no PageChange. */
 extern Page stub_replica_page(BlockNumber block);
 
