@@ -209,6 +209,9 @@ version_record_plausible(Page page, uint16 offset, uint16 *size)
  * A pointer may outlive its page, and even the part of the file where that was: blocks from high_water
  * on have no content that means anything, or do not exist.  What is in the pool exists; only before a
  * page is waited for or loaded the file header is asked, which changes all the time.
+ *
+ * What it leads to may be any page of the tree by now, whose holder may be waiting for the leaf that
+ * the caller has latched: its latch is only tried.
  */
 static bool
 begin_read(const PoolFile *file, BlockNumber block, int attempt, PoolRead *read)
@@ -217,7 +220,9 @@ begin_read(const PoolFile *file, BlockNumber block, int attempt, PoolRead *read)
 		return true;
 	if (!space_has_block(file, block))
 		return false;
-	pool_read_begin(file, block, attempt, NULL, read);
+	pool_read_begin_unordered(file, block, read);
+	if (attempt >= POOL_OPTIMISTIC_ATTEMPTS)
+		(void) pool_read_latch_try(read);
 	return true;
 }
 

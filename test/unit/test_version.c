@@ -188,6 +188,34 @@ test_read(void)
 	free(copy);
 }
 
+/*
+ * A writer looks for a version under his leaf's latch, and the pointer leads to the block of a page
+ * that was freed and has become any page of the tree since: here the leaf itself, there one whose
+ * holder waits for the leaf.  It must not be waited for, however often the read has to be repeated.
+ */
+static void
+test_read_under_latch(void)
+{
+	static char dest[VERSION_MAX_RECORD + MAXIMUM_ALIGNOF] pg_attribute_aligned(MAXIMUM_ALIGNOF);
+	PoolFrame  *leaf;
+	bool		astray = false;
+	bool		found = true;
+
+	begin();
+	append_many(1, 100);
+	leaf = pool_latch(FILE, ROWAN_ROOT_BLOCK, LW_EXCLUSIVE);
+	stub_set_read_failures(2);
+	for (int i = 0; i < 2000; i++)
+	{
+		astray |= version_read(FILE, ROWAN_ROOT_BLOCK, ROWAN_PAGE_BODY, dest);
+		found &= version_read(FILE, last_block, last_offset, dest);
+	}
+	stub_set_read_failures(0);
+	tap_ok(!astray, "a pointer into the leaf that the caller has latched");
+	tap_ok(found && stub_latches_held() == 1, "a record is read while the leaf is latched");
+	pool_unlatch(leaf);
+}
+
 int
 main(void)
 {
@@ -197,6 +225,7 @@ main(void)
 	test_only_head();
 	test_empty();
 	test_read();
+	test_read_under_latch();
 	tap_ok(stub_replica_difference() == InvalidBlockNumber && stub_latches_held() == 0,
 		   "a standby has the same pages, and no latch is left");
 	return tap_end();
