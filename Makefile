@@ -81,7 +81,7 @@ bench:
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
 CAMPAIGNS = twin xmin index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
-	visible segments storm hot replica verify extensions serializable
+	visible segments storm hot replica verify extensions serializable upgrade
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-xmin:       ; $(RUN) test/t/xmin.py --long $(TESTFLAGS)
@@ -108,6 +108,7 @@ check-segments:   ; $(RUN) test/t/segments.py --long $(TESTFLAGS)
 check-replica:    ; $(RUN) test/t/replica.py --long $(TESTFLAGS)
 check-extensions: ; $(RUN) test/t/extensions.py --long $(TESTFLAGS)
 check-serializable: ; $(RUN) test/t/serializable.py --long $(TESTFLAGS)
+check-upgrade:    ; $(RUN) test/t/upgrade.py --long $(TESTFLAGS)
 
 # PostgreSQL's own suites with Rowan as the default; fetches the sources and builds a
 # cassert server first (ROWAN_TEST_POSTGRES says where).

@@ -355,6 +355,20 @@ align_bytes(char attalign)
 	}
 }
 
+/*
+ * Do values of the column lie without alignment, as those passed by value do?  After pg_upgrade the
+ * catalog says of every dropped column that it is passed by reference; its length and alignment are
+ * those it had.  Types passed by value are aligned to their length, no other built-in type is.
+ */
+static bool
+lies_unaligned(Form_pg_attribute att)
+{
+	if (att->attbyval || !att->attisdropped)
+		return att->attbyval;
+	return (att->attlen == 1 || att->attlen == 2 || att->attlen == 4 || att->attlen == 8) &&
+		att->attlen == align_bytes(att->attalign);
+}
+
 RowLayout *
 row_layout_create(TupleDesc desc)
 {
@@ -373,7 +387,7 @@ row_layout_create(TupleDesc desc)
 
 		column->len = att->attlen;
 		column->byval = att->attbyval;
-		column->align = att->attbyval ? 1 : align_bytes(att->attalign);
+		column->align = lies_unaligned(att) ? 1 : align_bytes(att->attalign);
 		column->packable = att->attlen == -1 && att->attstorage != TYPSTORAGE_PLAIN;
 		if (att->attbyval)
 			column->shift = 64 - 8 * att->attlen;

@@ -683,6 +683,39 @@ test_sizes(void)
 	free(desc);
 }
 
+/* pg_upgrade makes dropped columns again, as passed by reference. */
+static void
+test_dropped(void)
+{
+	static const int types[] = {0, 3, 1, 2, 6, 3};	/* bool, int8, int2, int4, uuid, int8 */
+	TupleDesc	desc = make_desc(6, types);
+	TupleDesc	upgraded = make_desc(6, types);
+	RowLayout  *layout = row_layout_create(desc);
+	RowLayout  *upgraded_layout;
+	char		uuid[16] = {0};
+	Datum		values[6] = {1, 2, 3, 4, PointerGetDatum(uuid), 5};
+	bool		isnull[6] = {false};
+	char		buffer[64] pg_attribute_aligned(8);
+	uint32		offset = 0;
+	uint16		flags;
+	RowData		row;
+
+	(void) row_encoded_size(layout, values, isnull, &flags);
+	row_encode(layout, values, isnull, buffer, &row);
+	for (int i = 0; i < 5; i++)
+	{
+		TupleDescAttr(upgraded, i)->attisdropped = true;
+		TupleDescAttr(upgraded, i)->attbyval = false;
+	}
+	upgraded_layout = row_layout_create(upgraded);
+	ok(row_decode(upgraded_layout, &row, 0, 6, &offset, values, isnull) && values[5] == 5,
+	   "columns behind those that were dropped before an upgrade are where they were");
+	free(layout);
+	free(upgraded_layout);
+	free(desc);
+	free(upgraded);
+}
+
 static void
 test_short_row(void)
 {
@@ -758,6 +791,7 @@ int
 main(void)
 {
 	test_sizes();
+	test_dropped();
 	test_short_row();
 	test_expanded();
 	test_pointer_refused();
