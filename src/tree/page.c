@@ -711,7 +711,8 @@ page_check(Page page, BlockNumber self)
 
 	if (message != NULL)
 		return message;
-	switch (page_trailer(page)->type)
+	/* no default: the compiler tells whoever adds a type that it is to be checked here */
+	switch ((RowanPageType) page_trailer(page)->type)
 	{
 		case ROWAN_PAGE_HEADER:
 			if (self != ROWAN_HEADER_BLOCK)
@@ -731,7 +732,6 @@ page_check(Page page, BlockNumber self)
 		case ROWAN_PAGE_UNUSED:
 			return header->pd_lower == ROWAN_PAGE_BODY &&
 				header->pd_upper == ROWAN_PAGE_SPECIAL ? NULL : "free page is not empty";
-		default:
-			return "page has an unknown type";
 	}
+	return "page has an unknown type";
 }
