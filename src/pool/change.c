@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/xloginsert.h"
 #include "base/compat.h"
 #include "base/fault.h"
@@ -20,6 +21,7 @@
 #include "pool/frame.h"
 #include "pool/wal.h"
 
+/* The memory of the one change that a process may have open: too much for its stack. */
 static PGAlignedBlock copies[CHANGE_MAX_PAGES];
 static struct
 {
@@ -27,15 +29,57 @@ static struct
 	char		bytes[DELTA_MAX_BYTES];
 }			deltas[CHANGE_MAX_PAGES];
 
+/* ---- only one ---- */
+
+#ifdef USE_ASSERT_CHECKING
+
+/*
+ * A change that an ERROR left open ends when its transaction, or subtransaction, is aborted, as its
+ * latches do.  Nobody begins another in between.
+ */
 static bool change_is_open = false;
+
+static void
+forget_change(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT)
+		change_is_open = false;
+}
+
+static void
+forget_change_of_sub(SubXactEvent event, SubTransactionId sub, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		change_is_open = false;
+}
+
+static void
+note_open(bool open)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		RegisterXactCallback(forget_change, NULL);
+		RegisterSubXactCallback(forget_change_of_sub, NULL);
+		registered = true;
+	}
+	Assert(change_is_open != open);
+	change_is_open = open;
+}
+
+#else
+
+#define note_open(open)		((void) 0)
+
+#endif
 
 /* ---- making a change ---- */
 
 void
 change_begin(PageChange *change, const PoolFile *file)
 {
-	/* one left open by an error is nobody's any more: its latches are gone */
-	change_is_open = true;
+	note_open(true);
 	change->file = file;
 	change->npages = 0;
 }
@@ -81,7 +125,7 @@ release_latches(PageChange *change)
 {
 	while (change->npages > 0)
 		pool_unlatch(change->pages[--change->npages].frame);
-	change_is_open = false;
+	note_open(false);
 }
 
 void

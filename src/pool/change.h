@@ -32,7 +32,10 @@ typedef struct PageChange
 	}			pages[CHANGE_MAX_PAGES];
 } PageChange;
 
-/* Only one change can be open in a backend at a time. */
+/*
+ * Begins a change.  Only one can be open in a process at a time (asserted); one that an ERROR left
+ * open is forgotten with its transaction.
+ */
 extern void change_begin(PageChange *change, const PoolFile *file);
 
 /*

@@ -133,21 +133,20 @@ has_gap(Page page)
 
 /* The page as redo is going to have it: without marks. */
 static Page
-without_marks(Page page)
+without_marks(Page page, PGAlignedBlock *copy)
 {
-	static PGAlignedBlock copy;
-
 	if (pool_forget_marks == NULL)
 		return page;
-	memcpy(copy.data, page, BLCKSZ);
-	pool_forget_marks((Page) copy.data);
-	return (Page) copy.data;
+	memcpy(copy->data, page, BLCKSZ);
+	pool_forget_marks((Page) copy->data);
+	return (Page) copy->data;
 }
 
 int
 delta_compute(Page old_page, Page new_page, char *list)
 {
 	PagePair	pair = {.new_bytes = (char *) new_page};
+	PGAlignedBlock copy;
 	int			size = 0;
 
 	Assert(has_gap(new_page));
@@ -157,7 +156,7 @@ delta_compute(Page old_page, Page new_page, char *list)
 	if (memcmp((char *) old_page + CONTENT_START, (char *) new_page + CONTENT_START,
 			   BLCKSZ - CONTENT_START) == 0)
 		return 0;
-	pair.old_bytes = (char *) without_marks(old_page);
+	pair.old_bytes = (char *) without_marks(old_page, &copy);
 	pair.unknown_start = ((PageHeader) old_page)->pd_lower;
 	pair.unknown_end = ((PageHeader) old_page)->pd_upper;
 	if (!append_differences(&pair, CONTENT_START, ((PageHeader) new_page)->pd_lower, list, &size) ||

@@ -67,7 +67,7 @@ pool_file_create_in_redo(const PoolFile *file)
 void
 pool_file_extend(const PoolFile *file, BlockNumber nblocks)
 {
-	static PGIOAlignedBlock unused;
+	PGIOAlignedBlock unused;
 	SMgrRelation reln = open_file(file);
 	LWLock	   *lock = pool_extend_lock(file);
 	BlockNumber block;
@@ -163,7 +163,7 @@ pool_write_init_fork(const PoolFile *file, char *const *pages, int npages)
 static void
 init_fork_redo(XLogReaderState *record)
 {
-	PGAlignedBlock blocks[INIT_FORK_PAGES];
+	PGIOAlignedBlock blocks[INIT_FORK_PAGES];
 	char	   *pages[INIT_FORK_PAGES];
 	InitForkRecordData data;
 	const char *bytes = XLogRecGetData(record) + sizeof(data);

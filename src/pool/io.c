@@ -387,7 +387,7 @@ count_write(const PoolFrame *frame)
 WriteResult
 io_write(PoolFrame *frame)
 {
-	static PGIOAlignedBlock copy;
+	PGIOAlignedBlock copy;
 	Page		page = (Page) copy.data;
 
 	Assert(LWLockHeldByMe(&frame->latch));

@@ -292,7 +292,7 @@ latch_to_overwrite(const PoolFile *file, BlockNumber block, BlockNumber nblocks)
 static void
 restore_image(XLogReaderState *record, uint8 block_id, PoolFrame *frame)
 {
-	static PGAlignedBlock image;
+	PGAlignedBlock image;
 	Page		page = pool_page(frame);
 
 	if (!RestoreBlockImage(record, block_id, image.data))
@@ -359,7 +359,7 @@ wal_resolve_conflict(TransactionId horizon, RelFileLocator locator)
 static uint32
 checked_crc(Page page)
 {
-	static PGAlignedBlock copy;
+	PGAlignedBlock copy;
 
 	memcpy(copy.data, page, BLCKSZ);
 	if (pool_forget_marks != NULL)

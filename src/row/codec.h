@@ -74,6 +74,22 @@ row_shown_xid(const RowMeta *meta)
 	return TransactionIdIsValid(meta->frozen_xid) ? meta->frozen_xid : FrozenTransactionId;
 }
 
+/* Room for a copy of any cell, wherever it stands on its page. */
+typedef union RowCellBuffer
+{
+	char		bytes[BLCKSZ + MAXIMUM_ALIGNOF];
+	uint64		force_align;
+} RowCellBuffer;
+
+/* Copies a cell to dest (MAXALIGNed), where it is aligned as on its page; returns the copy. */
+static inline char *
+row_copy_cell(const char *cell, uint16 size, char *dest)
+{
+	dest += (uintptr_t) cell & (MAXIMUM_ALIGNOF - 1);
+	memcpy(dest, cell, size);
+	return dest;
+}
+
 /*
  * Splits a cell of `size` bytes into its parts, checking all lengths; false if the bytes make no sense.
  * page_* come from the trailer of the page the cell is (or was) on.

@@ -39,7 +39,7 @@ row_push_version(RowTable *table, RowId row, const RowMeta *made, VersionKey key
 	{
 		bool		is_delete = (made->flags & ROW_DELETED) != 0;
 		const RowData *newer = is_delete ? &target.top.data : data;
-		VersionRecordData *record = NULL;
+		const VersionRecordData *record = NULL;
 		RowMeta		meta;
 
 		Assert((target.top.meta.flags & ROW_DELETED) == 0);
@@ -48,7 +48,7 @@ row_push_version(RowTable *table, RowId row, const RowMeta *made, VersionKey key
 		if (!is_delete || key == VERSION_KEY_HELD || !row_keep_frozen(&meta, &target.top.meta))
 		{
 			meta.flags |= ROW_VERSION;
-			record = version_record_for(row, &target.top, made->xid, meta.tag, key, newer);
+			record = target_record(&target, made->xid, meta.tag, key, newer);
 		}
 		if (target_replace(&target, &meta, newer, record))
 			break;

@@ -19,12 +19,6 @@
 /* A leaf's slots address keys up to this far beyond its low fence. */
 #define LEAF_KEY_RANGE		PG_UINT16_MAX
 
-static union
-{
-	char		bytes[2 * BLCKSZ];
-	uint64		force_align;
-}			append_buffer;
-
 /* Which leaf was the rightmost; tree_latch_last_leaf looks at its fences. */
 typedef struct KnownEdge
 {
@@ -137,7 +131,6 @@ begin_append(LeafAppend *append, Page page, const RowData *rows, int nrows, cons
 	append->first_row = trailer->next_key;
 	append->nrows = 0;
 	append->size = 0;
-	append->cells = append_buffer.bytes;
 	if (page_nslots(page) == 0)
 	{
 		choose_page_creator(append, new, nrows);

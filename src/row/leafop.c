@@ -11,18 +11,12 @@
 #include "postgres.h"
 
 #include "access/xloginsert.h"
+#include "base/bytes.h"
 #include "base/fault.h"
 #include "miscadmin.h"
 #include "pool/wal.h"
 #include "row/decode.h"
 #include "row/leafop.h"
-
-/* Large enough for any cell at any alignment; redo and diff work in it. */
-static union
-{
-	char		bytes[BLCKSZ];
-	uint64		force_align;
-}			cell_buffer;
 
 static inline bool
 cell_is_aligned(const char *cell)
@@ -116,7 +110,7 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 		XLogBeginInsert();
 		wal_add_page(0, leaf);
 		XLogRegisterBufData(0, (char *) &insert, sizeof(insert));
-		XLogRegisterBufData(0, append->cells, append->size);
+		XLogRegisterBufData(0, (char *) append->cells, append->size);
 		lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_INSERT);
 		PageSetLSN(page, lsn);
 	}
@@ -173,24 +167,12 @@ cell_diff(const char *old_cell, uint16 old_size, uint16 old_header,
 	int			old_length = old_size - old_header;
 	int			new_length = new_size - new_header;
 	int			common = Min(old_length, new_length);
-	int			prefix = 0;
-	int			suffix = 0;
 
-	while (prefix + 8 <= common && memcmp(old_data + prefix, new_data + prefix, 8) == 0)
-		prefix += 8;
-	while (prefix < common && old_data[prefix] == new_data[prefix])
-		prefix++;
-	common -= prefix;
-	while (suffix + 8 <= common &&
-		   memcmp(old_data + old_length - suffix - 8, new_data + new_length - suffix - 8, 8) == 0)
-		suffix += 8;
-	while (suffix < common &&
-		   old_data[old_length - suffix - 1] == new_data[new_length - suffix - 1])
-		suffix++;
+	diff->prefix = common_prefix(old_data, new_data, common);
+	diff->suffix = common_suffix(old_data + old_length, new_data + new_length,
+								 common - diff->prefix);
 	diff->header = new_header;
 	diff->old_header = old_header;
-	diff->prefix = prefix;
-	diff->suffix = suffix;
 }
 
 static void
@@ -259,15 +241,14 @@ leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 		pool_unlatch(version);
 }
 
-/* Makes the new cell from the old one and what was logged, in cell_buffer. */
+/* Makes the new cell from the old one and what was logged. */
 static void
-rebuild_cell(Page page, const ReplaceRecordData *replace, const char *logged)
+rebuild_cell(Page page, const ReplaceRecordData *replace, const char *logged, char *dest)
 {
 	const CellDiffData *diff = &replace->diff;
 	uint16		old_size;
 	char	   *old = page_cell(page, replace->pos, &old_size);
 	int			middle = replace->size - diff->header - diff->prefix - diff->suffix;
-	char	   *dest = cell_buffer.bytes;
 
 	if (old == NULL || old_size < diff->old_header + diff->prefix + diff->suffix)
 		elog(PANIC, "rowan: WAL record does not fit the page it is applied to");
@@ -284,24 +265,21 @@ rebuild_cell(Page page, const ReplaceRecordData *replace, const char *logged)
 static void
 replace_redo_version(Page page, char *data, Size length)
 {
-	static union
-	{
-		char		bytes[BLCKSZ];
-		uint64		force_align;
-	}			buffer;
+	PGAlignedBlock copy;
 
-	memcpy(buffer.bytes, data, length);
-	version_append_apply(page, (VersionRecordData *) buffer.bytes);
+	memcpy(copy.data, data, length);
+	version_append_apply(page, (VersionRecordData *) copy.data);
 }
 
 static void
 replace_redo_leaf(Page page, char *data, Size length)
 {
 	ReplaceRecordData replace;
+	RowCellBuffer cell;
 
 	memcpy(&replace, data, sizeof(replace));
-	rebuild_cell(page, &replace, data + sizeof(replace));
-	leaf_replace_apply(page, replace.pos, cell_buffer.bytes);
+	rebuild_cell(page, &replace, data + sizeof(replace), cell.bytes);
+	leaf_replace_apply(page, replace.pos, cell.bytes);
 }
 
 static void

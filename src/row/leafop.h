@@ -20,7 +20,11 @@ typedef struct LeafAppend
 	uint16		nrows;
 	uint16		cell_align;		/* in cells: 8 if any of them is ROW_ALIGNED, else 1 */
 	Size		size;			/* bytes in cells */
-	char	   *cells;
+	union
+	{
+		char		cells[2 * BLCKSZ];
+		uint64		force_align;
+	};
 } LeafAppend;
 
 /*

@@ -33,13 +33,6 @@ typedef struct PruneState
 	TransactionId newest_xid;
 } PruneState;
 
-static union
-{
-	char		bytes[BLCKSZ + MAXIMUM_ALIGNOF];
-	uint64		force_align;
-}			old_cell,
-			new_cell;
-
 static void
 note_removed(PruneState *state, TransactionId xid)
 {
@@ -182,44 +175,52 @@ count_row(PruneState *state, const RowMeta *meta)
 		state->stat->rows++;
 }
 
-/* Rewrites slot pos; false if it does not fit (restoring a longer, older version). */
+/* Copies and parses the cell of slot pos; false: it makes no sense. */
 static bool
-write_back(PruneState *state, int pos, const RowVersion *version)
+copy_row(Page page, int pos, RowCellBuffer *buffer, RowMeta *meta, RowData *data)
 {
-	uint16		natts = page_trailer(state->page)->page_natts;
-	bool		aligned = (version->data.flags & ROW_ALIGNED) != 0;
-	uint16		size = row_cell_size(&version->meta, &version->data, natts);
+	PageTrailer trailer = page_trailer(page);
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
 
-	if (!page_fits_replace(state->page, pos, size, aligned))
+	return cell != NULL &&
+		row_parse(row_copy_cell(cell, size, buffer->bytes), size, trailer->page_xid,
+				  trailer->page_cid, trailer->page_natts, meta, data);
+}
+
+/* Rewrites slot pos, from a copy; false if it does not fit. */
+static bool
+write_back(Page page, int pos, const RowMeta *meta, const RowData *data)
+{
+	uint16		natts = page_trailer(page)->page_natts;
+	bool		aligned = (data->flags & ROW_ALIGNED) != 0;
+	uint16		size = row_cell_size(meta, data, natts);
+	RowCellBuffer cell;
+
+	if (!page_fits_replace(page, pos, size, aligned))
 		return false;
-	row_write(new_cell.bytes, &version->meta, &version->data, natts);
-	memcpy(page_replace_cell(state->page, pos, size, aligned), new_cell.bytes, size);
+	row_write(cell.bytes, meta, data, natts);
+	memcpy(page_replace_cell(page, pos, size, aligned), cell.bytes, size);
 	return true;
 }
 
 static void
 prune_slot(PruneState *state, int pos)
 {
-	PageTrailer trailer = page_trailer(state->page);
 	RowId		row = leaf_key(state->page, pos);
+	RowCellBuffer copy;
 	RowVersion	version;
 	RowMeta		before;
-	uint16		size;
-	char	   *cell = page_cell(state->page, pos, &size);
-	char	   *copy;
 
-	if (cell == NULL)
-		row_corrupt(&state->table->file, trailer->self_block, row, "its cell makes no sense");
-	copy = old_cell.bytes + ((uintptr_t) cell & (MAXIMUM_ALIGNOF - 1));
-	memcpy(copy, cell, size);
-	if (!row_parse(copy, size, trailer->page_xid, trailer->page_cid, trailer->page_natts,
-				   &version.meta, &version.data))
-		row_corrupt(&state->table->file, trailer->self_block, row, "its cell makes no sense");
+	if (!copy_row(state->page, pos, &copy, &version.meta, &version.data))
+		row_corrupt(&state->table->file, page_trailer(state->page)->self_block, row,
+					"its cell makes no sense");
 	row_version_init(&version, row);
 	before = version.meta;
 	if (prune_row(state, row, &version))
 	{
-		if (write_back(state, pos, &version))
+		/* restoring a longer, older version may not fit */
+		if (write_back(state->page, pos, &version.meta, &version.data))
 			state->changed = true;
 		else
 			version.meta = before;
@@ -383,19 +384,11 @@ row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat)
 static bool
 own_creator(Page page, int pos)
 {
-	PageTrailer trailer = page_trailer(page);
+	RowCellBuffer copy;
 	RowMeta		meta;
 	RowData		data;
-	uint16		size;
-	char	   *cell = page_cell(page, pos, &size);
-	char	   *copy;
-	bool		aligned;
 
-	if (cell == NULL)
-		return false;
-	copy = old_cell.bytes + ((uintptr_t) cell & (MAXIMUM_ALIGNOF - 1));
-	memcpy(copy, cell, size);
-	if (!row_parse(copy, size, trailer->page_xid, trailer->page_cid, trailer->page_natts, &meta, &data))
+	if (!copy_row(page, pos, &copy, &meta, &data))
 		return false;
 	if (!row_needs_page_xid(meta.flags))
 		return true;
@@ -403,13 +396,7 @@ own_creator(Page page, int pos)
 		meta.flags |= META_CREATOR;
 	else
 		meta.flags = (meta.flags & ~ROW_CID) | ROW_FROZEN;
-	aligned = (data.flags & ROW_ALIGNED) != 0;
-	size = row_cell_size(&meta, &data, trailer->page_natts);
-	if (!page_fits_replace(page, pos, size, aligned))
-		return false;
-	row_write(new_cell.bytes, &meta, &data, trailer->page_natts);
-	memcpy(page_replace_cell(page, pos, size, aligned), new_cell.bytes, size);
-	return true;
+	return write_back(page, pos, &meta, &data);
 }
 
 bool

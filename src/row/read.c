@@ -103,17 +103,13 @@ prefetch_cell(Page page, TreeKey pos)
 	}
 }
 
-/* Copies the row's cell to dest, keeping its alignment within the page; NULL: it makes no sense. */
+/* Copies the row's cell to dest; NULL: it makes no sense. */
 static inline char *
 copy_cell(Page page, int pos, char *dest, uint16 *size)
 {
 	char	   *source = page_cell(page, pos, size);
 
-	if (source == NULL)
-		return NULL;
-	dest += (uintptr_t) source & (MAXIMUM_ALIGNOF - 1);
-	memcpy(dest, source, *size);
-	return dest;
+	return source == NULL ? NULL : row_copy_cell(source, *size, dest);
 }
 
 bool

@@ -2,7 +2,9 @@
  * target.h
  *	  The row a writer has latched, and the replacement of its cell.
  *
- * Private to src/row.
+ * Private to src/row.  target.c knows how to latch a row, pop aborted versions and write a cell;
+ * reclaim.c frees version pages with that; supersede.c pushes versions, for which it may have to
+ * reclaim.
  */
 #ifndef ROWAN_ROW_TARGET_H
 #define ROWAN_ROW_TARGET_H
@@ -16,8 +18,10 @@ typedef struct RowTarget
 	RowId		row;
 	PoolFrame  *leaf;			/* latched exclusively, or NULL */
 	int			pos;
-	RowVersion	top;			/* newest version; its data in a private copy */
+	RowVersion	top;			/* newest version; its data in `copy` */
 	uint16		top_header;		/* bytes before the data in the cell on the page */
+	RowCellBuffer copy;			/* the row as it was found */
+	RowCellBuffer record;		/* the version record to be pushed */
 } RowTarget;
 
 /*
@@ -29,21 +33,41 @@ extern bool target_latch(RowTarget *target, RowTable *table, RowId row, RowWork 
 extern void target_unlatch(RowTarget *target);
 
 /*
- * Replaces the row's cell, with `record` (or NULL) appended to the version store.  The latch is released in any case.
+ * The latched row's cell may be replaced by one of that size.  If not, room is made, with the latch
+ * released: latch again and start over.
+ */
+extern bool target_has_room(RowTarget *target, const RowMeta *meta, const RowData *data);
+
+/*
+ * Replaces the cell, for which there is room, and appends the record to the latched version page,
+ * if that is not NULL.  Releases both latches.
+ */
+extern void target_write_cell(RowTarget *target, const RowMeta *meta, const RowData *data,
+							  PoolFrame *version, const VersionRecordData *record);
+
+/*
+ * Replaces the row's cell; nothing goes to the version store.  The latch is released in any case.
  * False: there was no room; it has been made, latch again and start over.
  */
-extern bool target_replace(RowTarget *target, const RowMeta *meta, const RowData *data,
-						   VersionRecordData *record);
+extern bool target_write(RowTarget *target, const RowMeta *meta, const RowData *data);
 
 /* Pops the aborted versions of a row, if there are any. */
 extern void row_revert(RowTable *table, RowId row, RowWork *work);
 
+/* ---- supersede.c ---- */
+
 /*
- * Computes the record that keeps `old`, as superseded by xid with a version that has `newer`
- * data and newer_tag; what that is to the row's key.  Returns a backend-local buffer.
+ * Computes the record that keeps target->top, as superseded by xid with a version that has `newer`
+ * data and newer_tag; what that is to the row's key.  It is in the target, till the next one.
  */
-extern VersionRecordData *version_record_for(RowId row, const RowVersion *old, TransactionId xid,
-											 uint8 newer_tag, VersionKey key, const RowData *newer);
+extern const VersionRecordData *target_record(RowTarget *target, TransactionId xid, uint8 newer_tag,
+											  VersionKey key, const RowData *newer);
+
+/* As target_write, with `record` (or NULL) appended to the version store. */
+extern bool target_replace(RowTarget *target, const RowMeta *meta, const RowData *data,
+						   const VersionRecordData *record);
+
+/* ---- what else is shared ---- */
 
 /*
  * Deleting a frozen version pushes no record of it: its creator, if known, stays with the deletion.  False: it is not frozen.

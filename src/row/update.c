@@ -15,13 +15,6 @@
 
 #define ROW_TAG_HALF	63
 
-/* A row as it was found without its latch. */
-static union
-{
-	char		bytes[BLCKSZ + MAXIMUM_ALIGNOF];
-	uint64		force_align;
-}			unlatched_copy;
-
 /* Others abort, or move a row, this moment. */
 #define AGAIN_DELAY_US	10
 
@@ -288,7 +281,7 @@ judge_unlatched(RowTarget *target, RowTable *table, RowId row, uint8 tag, const 
 	target->row = row;
 	target->leaf = NULL;
 	if (writer->mode == LockTupleKeyShare ||
-		!row_read(table, row, NULL, unlatched_copy.bytes, &target->top) || row_is_stub(top))
+		!row_read(table, row, NULL, target->copy.bytes, &target->top) || row_is_stub(top))
 		return false;
 	state = xid_state(top->xid);
 	if (state == XID_OWN || state == XID_ABORTED)
@@ -420,7 +413,7 @@ row_update(RowTable *table, RowId row, uint8 tag, const RowData *data, const Row
 	pool_prepare_write();
 	while (begin_change(&target, table, row, tag, writer, work, outcome))
 	{
-		VersionRecordData *record;
+		const VersionRecordData *record;
 		RowMeta		meta;
 		VersionKey	key = lock_key_held(&target.top.meta, writer->xid);
 		uint8		new_tag = next_tag(&target, work);
@@ -433,7 +426,7 @@ row_update(RowTable *table, RowId row, uint8 tag, const RowData *data, const Row
 		}
 		new_version_meta(&meta, &target.top.meta, writer, new_tag);
 		meta.flags |= ROW_VERSION;
-		record = version_record_for(row, &target.top, writer->xid, new_tag, key, data);
+		record = target_record(&target, writer->xid, new_tag, key, data);
 		if (target_replace(&target, &meta, data, record))
 		{
 			outcome->tag = new_tag;
@@ -481,7 +474,7 @@ row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowWrit
 	pool_prepare_write();
 	while (begin_change(&target, table, row, tag, writer, work, outcome))
 	{
-		VersionRecordData *record = NULL;
+		const VersionRecordData *record = NULL;
 		RowMeta		meta;
 		VersionKey	key = VERSION_KEY_TAKEN;
 
@@ -492,7 +485,7 @@ row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowWrit
 		if (key == VERSION_KEY_HELD || !row_keep_frozen(&meta, &target.top.meta))
 		{
 			meta.flags |= ROW_VERSION;
-			record = version_record_for(row, &target.top, writer->xid, tag, key, &target.top.data);
+			record = target_record(&target, writer->xid, tag, key, &target.top.data);
 		}
 		if (target_replace(&target, &meta, &target.top.data, record))
 		{
@@ -517,7 +510,7 @@ row_set_forward(RowTable *table, RowId row, ItemPointer where)
 		meta.flags |= ROW_FORWARD;
 		meta.forward_block = ItemPointerGetBlockNumberNoCheck(where);
 		meta.forward_offset = ItemPointerGetOffsetNumberNoCheck(where);
-		if (target_replace(&target, &meta, &target.top.data, NULL))
+		if (target_write(&target, &meta, &target.top.data))
 			break;
 	}
 	row_work_free(work);
@@ -546,7 +539,7 @@ row_finish_speculative(RowTable *table, RowId row, bool succeeded)
 			data.nulls = NULL;
 			data.natts = page_trailer(pool_page(target.leaf))->page_natts;
 		}
-		if (target_replace(&target, &meta, &data, NULL))
+		if (target_write(&target, &meta, &data))
 			break;
 	}
 	row_work_free(work);
@@ -690,7 +683,7 @@ write_lock(RowTarget *target, const RowWriter *writer)
 	{
 		lock_word_tidy(&meta);
 		if (lock_word_add(&meta, writer->xid, writer->mode))
-			return target_replace(target, &meta, &target->top.data, NULL);
+			return target_write(target, &meta, &target->top.data);
 	}
 	target_unlatch(target);
 	return true;

@@ -221,14 +221,13 @@ tree_create_kind(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root)
 void
 tree_create_init_fork(const PoolFile *file, uint16 tree_kind, TreeRootInit init_root)
 {
-	char	   *pages[] = {palloc(BLCKSZ), palloc(BLCKSZ)};
+	PGIOAlignedBlock blocks[2];
+	char	   *pages[] = {blocks[0].data, blocks[1].data};
 	uint32		file_id = new_file_id();
 
 	init_header_page((Page) pages[ROWAN_HEADER_BLOCK], file_id, tree_kind);
 	init_root((Page) pages[ROWAN_ROOT_BLOCK], file_id);
 	pool_write_init_fork(file, pages, lengthof(pages));
-	pfree(pages[0]);
-	pfree(pages[1]);
 }
 
 static void
