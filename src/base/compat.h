@@ -137,6 +137,9 @@ typedef enum TU_UpdateIndexes
 #define index_summarizes(index)		false
 #endif
 
+/* Do ON CONFLICT and foreign keys insist on btree indexes?  Else core asks an index's method. */
+#define UNIQUE_INDEXES_NEED_BTREE	(PG_VERSION_NUM < 180000)
+
 /* ---- the executor's hook: of one argument core found that nobody uses it ---- */
 
 #if PG_VERSION_NUM >= 180000

@@ -1,10 +1,10 @@
 /*
  * btree_only.c
- *	  What core 15 does with btree indexes only: clear errors instead of internal ones.
+ *	  What core before 18 does with btree indexes only: clear errors instead of internal ones.
  *
  * Core knows that no other method has unique indexes, and says so by elog where one turns up: in
  * ON CONFLICT (BuildSpeculativeIndexInfo, for every unique index of the table, arbiter or not) and where a foreign
- * key refers to one (ATAddForeignKeyConstraint).  18 does neither.
+ * key refers to one (ATAddForeignKeyConstraint).  18 asks the index's method (index_handler.c), and does neither.
  *
  * ON CONFLICT is refused before the executor starts, so that EXPLAIN says it, too; a partition's indexes are known only when a row
  * goes there, and looking at all partitions would cost too much: there core's error is caught and said in other words.  So it is with foreign
@@ -76,7 +76,7 @@ check_table(Oid relid)
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("ON CONFLICT is not supported for table \"%s\", which has a unique index of access method \"%s\"",
 							RelationGetRelationName(rel), get_am_name(method)),
-					 errdetail("Index \"%s\" is unique, and PostgreSQL 15 carries out ON CONFLICT with btree indexes only, even if another index is meant.",
+					 errdetail("Index \"%s\" is unique, and PostgreSQL before 18 carries out ON CONFLICT with btree indexes only, even if another index is meant.",
 							   get_rel_name(lfirst_oid(cell))),
 					 errhint(CONFLICT_HINT)));
 	}
@@ -105,6 +105,8 @@ btree_only_check_plan(PlannedStmt *plan)
 {
 	ListCell   *cell;
 
+	if (!UNIQUE_INDEXES_NEED_BTREE)
+		return;
 	if (has_conflict_clause(plan->planTree))
 		check_targets(plan, (ModifyTable *) plan->planTree);
 	if (!plan->hasModifyingCTE)
@@ -136,6 +138,8 @@ btree_only_may_fail(PlannedStmt *plan)
 {
 	ListCell   *cell;
 
+	if (!UNIQUE_INDEXES_NEED_BTREE)
+		return false;
 	if (has_conflict_clause(plan->planTree) &&
 		targets_partitions(plan, (ModifyTable *) plan->planTree))
 		return true;
@@ -163,7 +167,7 @@ say_conflict(ErrorData *error)
 {
 	error->sqlerrcode = ERRCODE_FEATURE_NOT_SUPPORTED;
 	error->message = "ON CONFLICT is not supported for a partition that has a unique index of another access method than btree";
-	error->detail = "PostgreSQL 15 carries out ON CONFLICT with btree indexes only, even if another index is meant.";
+	error->detail = "PostgreSQL before 18 carries out ON CONFLICT with btree indexes only, even if another index is meant.";
 	error->hint = CONFLICT_HINT;
 }
 
@@ -172,7 +176,7 @@ say_foreign_key(ErrorData *error)
 {
 	error->sqlerrcode = ERRCODE_FEATURE_NOT_SUPPORTED;
 	error->message = "a foreign key cannot refer to a unique index of another access method than btree";
-	error->detail = "Of several unique indexes on the referenced columns PostgreSQL 15 takes the oldest one, and only a btree index will do.";
+	error->detail = "Of several unique indexes on the referenced columns PostgreSQL before 18 takes the oldest one, and only a btree index will do.";
 	error->hint = "Add a PRIMARY KEY or UNIQUE constraint on the referenced columns; if there is one, drop the other index and create it again.";
 }
 
