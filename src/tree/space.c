@@ -430,7 +430,9 @@ space_free(PageChange *change, BlockNumber block)
 	Page		page = change_find(change, block);
 
 	Assert(page != NULL);
-	Assert(block > ROWAN_ROOT_BLOCK && block < header->high_water);
+	Assert(block > ROWAN_ROOT_BLOCK);	/* I-TREE-4 */
+	if (block >= header->high_water)
+		tree_corrupted(change->file, ROWAN_HEADER_BLOCK, "a page in use is beyond the end");
 	page_reset(page, ROWAN_PAGE_FREE, 0);
 	page_trailer(page)->right_block = header->free_head;
 	header->free_head = block;
