@@ -30,6 +30,7 @@
 typedef struct Candidates
 {
 	PageView	view;
+	uint64		version;		/* of the leaf's frame */
 	int		   *first;			/* by slot: number of its first TID */
 	int			room;
 	TM_IndexDeleteOp op;
@@ -46,6 +47,7 @@ begin_candidates(const IndexTree *tree, Relation index, PoolFrame *frame)
 	int			nslots;
 
 	view_page(&all->view, tree, pool_page(frame), NULL);
+	all->version = pg_atomic_read_u64(&frame->version);
 	nslots = page_nslots(all->view.page);
 	all->first = palloc(sizeof(int) * nslots);
 	for (int pos = SLOT_FIRST; pos < nslots; pos++)
@@ -114,6 +116,7 @@ remove_dead(const IndexTree *tree, Relation heap, PoolFrame *frame, Candidates *
 	Page		page;
 	int			ndead = 0;
 
+	Assert(pg_atomic_read_u64(&frame->version) == all->version);	/* I-IDX-9 */
 	/* what the table has not looked at is not in the list any more */
 	for (int i = 0; i < all->op.ndeltids; i++)
 	{

@@ -203,8 +203,9 @@ report_not_found(const Insertion *insertion)
 
 /* Serializable transactions that have read the leaf, which stays latched: see copy_leaf (index_leaf.c). */
 static void
-check_conflicts_in(const Insertion *insertion, const PoolFrame *frame)
+check_conflicts_in(const Insertion *insertion, PoolFrame *frame)
 {
+	Assert(LWLockHeldByMeInMode(&frame->latch, LW_EXCLUSIVE));	/* I-IDX-10 */
 	CheckForSerializableConflictIn(insertion->index, NULL, pool_block(frame));
 }
 

@@ -226,6 +226,7 @@ itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *po
 	int			size;
 	int			pos;
 
+	Assert(LWLockHeldByMeInMode(&frame->latch, LW_EXCLUSIVE));	/* I-IDX-5 */
 	view_page(&view, tree, pool_page(frame), NULL);
 	pos = ipage_search(&view, point);
 	if (belongs_to_list(&view, point, pos, &list, buffer.data))

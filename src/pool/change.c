@@ -269,6 +269,7 @@ apply_page(XLogReaderState *record, uint8 block_id, PoolFrame *frame)
 	Size		size;
 	char	   *data = XLogRecGetBlockData(record, block_id, &size);
 
+	Assert(!XLogRecBlockImageApply(record, block_id));	/* I-POOL-8 */
 	pool_change_begin(frame);
 	if (is_whole(record, block_id))
 		apply_whole(page, data, size);

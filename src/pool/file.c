@@ -233,6 +233,21 @@ in_range(const PoolTag *tag, const DiscardRange *range)
 				   compare_locators) != NULL;
 }
 
+#ifdef USE_ASSERT_CHECKING
+static bool
+range_is_in_pool(const DiscardRange *range)
+{
+	for (int i = 0; i < pool_n_frames; i++)
+	{
+		PoolTag		tag = pool_frames[i].tag;
+
+		if (in_range(&tag, range))
+			return true;
+	}
+	return false;
+}
+#endif
+
 /* The caller sees to it that nobody loads pages of the range meanwhile. */
 static void
 discard_range(const DiscardRange *range)
@@ -254,6 +269,7 @@ discard_range(const DiscardRange *range)
 		else
 			LWLockRelease(&frame->latch);
 	}
+	Assert(range->keep_dirty || !range_is_in_pool(range));	/* I-POOL-9 */
 }
 
 void

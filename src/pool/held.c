@@ -3,8 +3,9 @@
  *	  Which latches this backend holds, and whether it took them in latch order.
  *
  * A latch is looked at not when it is taken, but when its holder goes on with it: takes another
- * one, puts the page into a change, or gives it back.  For only by then he has found out whether the page is
- * the one he was told of; if it is damaged, he raises an error, and it never stood in any order.
+ * one, puts the page into a change, or gives it back.  For only by then he has found out whether the
+ * page is the one he was told of; if it is damaged, he raises an error, and it never stood in any
+ * order.
  *
  * What a frame holds is read under its latch.  In redo the order is that of the record, which is
  * the one in which the doing side took the latches; pages may be newer than the record there, so
@@ -87,7 +88,7 @@ place_of(Page page)
 	}
 }
 
-/* Where a page that is about to be made will stand: free, unless it is one of a file's first two. */
+/* Where a page that is about to be made will stand: free, unless it is a file's header or root. */
 static int
 place_of_new(BlockNumber block)
 {
@@ -156,12 +157,26 @@ in_order(const HeldLatch *before, const HeldLatch *latch)
 		latch->place == PLACE_FREE && has_header(latch);
 }
 
-static void
-complain(const HeldLatch *before, const HeldLatch *latch)
+typedef struct LatchName
 {
-	elog(PANIC, "rowan: block %u of relfilenode %u (place %d, kind %d) is latched after block %u of relfilenode %u (place %d, kind %d)",
-		 pool_block(latch->frame), latch->frame->tag.locator.relNumber, latch->place, latch->kind,
-		 pool_block(before->frame), before->frame->tag.locator.relNumber, before->place, before->kind);
+	char		text[120];
+} LatchName;
+
+static LatchName
+name_of(const HeldLatch *latch)
+{
+	LatchName	name;
+
+	snprintf(name.text, sizeof(name.text), "block %u of relfilenode %u (place %d, kind %d)",
+			 pool_block(latch->frame), latch->frame->tag.locator.relNumber, latch->place,
+			 latch->kind);
+	return name;
+}
+
+static void
+complain_of_order(const HeldLatch *before, const HeldLatch *latch)
+{
+	elog(PANIC, "rowan: %s is latched after %s", name_of(latch).text, name_of(before).text);
 }
 
 /* I-POOL-5 */
@@ -175,7 +190,7 @@ check(HeldLatch *latch)
 		return;
 	for (const HeldLatch *before = held; before < latch; before++)
 		if (before->functions == 0 && !in_order(before, latch))
-			complain(before, latch);
+			complain_of_order(before, latch);
 }
 
 /* ---- the list ---- */
@@ -260,8 +275,7 @@ held_join_change(PoolFrame *frame)
 static void
 complain_latched(const HeldLatch *latch, const char *where)
 {
-	elog(PANIC, "rowan: %s while block %u of relfilenode %u (place %d, kind %d) is latched", where,
-		 pool_block(latch->frame), latch->frame->tag.locator.relNumber, latch->place, latch->kind);
+	elog(PANIC, "rowan: %s while %s is latched", where, name_of(latch).text);
 }
 
 /* I-AM-3 */

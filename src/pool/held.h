@@ -32,8 +32,8 @@ extern void held_add(struct PoolFrame *frame, HeldHow how);
 extern void held_remove(struct PoolFrame *frame);
 
 /*
- * The page, latched exclusively, becomes part of a change, after all that were latched before it and
- * are part of it already: redo latches the pages of a record in the order of their references.
+ * The page, latched exclusively, becomes part of a change, after all that were latched before it
+ * and are part of it already: redo latches the pages of a record in the order of their references.
  */
 extern void held_join_change(struct PoolFrame *frame);
 

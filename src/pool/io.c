@@ -398,6 +398,7 @@ io_write(PoolFrame *frame)
 		XLogFlush(PageGetLSN(page));
 	if (!PageIsNew(page))
 	{
+		Assert((((PageHeader) page)->pd_flags & ROWAN_PAGE_SEAL) != 0); /* I1 */
 		if (pool_forget_marks != NULL)
 			pool_forget_marks(page);
 		page_set_checksums(page, frame->tag.block);

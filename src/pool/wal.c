@@ -444,6 +444,7 @@ wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply ap
 	Size		length;
 	char	   *data = XLogRecGetBlockData(record, block_id, &length);
 
+	Assert(!XLogRecBlockImageApply(record, block_id));	/* I-POOL-8 */
 	pool_change_begin(frame);
 	apply(page, data, length);
 	PageSetLSN(page, record->EndRecPtr);

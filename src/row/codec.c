@@ -201,6 +201,7 @@ read_meta(const char *cell, uint16 flags, uint8 tag, TransactionId page_xid,
 		meta->forward_block = get_uint32(&p);
 		meta->forward_offset = get_uint16(&p);
 	}
+	Assert(!row_flags_frozen(flags) || !TransactionIdIsValid(meta->xid));	/* I-ROW-13 */
 	return p;
 }
 

@@ -64,6 +64,10 @@ leaf_append_apply(Page page, const InsertRecordData *insert, const char *cells)
 		if (row_logical_block(trailer->low_fence) == row_logical_block(row))
 			trailer->flags &= ~PAGE_VISIBLE_BITS;
 	}
+	/* I-TREE-9 */
+	Assert(page_nslots(page) == 0 ||
+		   (trailer->page_xid == insert->page_xid && trailer->page_cid == insert->page_cid &&
+			trailer->page_natts == insert->page_natts));
 	trailer->page_xid = insert->page_xid;
 	trailer->page_cid = insert->page_cid;
 	trailer->page_natts = insert->page_natts;

@@ -568,6 +568,22 @@ row_fetch_tag(RowTable *table, RowId row, uint8 tag, RowHint *hint, char *dest, 
 
 /* ---- whole pages ---- */
 
+#ifdef USE_ASSERT_CHECKING
+static bool
+has_row_of_its_own(Page copy)
+{
+	for (int pos = 0; pos < page_nslots(copy); pos++)
+	{
+		uint16		size;
+		char	   *cell = page_cell(copy, pos, &size);
+
+		if (cell != NULL && row_flags_own(row_header_flags((RowHeaderData *) cell)))
+			return true;
+	}
+	return false;
+}
+#endif
+
 bool
 row_page_all_visible(Page copy, Snapshot snapshot)
 {
@@ -576,6 +592,7 @@ row_page_all_visible(Page copy, Snapshot snapshot)
 
 	if ((trailer->flags & PAGE_UNIFORM) == 0 || snapshot->snapshot_type != SNAPSHOT_MVCC)
 		return false;
+	Assert(!has_row_of_its_own(copy));	/* I-ROW-5 */
 	if (!TransactionIdIsNormal(xid) || trailer->page_cid == PAGE_CID_FROZEN)
 		return true;
 	if (TransactionIdPrecedes(xid, snapshot->xmin))

@@ -32,6 +32,7 @@ target_replace(RowTarget *target, const RowMeta *meta, const RowData *data,
 
 	if (record == NULL)
 		return target_write(target, meta, data);
+	Assert(xid_state(target->top.meta.xid) != XID_ABORTED); /* I-ROW-1 */
 	if (!target_has_room(target, meta, data))
 		return false;
 	version = version_latch_active(&target->table->file, record->size);

@@ -132,7 +132,8 @@ version_append_apply(Page page, const VersionRecordData *record)
 	uint16		stored = MAXALIGN(record->size);
 	PageTrailer trailer = page_trailer(page);
 
-	Assert(version_page_has_room(page, record->size));
+	/* I-ROW-7 */
+	Assert(version_page_has_room(page, record->size) && offset == MAXALIGN(offset));
 	memcpy((char *) page + offset, record, record->size);
 	memset((char *) page + offset + record->size, 0, stored - record->size);
 	((PageHeader) page)->pd_lower = offset + stored;

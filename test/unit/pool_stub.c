@@ -223,6 +223,17 @@ LWLockRelease(LWLock *lock)
 		give_latch((PoolFrame *) ((char *) lock - offsetof(PoolFrame, latch)));
 }
 
+bool
+LWLockHeldByMeInMode(LWLock *lock, LWLockMode mode)
+{
+	PoolFrame  *frame = (PoolFrame *) ((char *) lock - offsetof(PoolFrame, latch));
+
+	for (int i = 0; i < nheld; i++)
+		if (held[i].frame == frame)
+			return held[i].mode == mode;
+	return false;
+}
+
 LWLock *
 pool_init_lock(const PoolFile *file)
 {

@@ -24,6 +24,18 @@ LWLockHeldByMe(LWLock *lock)
 	return is_held[(PoolFrame *) ((char *) lock - offsetof(PoolFrame, latch)) - pool_frames];
 }
 
+int
+pg_snprintf(char *text, size_t size, const char *format,...)
+{
+	va_list		args;
+	int			length;
+
+	va_start(args, format);
+	length = vsnprintf(text, size, format, args);
+	va_end(args);
+	return length;
+}
+
 /* ---- pages ---- */
 
 #define TABLE	16384
@@ -45,12 +57,15 @@ page_of(Oid file, BlockNumber block, RowanPageType type, uint8 level, BlockNumbe
 	PageTrailer trailer = page_trailer(pool_page(frame));
 
 	must(nframes <= N_FRAMES);
-	frame->tag = (PoolTag) {.locator = {1663, 5, file},.backend = INVALID_PROC_NUMBER,.block = block};
+	frame->tag.locator = (RelFileLocator) {1663, 5, file};
+	frame->tag.backend = INVALID_PROC_NUMBER;
+	frame->tag.block = block;
 	trailer->type = type;
 	trailer->level = level;
 	trailer->right_block = right;
 	if (type == ROWAN_PAGE_HEADER)
-		file_header(pool_page(frame))->tree_kind = file == TABLE ? ROWAN_TREE_TABLE : ROWAN_TREE_INDEX;
+		file_header(pool_page(frame))->tree_kind =
+			file == TABLE ? ROWAN_TREE_TABLE : ROWAN_TREE_INDEX;
 	return frame;
 }
 
@@ -204,7 +219,7 @@ after_error(void)
 	give(take(parent));
 }
 
-/* Whoever finds that a page is not the one he was told of raises an error, and does not go on with it. */
+/* Who finds that a page is not the one he was told of raises an error, and does not go on. */
 static void
 damaged(void)
 {
