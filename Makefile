@@ -94,6 +94,7 @@ check-smallpool:  ; $(RUN) test/t/smallpool.py --long $(TESTFLAGS)
 check-pgbench:    ; $(RUN) test/t/pgbench.py --long $(TESTFLAGS)
 check-snapshot:   ; $(RUN) test/t/snapshot.py --long $(TESTFLAGS)
 check-shutdown:   ; $(RUN) test/t/shutdown.py --long $(TESTFLAGS)
+check-index-keys: ; $(RUN) test/t/index_keys.py --long $(TESTFLAGS)
 check-index-twin: ; $(RUN) test/t/index_twin.py --long $(TESTFLAGS)
 check-prepared:   ; $(RUN) test/t/prepared.py --long $(TESTFLAGS)
 check-duel:

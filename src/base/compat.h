@@ -88,6 +88,7 @@ typedef enum TU_UpdateIndexes
 #endif
 
 #if PG_VERSION_NUM < 180000
+#define ps_offset_am			ps_offset
 #define pg_noreturn				pg_attribute_noreturn()
 #define CompactAttribute		FormData_pg_attribute
 #define TupleDescCompactAttr	TupleDescAttr

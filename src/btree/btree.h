@@ -31,10 +31,10 @@ extern int	index_fillfactor(Relation index);
 extern bool index_may_deduplicate(Relation index);
 
 /*
- * The interlock between scans that trust a TID without looking at the row (index-only scans), or without an MVCC
- * snapshot, and VACUUM: they hold it shared as long as they hold TIDs copied from a leaf;
- * VACUUM, having removed dead TIDs from all leaves, waits until all who held it have been seen without.  Nobody takes
- * it in another mode, so nobody ever waits for it.
+ * The interlock between scans that trust a TID without looking at the row (index-only scans), or
+ * without an MVCC snapshot, and VACUUM: they hold it shared as long as they hold TIDs copied from a
+ * leaf; VACUUM, having removed dead TIDs from all leaves, waits until all who held it have been
+ * seen without.  Nobody takes it in another mode, so nobody ever waits for it.
  */
 extern void index_tids_tag(Relation index, LOCKTAG *tag);
 extern void index_lock_tids(Relation index);
@@ -50,7 +50,7 @@ extern bool rowan_index_insert(Relation index, Datum *values, bool *isnull, Item
 							   Relation heap, IndexUniqueCheck check_unique, bool unchanged,
 							   IndexInfo *info);
 
-/* index_scan.c, index_range.c */
+/* index_scan.c */
 extern IndexScanDesc rowan_index_begin_scan(Relation index, int nkeys, int norderbys);
 extern void rowan_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
 							   int norderbys);
@@ -66,6 +66,7 @@ typedef struct ScanSkip ScanSkip;
 /* What a scan has to look for. */
 typedef struct ScanRange
 {
+	struct ScanConditions *conditions;	/* index_keys.h */
 	KeyPoint	start;
 	KeyPoint	end;
 	ScanSkip   *skip;			/* NULL: nothing in it can be passed over */
@@ -73,28 +74,35 @@ typedef struct ScanRange
 	bool		may_be_empty;	/* the end may come before the start */
 } ScanRange;
 
-/* False: nothing can match.  If not exact, only the end where the direction begins is known. */
-extern bool index_scan_range(IndexScanDesc scan, ScanDirection direction, ScanRange *range);
-
-/* Column i of a point from an ordinary condition: its operator becomes the comparison function, where one is needed. */
-extern void index_put_key(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey key);
-/* The same from a member of a row comparison. */
-extern void index_put_member(Relation index, const KeyDesc *keys, KeyPoint *point, int i, ScanKey member);
+/* index_match.c: start, end and what is known of them, from the conditions. */
+extern void index_scan_range(ScanRange *range);
 
 /* index_parallel.c */
 typedef enum ParallelTurn
 {
 	TURN_FIRST,					/* nobody has begun: from where the conditions say */
 	TURN_NEXT,					/* from the bound */
-	TURN_NONE					/* all leaves are taken */
+	TURN_NONE					/* all leaves are taken, or nothing more can match */
 } ParallelTurn;
 
 extern Size rowan_index_parallel_size(void);
 extern void rowan_index_parallel_init(void *target);
-/* Our turn to read a leaf, the one behind the bound; others wait until index_parallel_release, or _bt_parallel_done. */
+extern void rowan_index_parallel_rescan(IndexScanDesc scan);
+
+/*
+ * Our turn to read a leaf, the one behind the bound: then others wait until index_parallel_release
+ * or index_parallel_end.  Waits for one's turn, so no latch may be held.
+ */
 extern ParallelTurn index_parallel_seize(IndexScanDesc scan, Bound *from, BlockNumber *hint);
-/* next: the fence that the next leaf in the direction begins at; NULL: there is none, or nothing on it can match. */
+
+/*
+ * next: the fence that the next leaf in the direction begins at; NULL: there is none, or nothing on
+ * it can match.
+ */
 extern void index_parallel_release(IndexScanDesc scan, const Bound *next, BlockNumber hint);
+
+/* For all processes the scan is at its end.  If it is not parallel, nothing. */
+extern void index_parallel_end(IndexScanDesc scan);
 
 /* index_cost.c */
 extern void rowan_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,

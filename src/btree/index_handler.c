@@ -4,8 +4,7 @@
  *
  * The only file of btree/ that asks which major of PostgreSQL it is.
  *
- * Strategies, support functions and options are btree's, and so are the rules of scan keys: core's own
- * functions prepare and check them.
+ * Strategies, support functions and options are btree's.
  */
 #include "postgres.h"
 
@@ -21,6 +20,7 @@
 #include "storage/predicate.h"
 #include "table/table.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 ROWAN_SQL_FUNCTION(rowan_btree_handler);
@@ -43,13 +43,36 @@ keys_are_kept(void *arg)
 {
 }
 
+/*
+ * Equal keys have equal bytes, as the operator classes say.  Columns that are not of the key
+ * may differ.
+ */
+static bool
+has_equal_images(Relation index)
+{
+	if (IndexRelationGetNumberOfAttributes(index) != IndexRelationGetNumberOfKeyAttributes(index))
+		return false;
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+	{
+		Oid			type = index->rd_opcintype[i];
+		Oid			function = get_opfamily_proc(index->rd_opfamily[i], type, type,
+												 BTEQUALIMAGE_PROC);
+
+		if (!OidIsValid(function) ||
+			!DatumGetBool(OidFunctionCall1Coll(function, index->rd_indcollation[i],
+											   ObjectIdGetDatum(type))))
+			return false;
+	}
+	return true;
+}
+
 static void
 fill_keys(Relation index, KeyDesc *keys)
 {
 	keys->desc = RelationGetDescr(index);
 	keys->natts = IndexRelationGetNumberOfAttributes(index);
 	keys->nkeyatts = IndexRelationGetNumberOfKeyAttributes(index);
-	keys->equal_image = _bt_allequalimage(index, false);
+	keys->equal_image = has_equal_images(index);
 	for (int i = 0; i < keys->natts; i++)
 		if (TupleDescAttr(keys->desc, i)->attlen < 0)
 			keys->var_width = true;
@@ -242,7 +265,7 @@ rowan_btree_handler(PG_FUNCTION_ARGS)
 	routine->amrestrpos = rowan_index_restore;
 	routine->amestimateparallelscan = parallel_size;
 	routine->aminitparallelscan = rowan_index_parallel_init;
-	routine->amparallelrescan = btparallelrescan;
+	routine->amparallelrescan = rowan_index_parallel_rescan;
 
 	PG_RETURN_POINTER(routine);
 }

@@ -2,16 +2,17 @@
  * index_leaf.c
  *	  The leaf that an index scan stands on: a private copy, and a place in it.
  *
- * The scan's conditions are mostly a range between two points.  Then the two ends are looked for once on each leaf, and what
- * lies between them is not checked; otherwise core's function checks each entry.  Entries
- * are decoded one by one as they are asked for: many a scan ends before its leaf does.
+ * The two ends of the scan's range are looked for once on each leaf.  Mostly its conditions say no
+ * more than that; otherwise entries between them are checked, until a few in sequence have matched:
+ * then the end of such entries is looked for.  Entries are decoded one by one as they are asked
+ * for: many a scan ends before its leaf does.
  *
  * Takes a leaf's latch only under SERIALIZABLE, and to mark dead entries, which never waits for it.
  */
 #include "postgres.h"
 
-#include "access/nbtree.h"
 #include "access/xact.h"
+#include "btree/index_keys.h"
 #include "btree/index_leaf.h"
 #include "btree/index_skip.h"
 #include "storage/predicate.h"
@@ -19,6 +20,10 @@
 
 /* TIDs of a posting list that are read at once. */
 #define TIDS_AT_ONCE	32
+
+/* Entries in sequence that are found to match before it is worth a search for the end of them. */
+#define LEAST_PATIENCE	4
+#define MOST_PATIENCE	256
 
 /* "name" columns are read to their full width, beyond what is stored. */
 #define TUPLE_ROOM		(INDEX_TUPLE_ROOM + NAMEDATALEN)
@@ -32,6 +37,7 @@ prepare_memory(ScanLeaf *leaf)
 	leaf->tuple = palloc(TUPLE_ROOM);
 	leaf->tids_room = TIDS_AT_ONCE;
 	leaf->tids = palloc(sizeof(ItemPointerData) * leaf->tids_room);
+	leaf->patience = LEAST_PATIENCE;
 }
 
 void
@@ -100,7 +106,10 @@ take_item(ScanLeaf *leaf, const IndexItem *item, int sub)
 	read_tids(leaf, leaf->at.sub);
 }
 
-/* Entries are asked for one after the other, with much work in between: let the one after the next come meanwhile. */
+/*
+ * Entries are asked for one after the other, with much work in between: let the one after the next
+ * come meanwhile.
+ */
 static inline void
 prefetch_cell(const ScanLeaf *leaf, int slot)
 {
@@ -108,19 +117,110 @@ prefetch_cell(const ScanLeaf *leaf, int slot)
 		__builtin_prefetch((char *) leaf->view.page + page_slots(leaf->view.page)[slot].offset);
 }
 
-/* Stands on the slot, if its entry matches.  *go_on: entries beyond it may. */
-static inline bool
-enter_slot(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, int slot,
-		   ScanDirection direction, bool *go_on)
+/* ---- where a point is ---- */
+
+/*
+ * The slot of the first entry behind the point, which is not before the leaf unless it may be.
+ * more: it is beyond the leaf.
+ */
+static int
+search_end(const ScanLeaf *leaf, const KeyPoint *end, bool may_be_before, bool *more)
 {
-	int			sub = ScanDirectionIsBackward(direction) ? -1 : 0;
+	const KeyDesc *keys = leaf->view.keys;
+	PGAlignedBlock buffer;
+	IndexItem	fence;
+	int			result;
+
+	view_item(&leaf->view, SLOT_HIGH_FENCE, &fence, buffer.data);
+	result = key_compare(keys, end, &fence);
+	*more = result > 0;
+	if (result >= 0)
+		return page_nslots(leaf->view.page);
+	if (may_be_before)
+	{
+		view_item(&leaf->view, SLOT_LOW_FENCE, &fence, buffer.data);
+		if (key_compare(keys, end, &fence) <= 0)
+			return SLOT_FIRST;
+	}
+	return ipage_search(&leaf->view, end);
+}
+
+static int
+search_start(const ScanLeaf *leaf, const KeyPoint *start, bool may_be_behind, bool *more)
+{
+	const KeyDesc *keys = leaf->view.keys;
+	PGAlignedBlock buffer;
+	IndexItem	fence;
+	int			result;
+
+	view_item(&leaf->view, SLOT_LOW_FENCE, &fence, buffer.data);
+	result = key_compare(keys, start, &fence);
+	*more = result < 0;
+	if (result <= 0)
+		return SLOT_FIRST;
+	if (may_be_behind)
+	{
+		view_item(&leaf->view, SLOT_HIGH_FENCE, &fence, buffer.data);
+		if (key_compare(keys, start, &fence) >= 0)
+			return page_nslots(leaf->view.page);
+	}
+	return ipage_search(&leaf->view, start);
+}
+
+/* ---- does an entry match? ---- */
+
+/* The entry in the slot and some before matched: likely so do those that follow. */
+static void
+extend_sure(const ScanRange *range, ScanLeaf *leaf, int slot, IndexTuple tuple, bool backward)
+{
+	KeyPoint	end;
+	bool		more;
+
+	leaf->run = 0;
+	if (!index_group_end(range->conditions, tuple, backward, &end))
+	{
+		leaf->patience = Min(leaf->patience * 2, MOST_PATIENCE);
+		return;
+	}
+	leaf->sure_first = backward ? search_start(leaf, &end, false, &more) : slot;
+	leaf->sure_last = backward ? slot + 1 : search_end(leaf, &end, false, &more);
+	if (leaf->sure_last - leaf->sure_first > 2 * leaf->patience)
+		leaf->patience = LEAST_PATIENCE;
+	else
+		leaf->patience = Min(leaf->patience * 2, MOST_PATIENCE);
+}
+
+static inline bool
+is_sure(const ScanLeaf *leaf, int slot)
+{
+	return slot >= leaf->sure_first && slot < leaf->sure_last;
+}
+
+static inline bool
+entry_matches(const ScanRange *range, ScanLeaf *leaf, int slot, IndexTuple tuple, bool backward)
+{
+	if (is_sure(leaf, slot))
+		return true;
+	if (!index_entry_matches(range->conditions, tuple))
+	{
+		leaf->run = 0;
+		return false;
+	}
+	if (++leaf->run >= leaf->patience)
+		extend_sure(range, leaf, slot, tuple, backward);
+	return true;
+}
+
+/* Stands on the slot, if its entry matches. */
+static inline bool
+enter_slot(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, int slot, bool backward)
+{
 	IndexItem	item;
 	bool		dead;
 
-	*go_on = true;
 	leaf->at.slot = slot;
 	leaf->at.sub = leaf->ntids = 0;
-	if (range->exact && !scan->xs_want_itup &&
+	if (is_sure(leaf, slot) && !scan->xs_want_itup &&
 		cell_single_tid(leaf->view.page, slot, leaf->tids, &dead))
 	{
 		if (dead && scan->ignore_killed_tuples)
@@ -133,10 +233,9 @@ enter_slot(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, int slot,
 		view_is_corrupted(&leaf->view);
 	if (item.is_dead && scan->ignore_killed_tuples)
 		return false;
-	if (!range->exact &&
-		!_bt_checkkeys(scan, item.tuple, leaf->view.keys->natts, direction, go_on))
+	if (!entry_matches(range, leaf, slot, item.tuple, backward))
 		return false;
-	take_item(leaf, &item, sub);
+	take_item(leaf, &item, backward ? -1 : 0);
 	return true;
 }
 
@@ -192,15 +291,11 @@ leaf_next(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, ScanDirect
 	}
 	for (int slot = leaf->at.slot + step; slot >= leaf->first && slot < leaf->last; slot += step)
 	{
-		bool		go_on;
-
 		prefetch_cell(leaf, slot + 2 * step);
-		if (enter_slot(scan, range, leaf, slot, direction, &go_on))
-			return true;
-		if (!go_on)
+		if (enter_slot(scan, range, leaf, slot, step < 0))
 		{
-			end_here(leaf, step < 0);
-			return false;
+			leaf->found++;
+			return true;
 		}
 		if (range->skip != NULL && ++missed >= index_skip_patience(range->skip))
 		{
@@ -223,51 +318,6 @@ leaf_go_to(IndexScanDesc scan, ScanLeaf *leaf, LeafPlace place)
 
 /* ---- reading a leaf ---- */
 
-/* Is the end of the range on this leaf?  As ipage_search, if so. */
-static int
-search_end(const ScanLeaf *leaf, const ScanRange *range, bool *more)
-{
-	const KeyDesc *keys = leaf->view.keys;
-	PGAlignedBlock buffer;
-	IndexItem	fence;
-	int			result;
-
-	view_item(&leaf->view, SLOT_HIGH_FENCE, &fence, buffer.data);
-	result = key_compare(keys, &range->end, &fence);
-	*more = result > 0;
-	if (result >= 0)
-		return page_nslots(leaf->view.page);
-	if (range->may_be_empty)
-	{
-		view_item(&leaf->view, SLOT_LOW_FENCE, &fence, buffer.data);
-		if (key_compare(keys, &range->end, &fence) <= 0)
-			return SLOT_FIRST;
-	}
-	return ipage_search(&leaf->view, &range->end);
-}
-
-static int
-search_start(const ScanLeaf *leaf, const ScanRange *range, bool *more)
-{
-	const KeyDesc *keys = leaf->view.keys;
-	PGAlignedBlock buffer;
-	IndexItem	fence;
-	int			result;
-
-	view_item(&leaf->view, SLOT_LOW_FENCE, &fence, buffer.data);
-	result = key_compare(keys, &range->start, &fence);
-	*more = result < 0;
-	if (result <= 0)
-		return SLOT_FIRST;
-	if (range->may_be_empty)
-	{
-		view_item(&leaf->view, SLOT_HIGH_FENCE, &fence, buffer.data);
-		if (key_compare(keys, &range->start, &fence) >= 0)
-			return page_nslots(leaf->view.page);
-	}
-	return ipage_search(&leaf->view, &range->start);
-}
-
 /* The slots to look at.  at: where the scan comes to this leaf; from_start: it begins there. */
 static void
 set_limits(ScanLeaf *leaf, const ScanRange *range, int at, bool from_start, bool backward)
@@ -275,10 +325,10 @@ set_limits(ScanLeaf *leaf, const ScanRange *range, int at, bool from_start, bool
 	leaf->first = SLOT_FIRST;
 	leaf->last = page_nslots(leaf->view.page);
 	leaf->more_left = leaf->more_right = true;
-	if (range->exact && !(from_start && !backward))
-		leaf->first = search_start(leaf, range, &leaf->more_left);
-	if (range->exact && !(from_start && backward))
-		leaf->last = search_end(leaf, range, &leaf->more_right);
+	if (!from_start || backward)
+		leaf->first = search_start(leaf, &range->start, range->may_be_empty, &leaf->more_left);
+	if (!from_start || !backward)
+		leaf->last = search_end(leaf, &range->end, range->may_be_empty, &leaf->more_right);
 	if (from_start && backward)
 	{
 		leaf->last = at;
@@ -291,9 +341,17 @@ set_limits(ScanLeaf *leaf, const ScanRange *range, int at, bool from_start, bool
 	}
 }
 
+/* Before anything is known, all or none. */
+static void
+set_sure(ScanLeaf *leaf, bool all)
+{
+	leaf->sure_first = leaf->first;
+	leaf->sure_last = all ? leaf->last : leaf->first;
+}
+
 /*
- * The point may lie among the TIDs of the entry in the slot: pages were merged and their equal keys joined meanwhile, or a TID
- * was added.  Then the scan goes on inside.
+ * The point may lie among the TIDs of the entry in the slot: pages were merged and their equal keys
+ * joined meanwhile, or a TID was added.  Then the scan goes on inside.
  */
 static bool
 is_inside_list(const ScanLeaf *leaf, const KeyPoint *point, int slot)
@@ -309,33 +367,17 @@ is_inside_list(const ScanLeaf *leaf, const KeyPoint *point, int slot)
 /* Stands between the TIDs of the list that are before the point and those that are not. */
 static void
 go_inside_list(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, const KeyPoint *point,
-			   int slot, ScanDirection direction)
+			   int slot, bool backward)
 {
-	bool		backward = ScanDirectionIsBackward(direction);
-	bool		go_on;
 	int			i = 0;
 
-	if (!enter_slot(scan, range, leaf, slot, direction, &go_on))
-	{
-		if (!go_on && backward)
-			leaf->first = slot;
-		else if (!go_on)
-			leaf->last = slot;
+	if (!enter_slot(scan, range, leaf, slot, backward))
 		return;
-	}
 	read_tids(leaf, leaf->ntids - 1);
 	while (i < leaf->ntids && ItemPointerCompare(&leaf->tids[i],
 												 unconstify(ItemPointerData *, &point->tid)) < 0)
 		i++;
 	leaf->at.sub = backward ? i : i - 1;
-}
-
-/* A bound on both sides: the entries may be few. */
-static bool
-is_narrow(const ScanRange *range)
-{
-	return range->exact && range->start.nkeys > 0 && range->end.nkeys > 0 &&
-		!range->may_be_empty;
 }
 
 bool
@@ -354,14 +396,14 @@ lock_predicate(void *arg, BlockNumber block)
 }
 
 /*
- * With predicate locks the leaf is latched: an insertion asks for them with the leaf latched exclusively, so it finds ours, or we
- * find what it has inserted.
+ * With predicate locks the leaf is latched: an insertion asks for them with the leaf latched
+ * exclusively, so it finds ours, or we find what it has inserted.
  *
- * may_be_part: the range begins here, and is read forward.  True: only its entries were copied.
+ * True: only the entries up to part_end were copied.
  */
 static bool
-copy_leaf(IndexScanDesc scan, const IndexTree *tree, ScanLeaf *leaf, const ScanRange *range,
-		  const KeyPoint *point, bool may_be_part, bool backward, BlockNumber hint)
+copy_leaf(IndexScanDesc scan, const IndexTree *tree, ScanLeaf *leaf, const KeyPoint *point,
+		  const KeyPoint *part_end, bool backward, BlockNumber hint)
 {
 	bool		is_part = false;
 
@@ -369,8 +411,8 @@ copy_leaf(IndexScanDesc scan, const IndexTree *tree, ScanLeaf *leaf, const ScanR
 	if (unlikely(leaf_is_remembered(scan)))
 		itree_copy_leaf_latched(tree, point, backward, lock_predicate, scan, leaf->bytes,
 								&leaf->frame, &leaf->version);
-	else if (may_be_part && scan->parallel_scan == NULL && is_narrow(range))
-		is_part = itree_copy_few(tree, &range->start, &range->end, leaf->bytes, &leaf->frame,
+	else if (part_end != NULL)
+		is_part = itree_copy_few(tree, point, part_end, leaf->bytes, &leaf->frame,
 								 &leaf->version, &leaf->first, &leaf->last);
 	else
 		itree_copy_leaf(tree, point, backward, hint, leaf->bytes, &leaf->frame, &leaf->version);
@@ -382,23 +424,28 @@ copy_leaf(IndexScanDesc scan, const IndexTree *tree, ScanLeaf *leaf, const ScanR
 
 void
 leaf_read(IndexScanDesc scan, const IndexTree *tree, const ScanRange *range, ScanLeaf *leaf,
-		  const KeyPoint *point, bool from_start, ScanDirection direction, BlockNumber hint)
+		  const KeyPoint *point, const KeyPoint *part_end, bool from_start,
+		  ScanDirection direction, BlockNumber hint)
 {
 	bool		backward = ScanDirectionIsBackward(direction);
 	int			at;
 
-	leaf->at.sub = leaf->ntids = 0;
-	if (copy_leaf(scan, tree, leaf, range, point, from_start && !backward, backward, hint))
+	leaf->at.sub = leaf->ntids = leaf->run = leaf->found = 0;
+	leaf->is_part = false;
+	if (copy_leaf(scan, tree, leaf, point, part_end, backward, hint))
 	{
+		leaf->is_part = range->skip != NULL;
 		leaf->more_left = leaf->more_right = false;
+		set_sure(leaf, true);
 		leaf->at.slot = leaf->first - 1;
 		return;
 	}
 	at = ipage_search(&leaf->view, point);
 	set_limits(leaf, range, at, from_start, backward);
+	set_sure(leaf, range->exact);
 	leaf->at.slot = backward ? at : at - 1;
 	if (is_inside_list(leaf, point, at))
-		go_inside_list(scan, range, leaf, point, at, direction);
+		go_inside_list(scan, range, leaf, point, at, backward);
 }
 
 /* ---- entries found dead ---- */
@@ -430,8 +477,8 @@ mark_killed(Page page, const KilledEntry *killed, int n)
 }
 
 /*
- * If the leaf is unchanged, these entries are the ones that were looked up.  The mark is a hint, not logged, and
- * does not make the page dirty (I6).
+ * If the leaf is unchanged, these entries are the ones that were looked up.  The mark is a hint,
+ * not logged, and does not make the page dirty (I6).
  */
 void
 leaf_kill(const IndexTree *tree, const ScanLeaf *leaf, KilledEntry *killed, int n)

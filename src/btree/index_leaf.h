@@ -16,18 +16,24 @@ typedef struct LeafPlace
 } LeafPlace;
 
 /*
- * The copy holds the whole leaf, or no more than the low fence and the entries of [first, last), and then nothing
- * follows on either side.
+ * The copy holds the whole leaf, or no more than the low fence and the entries of [first, last):
+ * then nothing follows on either side, unless it is a part of what the scan looks for.
  */
 typedef struct ScanLeaf
 {
 	bool		valid;
-	bool		unlocked;		/* copied in recovery: TIDs are looked up before they are returned */
+	bool		unlocked;		/* copied in recovery: TIDs are looked up first */
 	BlockNumber visible_block;	/* then: all TIDs in this block of the table may be trusted */
+	bool		is_part;		/* of a scan that goes on with other parts (index_skip.h) */
 	bool		more_left;		/* entries beyond the leaf may match */
 	bool		more_right;
 	int			first;			/* slots whose entries may match: [first, last) */
 	int			last;
+	int			sure_first;		/* of these match without being asked: [sure_first, sure_last) */
+	int			sure_last;
+	int			found;			/* entries returned */
+	int			run;			/* entries in sequence that were asked and matched */
+	int			patience;		/* so many: then it is found out how many more do */
 	LeafPlace	at;
 	int			ntids;			/* of the entry in at.slot */
 	int			ntids_read;		/* of them in tids */
@@ -50,12 +56,14 @@ typedef struct KilledEntry
 } KilledEntry;
 
 /*
- * Reads the leaf that the point is on (backward: what is just before it), and stands there between two entries.  from_start: the
- * point is where the scan begins, range.start or, backward, range.end.
+ * Reads the leaf that the point is on (backward: what is just before it), and stands there between
+ * two entries.  from_start: the point is where the scan begins, range.start or, backward,
+ * range.end.  part_end: NULL, or where entries end that begin at the point and all match: if they
+ * are few, only they are copied.
  */
 extern void leaf_read(IndexScanDesc scan, const IndexTree *tree, const ScanRange *range,
-					  ScanLeaf *leaf, const KeyPoint *point, bool from_start,
-					  ScanDirection direction, BlockNumber hint);
+					  ScanLeaf *leaf, const KeyPoint *point, const KeyPoint *part_end,
+					  bool from_start, ScanDirection direction, BlockNumber hint);
 
 /* SERIALIZABLE: reading a leaf takes a predicate lock on it. */
 extern bool leaf_is_remembered(IndexScanDesc scan);

@@ -2,51 +2,71 @@
  * index_parallel.c
  *	  Parallel index scans: several processes share out the leaves of one scan among them.
  *
- * Whose turn it is to read a leaf, and to which array elements the scan has come, is decided by core's functions for btree, which
- * keep a block number in shared memory.  Ours goes on from a leaf's fence instead, which no split or merge invalidates: it
- * lies behind core's state, and only the process whose turn it is touches it.  The block number is
- * the hint where that leaf may be.
+ * In shared memory is the fence where the next leaf begins, which no split or merge invalidates;
+ * only the process whose turn it is touches it.  The block number is a hint where that leaf may be.
+ * Nothing else is shared: what a scan looks for follows from its conditions and the place.
  *
  * Who has copied a leaf passes the turn on before looking at the entries.
  */
 #include "postgres.h"
 
-#include "access/nbtree.h"
 #include "access/relscan.h"
+#include "base/compat.h"
 #include "btree/btree.h"
+#include "storage/condition_variable.h"
+#include "storage/spin.h"
+#include "utils/wait_event.h"
 
-/* Core's P_NONE: there is no next leaf.  Invalid: not begun yet. */
-#define BLOCK_AT_END	P_NONE
-
-/* Never a leaf's sibling: no hint. */
-#define BLOCK_NO_HINT	ROWAN_ROOT_BLOCK
-
-StaticAssertDecl(P_NONE == ROWAN_HEADER_BLOCK, "core's mark of the end must not be a leaf");
-
-static Size
-core_size(void)
+typedef enum SharedState
 {
-	return MAXALIGN(btestimateparallelscan());
-}
+	SCAN_NOT_BEGUN,
+	SCAN_TAKEN,					/* it is somebody's turn */
+	SCAN_FREE,					/* whoever comes goes on from the bound */
+	SCAN_AT_END
+} SharedState;
+
+typedef struct SharedScan
+{
+	slock_t		mutex;			/* of the state */
+	SharedState state;
+	ConditionVariable changed;
+	BlockNumber hint;			/* where the bound's leaf may be; invalid: not known */
+	Bound		bound;
+} SharedScan;
 
 Size
 rowan_index_parallel_size(void)
 {
-	return core_size() + sizeof(Bound);
+	return sizeof(SharedScan);
 }
 
 void
 rowan_index_parallel_init(void *target)
 {
-	btinitparallelscan(target);
+	SharedScan *shared = target;
+
+	SpinLockInit(&shared->mutex);
+	ConditionVariableInit(&shared->changed);
+	shared->state = SCAN_NOT_BEGUN;
 }
 
-static Bound *
-shared_bound(IndexScanDesc scan)
+static SharedScan *
+shared_scan(IndexScanDesc scan)
 {
 	ParallelIndexScanDesc shared = scan->parallel_scan;
 
-	return (Bound *) ((char *) OffsetToPointer(shared, shared->ps_offset) + core_size());
+	return (SharedScan *) OffsetToPointer(shared, shared->ps_offset_am);
+}
+
+/* The workers of the scan before are gone. */
+void
+rowan_index_parallel_rescan(IndexScanDesc scan)
+{
+	SharedScan *shared = shared_scan(scan);
+
+	SpinLockAcquire(&shared->mutex);
+	shared->state = SCAN_NOT_BEGUN;
+	SpinLockRelease(&shared->mutex);
 }
 
 /* Pointers differ from process to process. */
@@ -58,33 +78,67 @@ copy_bound(Bound *to, const Bound *from)
 	memcpy(to->tuple.bytes, from->tuple.bytes, IndexTupleSize((IndexTuple) from->tuple.bytes));
 }
 
+/* Takes the turn, unless it is somebody's; returns what the state was. */
+static SharedState
+try_to_take(SharedScan *shared)
+{
+	SharedState before;
+
+	SpinLockAcquire(&shared->mutex);
+	before = shared->state;
+	if (before == SCAN_NOT_BEGUN || before == SCAN_FREE)
+		shared->state = SCAN_TAKEN;
+	SpinLockRelease(&shared->mutex);
+	return before;
+}
+
 ParallelTurn
 index_parallel_seize(IndexScanDesc scan, Bound *from, BlockNumber *hint)
 {
-	BlockNumber block;
+	SharedScan *shared = shared_scan(scan);
+	SharedState before;
 
-	if (!_bt_parallel_seize(scan, &block))
+	while ((before = try_to_take(shared)) == SCAN_TAKEN)
+		ConditionVariableSleep(&shared->changed, WAIT_EVENT_BTREE_PAGE);
+	ConditionVariableCancelSleep();
+	if (before == SCAN_AT_END)
 		return TURN_NONE;
-	if (block == BLOCK_AT_END)
-	{
-		_bt_parallel_done(scan);
-		return TURN_NONE;
-	}
-	if (!BlockNumberIsValid(block))
+	if (before == SCAN_NOT_BEGUN)
 		return TURN_FIRST;
-	copy_bound(from, shared_bound(scan));
-	*hint = block == BLOCK_NO_HINT ? InvalidBlockNumber : block;
+	copy_bound(from, &shared->bound);
+	*hint = shared->hint;
 	return TURN_NEXT;
+}
+
+static void
+set_state(SharedScan *shared, SharedState state)
+{
+	SpinLockAcquire(&shared->mutex);
+	shared->state = state;
+	SpinLockRelease(&shared->mutex);
+}
+
+void
+index_parallel_end(IndexScanDesc scan)
+{
+	if (scan->parallel_scan == NULL)
+		return;
+	set_state(shared_scan(scan), SCAN_AT_END);
+	ConditionVariableBroadcast(&shared_scan(scan)->changed);
 }
 
 void
 index_parallel_release(IndexScanDesc scan, const Bound *next, BlockNumber hint)
 {
+	SharedScan *shared = shared_scan(scan);
+
 	if (next == NULL)
 	{
-		_bt_parallel_release(scan, BLOCK_AT_END);
+		index_parallel_end(scan);
 		return;
 	}
-	copy_bound(shared_bound(scan), next);
-	_bt_parallel_release(scan, BlockNumberIsValid(hint) ? hint : BLOCK_NO_HINT);
+	copy_bound(&shared->bound, next);
+	shared->hint = hint;
+	set_state(shared, SCAN_FREE);
+	ConditionVariableSignal(&shared->changed);
 }

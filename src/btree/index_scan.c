@@ -2,17 +2,20 @@
  * index_scan.c
  *	  Index scans.
  *
- * A leaf is copied (index_leaf.c), and when its entries have been returned the scan goes on from the fence of that leaf, found
- * by its key: splits and merges in between make no difference.  Between calls no latch is held.
+ * A leaf is copied (index_leaf.c), and when its entries have been returned the scan goes on from
+ * the fence of that leaf, found by its key: splits and merges in between make no difference.
+ * Between calls no latch is held.
  *
- * Core's functions prepare conditions and arrays and check entries; they expect the first part of their own
- * scan state, BTScanOpaqueData, where ours begins.
+ * Conditions are prepared when the scan begins (index_keys.c).  Arrays need no state of their own:
+ * from a place in the index it follows what may come next (index_skip.c).  So a mark, a change of
+ * direction and a parallel scan are a matter of places.
  */
 #include "postgres.h"
 
-#include "access/nbtree.h"
 #include "access/relscan.h"
 #include "access/xlog.h"
+#include "btree/index_keys.h"
+#include "btree/index_leaf.h"
 #include "btree/index_skip.h"
 #include "btree/index_trust.h"
 #include "miscadmin.h"
@@ -27,7 +30,7 @@
 typedef struct LeafScan
 {
 	IndexTree	tree;
-	ScanRange	range;
+	bool		prepared;		/* the range is that of the scan's keys */
 	ScanSkip   *skip;			/* allocated; range.skip if these conditions make use of it */
 	ScanLeaf	current;
 	ScanLeaf	mark;
@@ -38,15 +41,13 @@ typedef struct LeafScan
 	KilledEntry *killed;		/* entries of the current leaf */
 	int			nkilled;
 	int			killed_room;
+	ScanRange	range;
 } LeafScan;
-
-/* Core's part comes first; what follows there is for its own pages. */
-#define CORE_PART	MAXALIGN(offsetof(BTScanOpaqueData, currPos))
 
 static inline LeafScan *
 scan_state(IndexScanDesc scan)
 {
-	return (LeafScan *) ((char *) scan->opaque + CORE_PART);
+	return scan->opaque;
 }
 
 /* ---- the interlock ---- */
@@ -59,8 +60,8 @@ needs_lock(IndexScanDesc scan)
 }
 
 /*
- * A leaf is going to be copied.  In recovery VACUUM is redone without waiting for anybody: then TIDs are
- * looked up instead (index_trust.c), those of that leaf also after a promotion.
+ * A leaf is going to be copied.  In recovery VACUUM is redone without waiting for anybody: then
+ * TIDs are looked up instead (index_trust.c), those of that leaf also after a promotion.
  */
 static void
 lock_tids(IndexScanDesc scan)
@@ -84,7 +85,7 @@ lock_tids(IndexScanDesc scan)
 static void
 unlock_tids(IndexScanDesc scan)
 {
-	LeafScan  *state = scan_state(scan);
+	LeafScan   *state = scan_state(scan);
 
 	if (state->locked && !state->mark.valid)
 	{
@@ -156,6 +157,38 @@ pass_turn_on(IndexScanDesc scan, bool backward)
 	}
 }
 
+/* Reads the part that begins at the point, or the leaf that it is on. */
+static void
+read_part(IndexScanDesc scan, const KeyPoint *point, bool from_start)
+{
+	LeafScan   *state = scan_state(scan);
+	KeyPoint	end;
+
+	index_part_end(state->range.conditions, point, &end);
+	leaf_read(scan, &state->tree, &state->range, &state->current, point, &end, from_start,
+			  ForwardScanDirection, InvalidBlockNumber);
+	index_skip_has_read_part(state->range.skip, state->current.block);
+}
+
+static bool
+may_read_part(IndexScanDesc scan, bool backward)
+{
+	const ScanRange *range = &scan_state(scan)->range;
+
+	return range->skip != NULL && !backward && scan->parallel_scan == NULL &&
+		index_skip_reads_parts(range->skip);
+}
+
+/* There are bounds on both sides, and the entries between them may be few. */
+static bool
+is_narrow(IndexScanDesc scan, bool backward)
+{
+	const ScanRange *range = &scan_state(scan)->range;
+
+	return range->exact && range->conditions->few && !backward && scan->parallel_scan == NULL &&
+		range->start.nkeys > 0 && range->end.nkeys > 0;
+}
+
 static void
 read_first_leaf(IndexScanDesc scan, ScanDirection direction)
 {
@@ -164,14 +197,23 @@ read_first_leaf(IndexScanDesc scan, ScanDirection direction)
 	bool		backward = ScanDirectionIsBackward(direction);
 
 	lock_tids(scan);
-	leaf_read(scan, &state->tree, range, &state->current, backward ? &range->end : &range->start,
-			  true, direction, InvalidBlockNumber);
+	if (may_read_part(scan, backward))
+	{
+		/* the scan may have been elsewhere before: which part it is, is noted with the point */
+		index_enter_bounds(range->conditions, &range->start, 0, false);
+		read_part(scan, &range->start, true);
+	}
+	else
+		leaf_read(scan, &state->tree, range, &state->current,
+				  backward ? &range->end : &range->start,
+				  is_narrow(scan, backward) ? &range->end : NULL, true, direction,
+				  InvalidBlockNumber);
 	pass_turn_on(scan, backward);
 }
 
 /*
- * The leaf that the point is on, between which and the bound nothing matches.  As long as skipping was not found to pay, the next leaf
- * is tried: the point may be there.
+ * The leaf that the point is on, between which and the bound nothing matches.  As long as skipping
+ * was not found to pay, the next leaf is tried: the point may be there.
  */
 static void
 skip_to_leaf(IndexScanDesc scan, const KeyPoint *bound, const KeyPoint *point,
@@ -185,18 +227,21 @@ skip_to_leaf(IndexScanDesc scan, const KeyPoint *bound, const KeyPoint *point,
 	/* hints are of no use there */
 	if (leaf_is_remembered(scan))
 	{
-		leaf_read(scan, &state->tree, &state->range, leaf, point, false, direction, hint);
+		leaf_read(scan, &state->tree, &state->range, leaf, point, NULL, false, direction,
+				  hint);
 		return;
 	}
 	if (!index_skip_pays(skip) && BlockNumberIsValid(hint))
 	{
-		leaf_read(scan, &state->tree, &state->range, leaf, bound, false, direction, hint);
+		leaf_read(scan, &state->tree, &state->range, leaf, bound, NULL, false, direction,
+				  hint);
 		if (ipage_covers(&leaf->view, point, backward))
 			return;
 		index_skip_found_to_pay(skip);
 	}
 	hint = index_skip_hint(skip, &state->tree, point, backward);
-	leaf_read(scan, &state->tree, &state->range, leaf, point, false, direction, hint);
+	leaf_read(scan, &state->tree, &state->range, leaf, point, NULL, false, direction,
+			  hint);
 	if (leaf->block != hint)
 		index_skip_hint_failed(skip);
 }
@@ -216,22 +261,45 @@ read_next_leaf(IndexScanDesc scan, const Bound *from, ScanDirection direction, B
 		result = index_skip_from(range->skip, &from->item, backward, &point);
 	if (result == SKIP_END)
 	{
-		_bt_parallel_done(scan);	/* if there are other processes */
+		index_parallel_end(scan);
 		return false;
 	}
 	key_point_from_item(state->tree.keys, &bound, &from->item);
 	lock_tids(scan);
-	if (result == SKIP_TO)
+	if (result == SKIP_TO && may_read_part(scan, backward))
+		read_part(scan, &point, false);
+	else if (result == SKIP_TO)
 		skip_to_leaf(scan, &bound, &point, direction, hint);
 	else
-		leaf_read(scan, &state->tree, range, &state->current, &bound, false, direction, hint);
+		leaf_read(scan, &state->tree, range, &state->current, &bound, NULL, false, direction,
+				  hint);
 	pass_turn_on(scan, backward);
 	return true;
 }
 
+/* Behind a part the next one; false: there is none. */
+static bool
+read_next_part(IndexScanDesc scan, ScanDirection direction)
+{
+	LeafScan   *state = scan_state(scan);
+	bool		backward = ScanDirectionIsBackward(direction);
+	KeyPoint	point;
+
+	if (!index_skip_next_part(state->range.skip, backward, &point))
+		return false;
+	unlock_tids(scan);
+	lock_tids(scan);
+	if (may_read_part(scan, backward))
+		read_part(scan, &point, false);
+	else
+		leaf_read(scan, &state->tree, &state->range, &state->current, &point, NULL, false,
+				  direction, InvalidBlockNumber);
+	return true;
+}
+
 /*
- * As next_bound, in a parallel scan: from where the other processes have come to.  It ends for all of them when one has
- * seen that nothing more can match.
+ * As next_bound, in a parallel scan: from where the other processes have come to.  It ends for all
+ * of them when one has seen that nothing more can match.
  */
 static bool
 next_shared_bound(IndexScanDesc scan, bool backward, Bound *from, BlockNumber *hint)
@@ -242,7 +310,7 @@ next_shared_bound(IndexScanDesc scan, bool backward, Bound *from, BlockNumber *h
 		return false;
 	if (backward ? leaf->more_left : leaf->more_right)
 		return true;
-	_bt_parallel_done(scan);
+	index_parallel_end(scan);
 	return false;
 }
 
@@ -267,34 +335,45 @@ save_mark(LeafScan *state)
 	state->mark_is_here = false;
 }
 
-/* The next leaf in the direction that has something; false: there is none, the scan is at its end. */
+/* The next leaf in the direction, or part of one; false: nothing there can match. */
 static bool
-step(IndexScanDesc scan, ScanDirection direction)
+read_next(IndexScanDesc scan, ScanDirection direction)
 {
 	LeafScan   *state = scan_state(scan);
 	ScanLeaf   *leaf = &state->current;
 	bool		backward = ScanDirectionIsBackward(direction);
+	BlockNumber hint = next_hint(leaf, backward);
+	Bound		from;
+
+	if (leaf->is_part)
+		return read_next_part(scan, direction);
+	if (state->range.skip != NULL)
+		index_skip_has_left_leaf(state->range.skip, leaf->found);
+	if (!(scan->parallel_scan != NULL ? next_shared_bound(scan, backward, &from, &hint) :
+		  next_bound(leaf, backward, &from)))
+		return false;
+	unlock_tids(scan);
+	return read_next_leaf(scan, &from, direction, hint);
+}
+
+/*
+ * The next leaf in the direction that has something; false: there is none, the scan is at its end.
+ */
+static bool
+step(IndexScanDesc scan, ScanDirection direction)
+{
+	LeafScan   *state = scan_state(scan);
 
 	save_mark(state);
 	for (;;)
 	{
-		BlockNumber hint = next_hint(leaf, backward);
-		Bound		from;
-
 		kill_entries(state);
-		if (!(scan->parallel_scan != NULL ? next_shared_bound(scan, backward, &from, &hint) :
-			  next_bound(leaf, backward, &from)))
+		if (!read_next(scan, direction))
 		{
 			leave_leaf(scan);
 			return false;
 		}
-		unlock_tids(scan);
-		if (!read_next_leaf(scan, &from, direction, hint))
-		{
-			leave_leaf(scan);
-			return false;
-		}
-		if (leaf_next(scan, &state->range, leaf, direction))
+		if (leaf_next(scan, &state->range, &state->current, direction))
 			return true;
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -324,32 +403,41 @@ is_empty(IndexScanDesc scan)
 	return !tree_exists(file);
 }
 
-/* What the conditions, prepared by core, say.  False: nothing can match. */
-static bool
-set_range(IndexScanDesc scan, ScanDirection direction)
+/* What the conditions say. */
+static void
+set_range(IndexScanDesc scan)
 {
 	LeafScan   *state = scan_state(scan);
 	ScanRange  *range = &state->range;
+	ScanConditions *conditions = range->conditions;
 
-	range->skip = index_skip_prepare(scan, state->tree.keys, state->skip);
-	if (range->skip != NULL)
-		state->skip = range->skip;
-	return index_scan_range(scan, direction, range);
+	index_prepare_conditions(scan, conditions);
+	state->prepared = true;
+	if (conditions->nothing)
+		return;
+	range->skip = NULL;
+	if (conditions->has_gap || conditions->has_sets)
+	{
+		if (state->skip == NULL)
+			state->skip = index_skip_make(conditions);
+		range->skip = state->skip;
+	}
+	index_scan_range(range);
 }
 
 static bool
 first_leaf(IndexScanDesc scan, ScanDirection direction)
 {
-	BTScanOpaque so = scan->opaque;
+	LeafScan   *state = scan_state(scan);
 	ParallelTurn turn = TURN_FIRST;
 	Bound		from;
 	BlockNumber hint = InvalidBlockNumber;
 
-	pgstat_count_index_scan(scan->indexRelation);
-	_bt_preprocess_keys(scan);
-	if (!so->qual_ok || is_empty(scan) || !set_range(scan, direction))
+	if (!state->prepared)
+		set_range(scan);
+	if (state->range.conditions->nothing || is_empty(scan))
 	{
-		_bt_parallel_done(scan);	/* if there are other processes */
+		index_parallel_end(scan);
 		return false;
 	}
 	if (scan->parallel_scan != NULL)
@@ -363,12 +451,14 @@ first_leaf(IndexScanDesc scan, ScanDirection direction)
 	return advance(scan, direction);
 }
 
-/* The first entry of a scan, or of the next array elements. */
+/* The first entry of a scan in the direction. */
 static bool
 begin(IndexScanDesc scan, ScanDirection direction)
 {
-	bool		found = first_leaf(scan, direction);
+	bool		found;
 
+	pgstat_count_index_scan(scan->indexRelation);
+	found = first_leaf(scan, direction);
 	if (!found)
 		leave_leaf(scan);
 	return found;
@@ -377,36 +467,22 @@ begin(IndexScanDesc scan, ScanDirection direction)
 static bool
 next_tuple(IndexScanDesc scan, ScanDirection direction)
 {
-	BTScanOpaque so = scan->opaque;
 	LeafScan   *state = scan_state(scan);
-	bool		found;
 
 	scan->xs_recheck = false;
-	if (state->current.valid && !scan->kill_prior_tuple && ScanDirectionIsForward(direction) &&
-		leaf_next_tid(&state->current))
+	if (!state->current.valid)
 	{
-		scan->xs_heaptid = *leaf_tid(&state->current);
-		return true;
-	}
-	if (so->numArrayKeys != 0 && !state->current.valid)
-	{
-		if (so->numArrayKeys < 0)
+		if (!begin(scan, direction))
 			return false;
-		_bt_start_array_keys(scan, direction);
 	}
-	do
+	else if (scan->kill_prior_tuple || ScanDirectionIsBackward(direction) ||
+			 !leaf_next_tid(&state->current))
 	{
-		if (!state->current.valid)
-			found = begin(scan, direction);
-		else
-		{
-			if (scan->kill_prior_tuple)
-				note_killed(state);
-			found = advance(scan, direction);
-		}
-	} while (!found && so->numArrayKeys != 0 && _bt_advance_array_keys(scan, direction));
-	if (!found)
-		return false;
+		if (scan->kill_prior_tuple)
+			note_killed(state);
+		if (!advance(scan, direction))
+			return false;
+	}
 	scan->xs_heaptid = *leaf_tid(&state->current);
 	if (scan->xs_want_itup)
 		scan->xs_itup = (IndexTuple) state->current.tuple;
@@ -433,14 +509,14 @@ rowan_index_get_tuple(IndexScanDesc scan, ScanDirection direction)
 /* TIDs that are given to a bitmap at once. */
 #define BITMAP_BATCH	64
 
-/* All entries of a scan, or of the current array elements. */
-static int64
-add_to_bitmap(IndexScanDesc scan, TIDBitmap *bitmap)
+int64
+rowan_index_get_bitmap(IndexScanDesc scan, TIDBitmap *bitmap)
 {
 	ItemPointerData tids[BITMAP_BATCH];
 	int64		all = 0;
 	int			n = 0;
 
+	pool_assert_unlatched();
 	for (bool found = begin(scan, ForwardScanDirection); found;
 		 found = advance(scan, ForwardScanDirection))
 	{
@@ -457,38 +533,20 @@ add_to_bitmap(IndexScanDesc scan, TIDBitmap *bitmap)
 	return all + n;
 }
 
-int64
-rowan_index_get_bitmap(IndexScanDesc scan, TIDBitmap *bitmap)
-{
-	BTScanOpaque so = scan->opaque;
-	int64		n = 0;
-
-	pool_assert_unlatched();
-	if (so->numArrayKeys < 0)
-		return 0;
-	if (so->numArrayKeys > 0)
-		_bt_start_array_keys(scan, ForwardScanDirection);
-	do
-	{
-		n += add_to_bitmap(scan, bitmap);
-	} while (so->numArrayKeys != 0 && _bt_advance_array_keys(scan, ForwardScanDirection));
-	return n;
-}
-
 /* ---- begin, end, marks ---- */
 
 IndexScanDesc
 rowan_index_begin_scan(Relation index, int nkeys, int norderbys)
 {
 	IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
-	BTScanOpaque so;
+	LeafScan   *state = palloc(sizeof(LeafScan));
 
 	Assert(norderbys == 0);
-	so = palloc0(CORE_PART + sizeof(LeafScan));
-	scan->opaque = so;
-	if (scan->numberOfKeys > 0)
-		so->keyData = palloc(scan->numberOfKeys * sizeof(ScanKeyData));
-	index_tree(index, &scan_state(scan)->tree);
+	/* the two points of the range are large, and not read before they are set */
+	memset(state, 0, offsetof(LeafScan, range));
+	scan->opaque = state;
+	index_tree(index, &state->tree);
+	state->range.conditions = index_make_conditions(state->tree.keys);
 	scan->xs_itupdesc = RelationGetDescr(index);
 	return scan;
 }
@@ -502,21 +560,18 @@ forget_mark(LeafScan *state)
 void
 rowan_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
 {
-	BTScanOpaque so = scan->opaque;
+	LeafScan   *state = scan_state(scan);
 
-	forget_mark(scan_state(scan));
+	forget_mark(state);
 	leave_leaf(scan);
-	so->arrayKeyCount = 0;
+	state->prepared = false;
 	if (keys && scan->numberOfKeys > 0)
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
-	so->numberOfKeys = 0;
-	_bt_preprocess_array_keys(scan);
 }
 
 void
 rowan_index_end_scan(IndexScanDesc scan)
 {
-	BTScanOpaque so = scan->opaque;
 	LeafScan   *state = scan_state(scan);
 
 	forget_mark(state);
@@ -528,37 +583,37 @@ rowan_index_end_scan(IndexScanDesc scan)
 		pfree(state->killed);
 	if (state->skip != NULL)
 		index_skip_free(state->skip);
-	if (so->keyData != NULL)
-		pfree(so->keyData);
-	if (so->arrayContext != NULL)
-		MemoryContextDelete(so->arrayContext);
-	pfree(so);
+	index_free_conditions(state->range.conditions);
+	pfree(state);
 }
 
 void
 rowan_index_mark(IndexScanDesc scan)
 {
-	BTScanOpaque so = scan->opaque;
 	LeafScan   *state = scan_state(scan);
 
 	state->mark.valid = false;
 	state->mark_is_here = state->current.valid;
 	state->mark_at = state->current.at;
-	if (so->numArrayKeys != 0)
-		_bt_mark_array_keys(scan);
+}
+
+/* The scan may have gone on to other parts since. */
+static void
+return_to_part(const LeafScan *state)
+{
+	const ScanLeaf *leaf = &state->current;
+	PGAlignedBlock buffer;
+	IndexItem	item;
+
+	view_item(&leaf->view, leaf->at.slot, &item, buffer.data);
+	index_skip_return_to_part(state->range.skip, &item);
 }
 
 void
 rowan_index_restore(IndexScanDesc scan)
 {
-	BTScanOpaque so = scan->opaque;
 	LeafScan   *state = scan_state(scan);
 
-	if (so->numArrayKeys != 0)
-	{
-		_bt_restore_array_keys(scan);
-		(void) set_range(scan, ForwardScanDirection);
-	}
 	if (!state->mark_is_here)
 	{
 		if (!state->mark.valid)
@@ -571,4 +626,6 @@ rowan_index_restore(IndexScanDesc scan)
 		leaf_copy(&state->current, &state->mark);
 	}
 	leaf_go_to(scan, &state->current, state->mark_at);
+	if (state->current.is_part)
+		return_to_part(state);
 }

@@ -2,19 +2,21 @@
  * index_skip.c
  *	  Index scans pass over entries that cannot match.
  *
- * A condition bounds the range of a scan only if each column before its own has an equality.  WHERE b = 5 on (a, b) does not, and
- * the scan would read the whole index.  But an entry (1, 7) says that the next match is not before (1, 5) of the next a: behind all entries
- * that begin with 1, and if a is an integer, not before (2, 5).  So each column's own bounds are kept here, and from where the scan has
- * come to they give the next point where a match may be.  Only entries that cannot match lie before it; those that are read are
- * checked as always.
+ * A condition bounds the range of a scan only if each column before its own has an equality.  WHERE
+ * b = 5 on (a, b) does not, and the scan would read the whole index.  But an entry (1, 7) says that
+ * the next match is not before (1, 5) of the next a: behind all entries that begin with 1, and if a
+ * is an integer, not before (2, 5).  Likewise a = ANY ('{1,9}'): an entry (2, 7) says that the next
+ * match is not before (9).  So from where the scan has come to, each column's own bounds and values
+ * give the next point where a match may be.  Only entries that cannot match lie before it; those
+ * that are read are checked as always.
  *
- * Under SERIALIZABLE the leaves that are passed over are not locked, and need not be: an entry that belongs there does not
- * match.
+ * Under SERIALIZABLE the leaves that are passed over are not locked, and need not be: an entry that
+ * belongs there does not match.
  *
- * Whether the point is on the next leaf or far away is not known.  At first the next leaf is read as if nothing
- * were skipped; once it did not reach the point, skipping pays: the leaf's parent is copied, and says which leaf covers a
- * point, without a page read, as long as the points are in its range.  It may be outdated: what it says is a hint, and the
- * leaf's fences decide.
+ * Whether the point is on the next leaf or far away is not known.  At first the next leaf is read
+ * as if nothing were skipped; once it did not reach the point, skipping pays: the leaf's parent is
+ * copied, and says which leaf covers a point, without a page read, as long as the points are in its
+ * range.  It may be outdated: what it says is a hint, and the leaf's fences decide.
  *
  * Takes the latch of one inner page, shared, to copy it.
  */
@@ -25,172 +27,37 @@
 #include "btree/index_skip.h"
 #include "utils/memutils.h"
 
-/* The bounds of columns on one side. */
-typedef struct SideBounds
-{
-	KeyPoint	point;			/* only the columns that have one */
-	bool		has[INDEX_MAX_KEYS];
-	bool		strict[INDEX_MAX_KEYS];	/* the bound itself does not match */
-} SideBounds;
-
 struct ScanSkip
 {
-	const KeyDesc *keys;
-	int			ncolumns;		/* none behind them has a bound */
-	SideBounds	low;			/* in the order of the index */
-	SideBounds	high;
+	ScanConditions *conditions;
 	int			patience;
+	bool		dense;			/* many parts are on a leaf */
+	int			same;			/* parts in sequence that were on the same leaf as the one before */
+	BlockNumber part_block;
 	bool		pays;
 	bool		has_parent;
+	int			parent_used;	/* points that were in its range */
+	int			parent_rest;	/* so many points are looked for without one */
 	char	   *parent;			/* copy of a page of level 1 */
 };
 
-#define LEAST_PATIENCE	8
+/* Points without a copy of the parent, after one was of no use. */
+#define PARENT_REST		8
+
+/* So many on one leaf, and it is better copied as a whole. */
+#define PARTS_OF_DENSE_LEAF 3
+
+/* Entries that are as quickly looked at as it takes to find the next possible place. */
+#define SKIP_WORTH		8
 #define MOST_PATIENCE	256
 
-/* ---- bounds ---- */
-
-/* There is a condition behind a column without an equality. */
-static bool
-has_gap(BTScanOpaque so)
-{
-	AttrNumber	equal = 0;		/* columns from the first one on that have equalities */
-
-	for (int i = 0; i < so->numberOfKeys; i++)
-	{
-		const ScanKeyData *key = &so->keyData[i];
-
-		if (key->sk_attno > equal + 1)
-			return true;
-		if (key->sk_strategy == BTEqualStrategyNumber)
-			equal = key->sk_attno;
-	}
-	return false;
-}
-
-static void
-put_bound(Relation index, const KeyDesc *keys, SideBounds *side, ScanKey key, bool strict)
-{
-	int			i = key->sk_attno - 1;
-
-	index_put_key(index, keys, &side->point, i, key);
-	side->has[i] = true;
-	side->strict[i] = strict;
-}
-
-/* An ordinary condition is never true of NULL: where no bound is, that is one. */
-static void
-exclude_nulls(const KeyDesc *keys, SideBounds *side, ScanKey key)
-{
-	int			i = key->sk_attno - 1;
-
-	if (side->has[i])
-		return;
-	ScanKeyEntryInitializeWithInfo(&side->point.keys[i],
-								   SK_ISNULL | (keys->option[i] << SK_BT_INDOPTION_SHIFT),
-								   key->sk_attno, InvalidStrategy, InvalidOid,
-								   keys->collation[i], keys->compare[i], (Datum) 0);
-	side->point.kinds[i] = keys->kinds[i];
-	side->has[i] = side->strict[i] = true;
-}
-
-/*
- * Of several conditions on one side any one will do; an equality is the best.  (A column may have more if core could not
- * tell which one is stronger.)
- */
-static void
-put_condition(Relation index, ScanSkip *skip, ScanKey key)
-{
-	int			i = key->sk_attno - 1;
-
-	switch (key->sk_strategy)
-	{
-		case BTLessStrategyNumber:
-		case BTLessEqualStrategyNumber:
-			if (!skip->high.has[i])
-				put_bound(index, skip->keys, &skip->high, key,
-						  key->sk_strategy == BTLessStrategyNumber);
-			break;
-		case BTEqualStrategyNumber:
-			put_bound(index, skip->keys, &skip->low, key, false);
-			put_bound(index, skip->keys, &skip->high, key, false);
-			break;
-		default:
-			if (!skip->low.has[i])
-				put_bound(index, skip->keys, &skip->low, key,
-						  key->sk_strategy == BTGreaterStrategyNumber);
-	}
-	skip->ncolumns = Max(skip->ncolumns, key->sk_attno);
-}
-
-/* A row comparison bounds its first column, and may be true of rows at the bound. */
-static void
-put_row_comparison(Relation index, ScanSkip *skip, ScanKey header, ScanKey member)
-{
-	int			i = member->sk_attno - 1;
-	SideBounds *side = header->sk_strategy == BTLessStrategyNumber ||
-		header->sk_strategy == BTLessEqualStrategyNumber ? &skip->high : &skip->low;
-
-	if (!side->has[i])
-	{
-		index_put_member(index, skip->keys, &side->point, i, member);
-		side->has[i] = true;
-		side->strict[i] = false;
-	}
-	skip->ncolumns = Max(skip->ncolumns, member->sk_attno);
-}
-
-/* The key, or if it is a row comparison the one on its first column. */
-static ScanKey
-first_member(ScanKey key)
-{
-	return key->sk_flags & SK_ROW_HEADER ? (ScanKey) DatumGetPointer(key->sk_argument) : key;
-}
-
-static void
-put_bounds(Relation index, ScanSkip *skip, BTScanOpaque so)
-{
-	for (int i = 0; i < so->numberOfKeys; i++)
-	{
-		ScanKey		key = &so->keyData[i];
-		ScanKey		member = first_member(key);
-
-		if (member == key)
-			put_condition(index, skip, key);
-		else if (!(member->sk_flags & SK_ISNULL))
-			put_row_comparison(index, skip, key, member);
-	}
-	for (int i = 0; i < so->numberOfKeys; i++)
-	{
-		ScanKey		key = first_member(&so->keyData[i]);
-
-		if (!(key->sk_flags & SK_ISNULL))
-			exclude_nulls(skip->keys,
-						  key->sk_flags & SK_BT_NULLS_FIRST ? &skip->low : &skip->high, key);
-	}
-}
-
 ScanSkip *
-index_skip_prepare(IndexScanDesc scan, const KeyDesc *keys, ScanSkip *before)
+index_skip_make(ScanConditions *conditions)
 {
-	BTScanOpaque so = scan->opaque;
-	ScanSkip   *skip = before;
-	MemoryContext caller;
+	ScanSkip   *skip = MemoryContextAllocZero(conditions->scan_memory, sizeof(ScanSkip));
 
-	if (!has_gap(so))
-		return NULL;
-	caller = MemoryContextSwitchTo(GetMemoryChunkContext(so));
-	if (skip == NULL)
-	{
-		skip = palloc0(sizeof(ScanSkip));
-		skip->patience = LEAST_PATIENCE;
-	}
-	skip->keys = keys;
-	skip->ncolumns = 0;
-	memset(skip->low.has, false, sizeof(skip->low.has));
-	memset(skip->high.has, false, sizeof(skip->high.has));
-	put_bounds(scan->indexRelation, skip, so);
-	MemoryContextSwitchTo(caller);
+	skip->conditions = conditions;
+	skip->patience = SKIP_WORTH;
 	return skip;
 }
 
@@ -206,17 +73,19 @@ index_skip_free(ScanSkip *skip)
 
 /* As memcmp(bound, the point's value), the index being read backward if so. */
 static int
-compare_bound(const ScanSkip *skip, const SideBounds *side, int i, const KeyPoint *point,
-			  bool backward)
+compare_bound(const ScanConditions *conditions, const SideBounds *side, int i,
+			  const KeyPoint *point, bool backward)
 {
 	const ScanKeyData *value = &point->keys[i];
-	int			result = key_compare_column(skip->keys, &side->point, i, value->sk_argument,
-											(value->sk_flags & SK_ISNULL) != 0);
+	int			result = index_compare_bound(conditions, side, i, value->sk_argument,
+											 (value->sk_flags & SK_ISNULL) != 0);
 
 	return backward ? -result : result;
 }
 
-/* Makes the value of an integer column its neighbour in the direction, between which there is none. */
+/*
+ * Makes the value of an integer column its neighbour in the direction, between which there is none.
+ */
 static bool
 go_to_neighbour(const KeyDesc *keys, KeyPoint *point, int i, bool backward)
 {
@@ -251,72 +120,105 @@ go_to_neighbour(const KeyDesc *keys, KeyPoint *point, int i, bool backward)
 	}
 }
 
-/* The point's columns before number i, then the bounds from there on as far as they go. */
 static SkipResult
-enter_bounds(const ScanSkip *skip, KeyPoint *to, int i, bool backward)
+enter_bounds(ScanConditions *conditions, KeyPoint *to, int i, bool backward)
 {
-	const SideBounds *near = backward ? &skip->high : &skip->low;
-	bool		strict = false;
-
-	for (; i < skip->ncolumns && near->has[i] && !strict; i++)
-	{
-		to->keys[i] = near->point.keys[i];
-		to->kinds[i] = near->point.kinds[i];
-		strict = near->strict[i];
-	}
-	to->nkeys = i;
-	/* behind all entries with these columns, or before them */
-	to->tail = strict != backward ? TAIL_HIGH : TAIL_LOW;
+	index_enter_bounds(conditions, to, i, backward);
 	return SKIP_TO;
 }
 
-/* Nothing with the point's columns up to number i matches: to the next value of the last one before that may have another one. */
+/* Value number k of column i's set, then the bounds behind it. */
 static SkipResult
-leave_bounds(const ScanSkip *skip, KeyPoint *to, int i, const bool *is_last, bool backward)
+enter_value(ScanConditions *conditions, KeyPoint *to, int i, int k, bool backward)
+{
+	to->keys[i] = conditions->element.keys[i];
+	to->keys[i].sk_argument = conditions->sets[i].values[k];
+	to->kinds[i] = conditions->element.kinds[i];
+	conditions->sets[i].at = k;
+	return enter_bounds(conditions, to, i + 1, backward);
+}
+
+/* What find_next has seen of a column. */
+typedef struct ColumnPlace
+{
+	bool		is_last;		/* the last value in the direction that it may have */
+	int			element;		/* number of the value in its set */
+} ColumnPlace;
+
+/*
+ * Nothing with the point's columns up to number i matches: to the next value of the last one before
+ * that may have another one.
+ */
+static SkipResult
+leave_bounds(ScanConditions *conditions, KeyPoint *to, int i, const ColumnPlace *places,
+			 bool backward)
 {
 	do
 	{
 		if (i == 0)
 			return SKIP_END;
 		i--;
-	} while (is_last[i]);
-	if (go_to_neighbour(skip->keys, to, i, backward))
-		return enter_bounds(skip, to, i + 1, backward);
+	} while (places[i].is_last);
+	if (conditions->sets[i].n > 0)
+		return enter_value(conditions, to, i, places[i].element + (backward ? -1 : 1), backward);
+	if (go_to_neighbour(conditions->keys, to, i, backward))
+		return enter_bounds(conditions, to, i + 1, backward);
 	to->nkeys = i + 1;
 	to->tail = backward ? TAIL_LOW : TAIL_HIGH;
 	return SKIP_TO;
 }
 
 /*
- * The first `to->nkeys` columns of what comes next are at or beyond the point's; others may have any value, from the first one on.
+ * The column's value lies between its bounds.  False: it is none of its set, *place has the next
+ * one in the direction.
+ */
+static bool
+find_place(ScanConditions *conditions, const KeyPoint *point, int i, bool backward,
+		   ColumnPlace *place)
+{
+	bool		found;
+
+	if (conditions->sets[i].n == 0)
+		return true;
+	place->element = index_find_value(conditions, i, point->keys[i].sk_argument, &found);
+	if (!found && backward)
+		place->element--;
+	return found;
+}
+
+/*
+ * The first `to->nkeys` columns of what comes next are at or beyond the point's; others may have
+ * any value, from the first one on.
  */
 static SkipResult
-find_next(const ScanSkip *skip, KeyPoint *to, bool backward)
+find_next(ScanConditions *conditions, KeyPoint *to, bool backward)
 {
-	const SideBounds *near = backward ? &skip->high : &skip->low;
-	const SideBounds *far = backward ? &skip->low : &skip->high;
-	bool		is_last[INDEX_MAX_KEYS];
+	const SideBounds *near = backward ? &conditions->high : &conditions->low;
+	const SideBounds *far = backward ? &conditions->low : &conditions->high;
+	ColumnPlace places[INDEX_MAX_KEYS];
 
-	for (int i = 0; i < skip->ncolumns; i++)
+	for (int i = 0; i < conditions->ncolumns; i++)
 	{
 		int			result;
 
 		if (i >= to->nkeys)
-			return near->has[i] ? enter_bounds(skip, to, i, backward) : SKIP_NOT;
+			return near->has[i] ? enter_bounds(conditions, to, i, backward) : SKIP_NOT;
 		if (near->has[i])
 		{
-			result = compare_bound(skip, near, i, to, backward);
+			result = compare_bound(conditions, near, i, to, backward);
 			if (result > 0 || (result == 0 && near->strict[i]))
-				return enter_bounds(skip, to, i, backward);
+				return enter_bounds(conditions, to, i, backward);
 		}
-		is_last[i] = false;
+		places[i].is_last = false;
 		if (far->has[i])
 		{
-			result = compare_bound(skip, far, i, to, backward);
+			result = compare_bound(conditions, far, i, to, backward);
 			if (result < 0 || (result == 0 && far->strict[i]))
-				return leave_bounds(skip, to, i, is_last, backward);
-			is_last[i] = result == 0;
+				return leave_bounds(conditions, to, i, places, backward);
+			places[i].is_last = result == 0;
 		}
+		if (!find_place(conditions, to, i, backward, &places[i]))
+			return enter_value(conditions, to, i, places[i].element, backward);
 	}
 	return SKIP_NOT;
 }
@@ -324,18 +226,99 @@ find_next(const ScanSkip *skip, KeyPoint *to, bool backward)
 SkipResult
 index_skip_from(const ScanSkip *skip, const IndexItem *from, bool backward, KeyPoint *to)
 {
+	const KeyDesc *keys = skip->conditions->keys;
 	SkipResult	result;
 	int			beyond;
 
-	key_point_from_tuple(skip->keys, to, from->tuple, from->natts, TAIL_LOW, NULL);
+	key_point_from_tuple(keys, to, from->tuple, from->natts, TAIL_LOW, NULL);
 	/* what is before a fence without a TID has other columns */
 	if (backward && from->is_separator && !from->has_tid && to->nkeys > 0)
-		(void) go_to_neighbour(skip->keys, to, to->nkeys - 1, true);
-	result = find_next(skip, to, backward);
+		(void) go_to_neighbour(keys, to, to->nkeys - 1, true);
+	result = find_next(skip->conditions, to, backward);
 	if (result != SKIP_TO)
 		return result;
-	beyond = key_compare(skip->keys, to, from);
+	beyond = key_compare(keys, to, from);
 	return (backward ? beyond < 0 : beyond > 0) ? SKIP_TO : SKIP_NOT;
+}
+
+/* ---- parts ---- */
+
+/*
+ * The range of each combination of single values can be read by itself, and it is likely small.
+ * That does not pay if the next one is mostly on the same leaf.
+ */
+bool
+index_skip_reads_parts(const ScanSkip *skip)
+{
+	return skip->conditions->few && skip->conditions->has_sets && !skip->dense;
+}
+
+void
+index_skip_has_read_part(ScanSkip *skip, BlockNumber block)
+{
+	skip->same = block == skip->part_block ? skip->same + 1 : 0;
+	skip->part_block = block;
+	skip->dense = skip->same >= PARTS_OF_DENSE_LEAF - 1;
+}
+
+void
+index_skip_has_left_leaf(ScanSkip *skip, int found)
+{
+	if (skip->dense && found < PARTS_OF_DENSE_LEAF)
+	{
+		skip->dense = false;
+		skip->same = 0;
+	}
+}
+
+void
+index_skip_return_to_part(ScanSkip *skip, const IndexItem *item)
+{
+	ScanConditions *conditions = skip->conditions;
+
+	for (int i = 0; i < conditions->ncolumns; i++)
+	{
+		bool		unused;
+
+		if (conditions->sets[i].n > 0)
+			(void) index_find_value(conditions, i,
+									index_getattr(item->tuple, i + 1, conditions->keys->desc,
+												  &unused), &unused);
+	}
+}
+
+/* The values of columns before number i that the part is of. */
+static void
+put_values(const ScanConditions *conditions, KeyPoint *to, int i)
+{
+	for (int k = 0; k < i; k++)
+	{
+		const ValueSet *set = &conditions->sets[k];
+
+		to->keys[k] = conditions->low.point.keys[k];
+		to->kinds[k] = conditions->low.point.kinds[k];
+		if (set->n > 0)
+			to->keys[k].sk_argument = set->values[set->at];
+	}
+}
+
+bool
+index_skip_next_part(ScanSkip *skip, bool backward, KeyPoint *to)
+{
+	ScanConditions *conditions = skip->conditions;
+	const ValueSet *set;
+	int			i = conditions->ncolumns;
+
+	do
+	{
+		if (i == 0)
+			return false;
+		set = &conditions->sets[--i];
+	} while (set->n == 0 || set->at == (backward ? 0 : set->n - 1));
+	key_point_init(conditions->keys, to, 0, TAIL_LOW);
+	put_values(conditions, to, i);
+	(void) enter_value(conditions, to, i, set->at + (backward ? -1 : 1), backward);
+	return true;
 }
 
 /* ---- the leaf that it is on ---- */
@@ -356,6 +339,22 @@ void
 index_skip_hint_failed(ScanSkip *skip)
 {
 	skip->has_parent = false;
+}
+
+/*
+ * Should the next one be copied?  Points that are far from each other are rather looked for from
+ * the root.
+ */
+static bool
+parent_pays(ScanSkip *skip)
+{
+	if (skip->has_parent && skip->parent_used == 0)
+		skip->parent_rest = PARENT_REST;
+	skip->has_parent = false;
+	if (skip->parent_rest == 0)
+		return true;
+	skip->parent_rest--;
+	return false;
 }
 
 /* False: there are only leaves. */
@@ -385,11 +384,14 @@ index_skip_hint(ScanSkip *skip, const IndexTree *tree, const KeyPoint *point, bo
 		view_page(&view, tree, (Page) skip->parent, NULL);
 	if (!skip->has_parent || !ipage_covers(&view, point, backward))
 	{
-		skip->has_parent = copy_parent(skip, tree, point);
+		skip->has_parent = parent_pays(skip) && copy_parent(skip, tree, point);
 		if (!skip->has_parent)
 			return InvalidBlockNumber;
+		skip->parent_used = 0;
 		view_page(&view, tree, (Page) skip->parent, NULL);
 	}
+	else
+		skip->parent_used++;
 	/* what is just before a point may be on the page before */
 	if (!ipage_covers(&view, point, backward))
 		return InvalidBlockNumber;
@@ -410,8 +412,8 @@ index_skip_patience(const ScanSkip *skip)
 void
 index_skip_gained(ScanSkip *skip, int entries)
 {
-	if (entries < LEAST_PATIENCE)
+	if (entries < SKIP_WORTH)
 		skip->patience = Min(skip->patience * 2, MOST_PATIENCE);
-	else if (entries > 2 * skip->patience)
-		skip->patience = LEAST_PATIENCE;
+	else
+		skip->patience = Max(skip->patience / 2, 1);
 }

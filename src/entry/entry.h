@@ -2,19 +2,19 @@
  * entry.h
  *	  The B+tree of index entries: keys by operator class, then TID.
  *
- * Pages, space, changes and redo are the table's (src/tree, src/pool); what
- * differs is the key, and with it searching, splitting and merging.  An index page is
- * a slotted page whose slots 0 and 1 are its low and high fence; what it holds
- * follows, in key order.  The low fence is also what the page's cells are compressed against.
+ * Pages, space, changes and redo are the table's (src/tree, src/pool); what differs is the key, and
+ * with it searching, splitting and merging.  An index page is a slotted page whose slots 0 and 1
+ * are its low and high fence; what it holds follows, in key order.  The low fence is also what the
+ * page's cells are compressed against.
  *
- * A separator, a fence and a search key are points between entries: some leading
- * columns, then minus infinity, plus infinity or a TID.
+ * A separator, a fence and a search key are points between entries: some leading columns, then
+ * minus infinity, plus infinity or a TID.
  *
- * A slot's 16 bits beside the offset are the entry's head: its first column
- * mapped to a number in order, relative to the page.  Entries whose heads differ need no comparison.
+ * A slot's 16 bits beside the offset are the entry's head: its first column mapped to a number in
+ * order, relative to the page.  Entries whose heads differ need no comparison.
  *
- * Comparison functions may raise errors and are called with pages latched, or on copies
- * of cells that were found valid; never on bytes that may be changing.
+ * Comparison functions may raise errors and are called with pages latched, or on copies of cells
+ * that were found valid; never on bytes that may be changing.
  */
 #ifndef ROWAN_ENTRY_ENTRY_H
 #define ROWAN_ENTRY_ENTRY_H
@@ -38,8 +38,8 @@
 /* ---- keys ---- */
 
 /*
- * Types whose order is known here.  A column maps to a number that orders as it does, or nearly (heads); some are compared
- * without a call of their comparison function.
+ * Types whose order is known here.  A column maps to a number that orders as it does, or nearly
+ * (heads); some are compared without a call of their comparison function.
  */
 typedef enum HeadKind
 {
@@ -86,8 +86,8 @@ typedef struct KeyPoint
 } KeyPoint;
 
 /*
- * A decoded cell.  The tuple lies in the buffer that was given; its TID is the (first) TID of an entry, in a
- * separator the tie-breaking one.
+ * A decoded cell.  The tuple lies in the buffer that was given; its TID is the (first) TID of an
+ * entry, in a separator the tie-breaking one.
  */
 typedef struct IndexItem
 {
@@ -116,8 +116,9 @@ typedef struct IndexTree
 	const KeyDesc *keys;
 
 	/*
-	 * Called when a split or merge is going to make block `to` cover what leaf `from` does, both latched, before anybody
-	 * can see it: for those who remember leaves that they have read (predicate locks).  May be NULL.
+	 * Called when a split or merge is going to make block `to` cover what leaf `from` does, both
+	 * latched, before anybody can see it: for those who remember leaves that they have read
+	 * (predicate locks).  May be NULL.
 	 */
 	void		(*leaf_moves) (void *owner, BlockNumber from, BlockNumber to);
 	void	   *owner;
@@ -133,12 +134,23 @@ extern HeadKind key_argument_kind(const KeyDesc *keys, int i, Oid subtype);
 extern HeadKind key_head_kind(Oid compare, Oid collation);
 /* As memcmp(point, item): an item with several TIDs is equal to each point within. */
 extern int	key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item);
-/* The same, but an item with several TIDs counts as its first one.  *maybe_inside, if not NULL: the point lies among them or behind. */
+/*
+ * The same, but an item with several TIDs counts as its first one.  *maybe_inside, if not NULL: the
+ * point lies among them or behind.
+ */
 extern int	key_compare_first(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item,
 							  bool *maybe_inside);
 /* The same for column i of the point, and a value of it. */
 extern int	key_compare_column(const KeyDesc *keys, const KeyPoint *point, int i, Datum value,
 							   bool is_null);
+/*
+ * As memcmp(argument of a condition on column i, a value of it), in the index's order.  kind: the
+ * argument's.  sk_func: three-way comparison.
+ */
+extern int	key_compare_argument(const KeyDesc *keys, int i, const ScanKeyData *key, HeadKind kind,
+								 Datum value, bool is_null);
+/* As memcmp(a, b), ascending; false: these are no integers. */
+extern bool key_compare_integers(HeadKind a_kind, Datum a, HeadKind b_kind, Datum b, int *result);
 extern bool key_same_point(const IndexItem *a, const IndexItem *b);
 extern int	key_compare_tuples(const KeyDesc *keys, IndexTuple a, IndexTuple b, int natts,
 							   int *first_difference);
@@ -251,7 +263,10 @@ extern void ipage_delete(Page page, int pos, int count);
 extern void item_source(const IndexItem *item, CellSource *source, ItemPointerData *tids);
 /* The same for one that stays as it is: the source points to its bytes.  tid: room for one. */
 extern void item_source_same(const IndexItem *item, CellSource *source, ItemPointerData *tid);
-/* Dead marks do not reach the file: who deleted the row may have committed without having flushed that. */
+/*
+ * Dead marks do not reach the file: who deleted the row may have committed without having flushed
+ * that.
+ */
 extern void ipage_forget_marks(Page page);
 
 static inline bool
@@ -282,7 +297,9 @@ extern void itree_copy_leaf(const IndexTree *tree, const KeyPoint *point, bool b
 							BlockNumber hint, char *dest, PoolFrame **frame, uint64 *version);
 extern bool itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end,
 						   char *dest, PoolFrame **frame, uint64 *version, int *first, int *last);
-/* itree_copy_leaf with the leaf latched shared, and note called for its block before it is let go. */
+/*
+ * itree_copy_leaf with the leaf latched shared, and note called for its block before it is let go.
+ */
 typedef void (*LeafNote) (void *arg, BlockNumber block);
 extern void itree_copy_leaf_latched(const IndexTree *tree, const KeyPoint *point, bool before,
 									LeafNote note, void *arg, char *dest, PoolFrame **frame,
@@ -318,7 +335,10 @@ extern void itree_wal_init(void);
 extern bool itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *point,
 								 IndexTuple tuple);
 extern bool itree_leaf_takes(const PageView *view, const KeyPoint *point, const CellSource *entry);
-/* Joins equal keys of a latched leaf into posting lists; true if that made room: then it is released. */
+/*
+ * Joins equal keys of a latched leaf into posting lists; true if that made room: then it is
+ * released.
+ */
 extern bool itree_deduplicate(const IndexTree *tree, PoolFrame *frame);
 
 /* entry_bulk.c */

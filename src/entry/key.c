@@ -187,6 +187,27 @@ compare_column(const ScanKeyData *key, HeadKind column, HeadKind argument, Datum
 }
 
 int
+key_compare_argument(const KeyDesc *keys, int i, const ScanKeyData *key, HeadKind kind,
+					 Datum value, bool is_null)
+{
+	return compare_column(key, keys->kinds[i], kind, value, is_null);
+}
+
+bool
+key_compare_integers(HeadKind a_kind, Datum a, HeadKind b_kind, Datum b, int *result)
+{
+	int64		x;
+	int64		y;
+
+	if (!is_integer_kind(a_kind) || !is_integer_kind(b_kind))
+		return false;
+	x = integer_value(a_kind, a);
+	y = integer_value(b_kind, b);
+	*result = x < y ? -1 : x > y;
+	return true;
+}
+
+int
 key_compare_first(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item,
 				  bool *maybe_inside)
 {

@@ -3,6 +3,7 @@
 
 * only base/compat.h, and the two files that hold core's callback signatures, ask for the version
 * elsewhere nobody uses a name that older majors have, or one whose meaning or arguments depend on the major
+* nobody uses what nbtree keeps to itself, which changes with each major
 * each name in the list below is one that the seam uses: else it says nothing
 """
 import glob
@@ -15,6 +16,7 @@ import harness
 from harness import TOP, Failure, check
 
 SEAM = ('base/compat.h', 'table/callbacks.c', 'btree/index_handler.c')
+PRIVATE = re.compile(r'\b(_bt_\w+|BTScanOpaque\w*|BTScanPos\w*|BTArrayKeyInfo)\b')
 VERSION = 'PG_VERSION_NUM|PG_MAJORVERSION_NUM|PG_MAJORVERSION|CATALOG_VERSION_NO'
 
 # a name, or alternatives -> what the source says instead
@@ -66,6 +68,7 @@ NAMES = {
     'INDEX_ATTR_BITMAP_SUMMARIZED': 'summarized_columns',
     'amsummarizing': 'index_summarizes',
     'prefetch_maximum': 'forbid_prefetching',
+    'ps_offset': 'ps_offset_am',
     'TBMIterateResult|tbm_iterate|rs_tbmiterator': 'scan_bitmap_block',
     'ReadStream|read_stream_next_block': 'table_analyze_block',
     'is_current_xact_tuple': 'rowan_slot_is_current_xact_tuple',
@@ -98,6 +101,8 @@ def test(options):
     bad, seam = [], ''
     for path in sources():
         name, text = os.path.relpath(path, TOP + '/src'), open(path).read()
+        found = PRIVATE.search(without_comments(text))
+        check(not found, 'src/%s: %s is nbtree\'s own' % (name, found and found.group(0)))
         if name in SEAM:
             seam += without_comments(text)
         else:
