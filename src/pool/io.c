@@ -189,7 +189,7 @@ check_file_id(const PoolTag *tag, SMgrRelation reln, Page page)
 	if (tag->block == ROWAN_HEADER_BLOCK || page_has_no_content(page) || RecoveryInProgress())
 		return;
 	known = file_cache_make(&known_file_ids, &file, 0);
-	if (known->file_id == found)
+	if (known->file_id == found && found != 0)
 		return;
 	known->file_id = read_file_id(reln);
 	if (known->file_id != 0 && known->file_id != found)
