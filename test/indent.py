@@ -28,6 +28,8 @@ TOOLS = 'source/src/tools'
 # core's list has these as types; here they are names of other things
 NO_TYPES = {'symbol', 'WORD'}
 
+TYPEDEF = re.compile(r'^typedef\s+(?:[^{;]*\{.*?^\}[^;]*;|[^{;]*;)', re.M | re.S)
+
 # how a layout that pgindent would spoil is hidden from it, and what it leaves to be mended
 BEFORE = (
     (r'\((\w+)(\[\]|)\) \{([^{};]*)\}', r'(\1) COMPOUND_LITERAL\2(\3)'),
@@ -53,7 +55,8 @@ def tools():
     os.makedirs(BUILD, exist_ok=True)
     indent, script = BUILD + '/pg_bsd_indent', BUILD + '/pgindent'
     if not os.path.exists(indent):
-        run(['gcc', '-O1', '-D_GNU_SOURCE', '-I%s/source/src/include' % core, '-o', indent + '.new'] +
+        include = '-I%s/source/src/include' % core
+        run(['gcc', '-O1', '-D_GNU_SOURCE', include, '-o', indent + '.new'] +
             sorted(glob.glob('%s/%s/pg_bsd_indent/*.c' % (core, TOOLS))) +
             ['%s/source/src/%s' % (core, x) for x in ('port/libpgport.a', 'common/libpgcommon.a')])
         os.rename(indent + '.new', indent)
@@ -61,7 +64,7 @@ def tools():
     if ' -l79 ' not in text:
         raise Failure('pgindent has another width than expected')
     with open(script, 'w') as f:
-        f.write(text.replace(' -l79 ', ' -l100 '))
+        f.write(text.replace(' -l79 ', ' -l97 '))
     return script, indent, '%s/%s/pgindent/typedefs.list' % (core, TOOLS)
 
 
@@ -70,7 +73,7 @@ def own_types():
     found = set()
     for path in files(None):
         code = re.sub(r'/\*.*?\*/', '', open(path).read(), flags=re.S)
-        for typedef in re.findall(r'^typedef\s+(?:[^{;]*\{.*?^\}[^;]*;|[^{;]*;)', code, re.M | re.S):
+        for typedef in TYPEDEF.findall(code):
             typedef = re.sub(r'\{.*\}', '', typedef, flags=re.S)
             found.update(re.findall(r'\b(?:struct|union|enum)\s+(\w+)', typedef))
             function = re.search(r'\(\*\s*(\w+)\)\s*\(', typedef)
@@ -102,8 +105,9 @@ def laid_out(texts):
         for path, (_, text) in zip(paths, texts):
             with open(path, 'w') as f:
                 f.write(changed(text, BEFORE))
-        p = subprocess.run(['perl', script, '--typedefs=' + types(core), '--indent=' + indent] + paths,
-                           cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        command = ['perl', script, '--typedefs=' + types(core), '--indent=' + indent] + paths
+        p = subprocess.run(command, cwd=directory, text=True, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT)
         if p.returncode:
             raise Failure('pgindent failed:\n' + p.stdout)
         return [changed(open(path).read(), AFTER) for path in paths]
