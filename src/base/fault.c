@@ -35,7 +35,7 @@ fault_name(FaultPoint point)
 #ifndef ROWAN_FAULTS
 
 static void
-refuse(void)
+refuse_without_faults(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -46,13 +46,13 @@ refuse(void)
 void
 fault_arm(const char *name, const char *action, uint32 argument)
 {
-	refuse();
+	refuse_without_faults();
 }
 
 void
 fault_disarm(const char *name)
 {
-	refuse();
+	refuse_without_faults();
 }
 
 uint64

@@ -248,7 +248,7 @@ share_all(ParallelBuild *parallel, const BuildState *state, bool concurrent)
 
 /* A table of ours has pages from the start, but no rows on them. */
 static bool
-has_no_rows(Relation heap)
+heap_has_no_rows(Relation heap)
 {
 	PoolFile	file;
 
@@ -265,7 +265,7 @@ has_no_rows(Relation heap)
 static int
 count_workers(const BuildState *state)
 {
-	if (!IsNormalProcessingMode() || IsInParallelMode() || has_no_rows(state->heap))
+	if (!IsNormalProcessingMode() || IsInParallelMode() || heap_has_no_rows(state->heap))
 		return 0;
 	return plan_create_index_workers(RelationGetRelid(state->heap),
 									 RelationGetRelid(state->index));

@@ -108,7 +108,7 @@ keep_undead(void *arg, int slot, ItemPointerData *tids, int ntids)
  * *free_bytes: what the leaf has then.
  */
 static bool
-remove_dead(const IndexTree *tree, Relation heap, PoolFrame *frame, Candidates *all,
+remove_dead_entries(const IndexTree *tree, Relation heap, PoolFrame *frame, Candidates *all,
 			int *free_bytes)
 {
 	TransactionId horizon = table_index_delete_tuples(heap, &all->op);
@@ -243,7 +243,7 @@ delete_marked(const IndexTree *tree, Relation index, Relation heap, const KeyPoi
 	 * deletion finds something.
 	 */
 	(void) GetOldestNonRemovableTransactionId(heap);
-	return remove_dead(tree, heap, frame, all, &free_bytes) && free_bytes >= needed;
+	return remove_dead_entries(tree, heap, frame, all, &free_bytes) && free_bytes >= needed;
 }
 
 /* ---- versions of one row ---- */
@@ -335,7 +335,7 @@ delete_versions(const IndexTree *tree, Relation index, Relation heap, const KeyP
 	}
 	all->op.bottomup = true;
 	all->op.bottomupfreespace = Max(GOAL_BYTES, needed);
-	return remove_dead(tree, heap, frame, all, &free_bytes) &&
+	return remove_dead_entries(tree, heap, frame, all, &free_bytes) &&
 		free_bytes >= Max(ENOUGH_BYTES, needed);
 }
 

@@ -65,7 +65,7 @@ report_duplicate(const Insertion *insertion)
 
 /* Looks at one row with the same key; true: no need to look at more.  *dead: nobody needs the entry. */
 static bool
-check_row(const Insertion *insertion, ItemPointerData tid, UniqueResult *result, bool *dead)
+check_unique_row(const Insertion *insertion, ItemPointerData tid, UniqueResult *result, bool *dead)
 {
 	SnapshotData dirty;
 
@@ -115,7 +115,7 @@ check_item(const Insertion *insertion, const PageView *view, const IndexItem *it
 	{
 		bool		dead;
 
-		done = check_row(insertion, tids[i], result, &dead);
+		done = check_unique_row(insertion, tids[i], result, &dead);
 		*all_dead &= dead;
 	}
 	pfree(tids);
@@ -124,7 +124,7 @@ check_item(const Insertion *insertion, const PageView *view, const IndexItem *it
 
 /* Entries of one leaf from pos on; true: no need to look at more leaves.  may_mark: latched exclusively. */
 static bool
-check_leaf(const Insertion *insertion, Page page, int pos, bool may_mark, UniqueResult *result)
+check_unique_on_leaf(const Insertion *insertion, Page page, int pos, bool may_mark, UniqueResult *result)
 {
 	PGAlignedBlock buffer;
 	KeyPoint	beyond = insertion->key;
@@ -164,7 +164,7 @@ check_unique(const Insertion *insertion, PoolFrame *frame, UniqueResult *result)
 	result->is_unique = true;
 	view_page(&view, &insertion->tree, pool_page(frame), NULL);
 	pos = ipage_search(&view, &insertion->key);
-	while (!check_leaf(insertion, pool_page(at), pos, at == frame, result))
+	while (!check_unique_on_leaf(insertion, pool_page(at), pos, at == frame, result))
 	{
 		PoolFrame  *right = itree_latch_right(&insertion->tree, at, LW_SHARED);
 
@@ -203,7 +203,7 @@ report_not_found(const Insertion *insertion)
 
 /* Serializable transactions that have read the leaf, which stays latched: see copy_leaf (index_leaf.c). */
 static void
-check_conflicts_in(const Insertion *insertion, PoolFrame *frame)
+check_leaf_conflicts_in(const Insertion *insertion, PoolFrame *frame)
 {
 	Assert(LWLockHeldByMeInMode(&frame->latch, LW_EXCLUSIVE));	/* I-IDX-10 */
 	CheckForSerializableConflictIn(insertion->index, NULL, pool_block(frame));
@@ -222,7 +222,7 @@ latch_unique(const Insertion *insertion, UniqueResult *result)
 			return frame;
 		/* an error, too, tells what was read: a serialization failure comes first */
 		if (result->conflict)
-			check_conflicts_in(insertion, frame);
+			check_leaf_conflicts_in(insertion, frame);
 		pool_unlatch(frame);
 		if (result->conflict)
 			report_duplicate(insertion);
@@ -256,7 +256,7 @@ move_right(const Insertion *insertion, PoolFrame *frame)
 
 /* The leaf was full: remove dead entries, pack it, or split it. */
 static void
-make_room(const Insertion *insertion, bool versions)
+make_leaf_room(const Insertion *insertion, bool versions)
 {
 	CellSource	source = {.tuple = insertion->tuple,.tids = &insertion->tuple->t_tid,.ntids = 1};
 
@@ -311,13 +311,13 @@ insert_entry(Insertion *insertion)
 		if (check)
 		{
 			/* who looked for the key has locked its first leaf */
-			check_conflicts_in(insertion, frame);
+			check_leaf_conflicts_in(insertion, frame);
 			frame = move_right(insertion, frame);
 		}
-		check_conflicts_in(insertion, frame);
+		check_leaf_conflicts_in(insertion, frame);
 		if (itree_insert_latched(&insertion->tree, frame, &insertion->entry, insertion->tuple))
 			return result.is_unique;
-		make_room(insertion, insertion->unchanged || result.met_dead);
+		make_leaf_room(insertion, insertion->unchanged || result.met_dead);
 		CHECK_FOR_INTERRUPTS();
 	}
 }

@@ -190,7 +190,7 @@ find_order(const ColumnKeys *column, const ScanKeyData *a, const ScanKeyData *b,
 
 /* As memcmp(a, b). */
 static int
-compare_values(ValueOrder *order, Datum a, Datum b)
+compare_condition_values(ValueOrder *order, Datum a, Datum b)
 {
 	int			result;
 
@@ -278,7 +278,7 @@ add_bound(ColumnKeys *column, StrategyNumber strategy, const Candidate *added)
 		add_extra_bound(column, added);
 		return;
 	}
-	result = compare_values(&order, added->key->sk_argument, kept->key->sk_argument);
+	result = compare_condition_values(&order, added->key->sk_argument, kept->key->sk_argument);
 	if (is_stronger(added, kept, low ? result : -result))
 		*kept = *added;
 }
@@ -288,7 +288,7 @@ add_bound(ColumnKeys *column, StrategyNumber strategy, const Candidate *added)
 static int
 compare_for_sort(const void *a, const void *b, void *order)
 {
-	return compare_values(order, *(const Datum *) a, *(const Datum *) b);
+	return compare_condition_values(order, *(const Datum *) a, *(const Datum *) b);
 }
 
 /* Both ways must be possible: a type is in a family only with its own comparison. */
@@ -320,7 +320,7 @@ intersect(ColumnKeys *column, const ScanKeyData *key, const Datum *values, int n
 		int			result;
 
 		while (k < n &&
-			   (result = compare_values(&order, column->values[v], values[k])) > 0)
+			   (result = compare_condition_values(&order, column->values[v], values[k])) > 0)
 			k++;
 		if (k < n && result == 0)
 			column->values[kept++] = column->values[v];
@@ -361,7 +361,7 @@ filter_values(ColumnKeys *column, const Candidate *bound, bool low)
 	}
 	for (int v = 0; v < column->nvalues; v++)
 	{
-		int			result = compare_values(&order, column->values[v], bound->key->sk_argument);
+		int			result = compare_condition_values(&order, column->values[v], bound->key->sk_argument);
 
 		if (low ? result > 0 || (result == 0 && !bound->strict) :
 			result < 0 || (result == 0 && !bound->strict))
@@ -403,7 +403,7 @@ extreme_value(ValueOrder *order, const Datum *values, int n, bool low)
 
 	for (int k = 1; k < n; k++)
 	{
-		int			result = compare_values(order, values[k], found);
+		int			result = compare_condition_values(order, values[k], found);
 
 		if (low ? result < 0 : result > 0)
 			found = values[k];
@@ -515,7 +515,7 @@ copy_members(const ColumnKeys *column, RowCondition *row, const ScanKeyData *mem
 
 /* False: it is true of nothing. */
 static bool
-add_row(ColumnKeys *column, const ScanKeyData *key)
+add_row_condition(ColumnKeys *column, const ScanKeyData *key)
 {
 	ScanConditions *conditions = column->conditions;
 	const ScanKeyData *members = (const ScanKeyData *) DatumGetPointer(key->sk_argument);
@@ -550,7 +550,7 @@ add_key(ColumnKeys *column, const ScanKeyData *key)
 	else if (key->sk_flags & SK_SEARCHNOTNULL)
 		column->not_null = true;
 	else if (key->sk_flags & SK_ROW_HEADER)
-		return add_row(column, key);
+		return add_row_condition(column, key);
 	else if (key->sk_flags & SK_ISNULL)
 		return false;
 	else if (key->sk_flags & SK_SEARCHARRAY)
@@ -652,7 +652,7 @@ put_bounds(ColumnKeys *column)
 		return true;
 	if (find_order(column, low->key, high->key, &order))
 	{
-		int			result = compare_values(&order, low->key->sk_argument,
+		int			result = compare_condition_values(&order, low->key->sk_argument,
 											high->key->sk_argument);
 
 		conditions->equal[column->i] = result == 0;

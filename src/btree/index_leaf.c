@@ -111,7 +111,7 @@ take_item(ScanLeaf *leaf, const IndexItem *item, int sub)
  * come meanwhile.
  */
 static inline void
-prefetch_cell(const ScanLeaf *leaf, int slot)
+prefetch_leaf_cell(const ScanLeaf *leaf, int slot)
 {
 	if (slot >= leaf->first && slot < leaf->last)
 		__builtin_prefetch((char *) leaf->view.page + page_slots(leaf->view.page)[slot].offset);
@@ -291,7 +291,7 @@ leaf_next(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, ScanDirect
 	}
 	for (int slot = leaf->at.slot + step; slot >= leaf->first && slot < leaf->last; slot += step)
 	{
-		prefetch_cell(leaf, slot + 2 * step);
+		prefetch_leaf_cell(leaf, slot + 2 * step);
 		if (enter_slot(scan, range, leaf, slot, step < 0))
 		{
 			leaf->found++;
@@ -402,7 +402,7 @@ lock_predicate(void *arg, BlockNumber block)
  * True: only the entries up to part_end were copied.
  */
 static bool
-copy_leaf(IndexScanDesc scan, const IndexTree *tree, ScanLeaf *leaf, const KeyPoint *point,
+copy_scan_leaf(IndexScanDesc scan, const IndexTree *tree, ScanLeaf *leaf, const KeyPoint *point,
 		  const KeyPoint *part_end, bool backward, BlockNumber hint)
 {
 	bool		is_part = false;
@@ -432,7 +432,7 @@ leaf_read(IndexScanDesc scan, const IndexTree *tree, const ScanRange *range, Sca
 
 	leaf->at.sub = leaf->ntids = leaf->run = leaf->found = 0;
 	leaf->is_part = false;
-	if (copy_leaf(scan, tree, leaf, point, part_end, backward, hint))
+	if (copy_scan_leaf(scan, tree, leaf, point, part_end, backward, hint))
 	{
 		leaf->is_part = range->skip != NULL;
 		leaf->more_left = leaf->more_right = false;

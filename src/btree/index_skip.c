@@ -289,7 +289,7 @@ index_skip_return_to_part(ScanSkip *skip, const IndexItem *item)
 
 /* The values of columns before number i that the part is of. */
 static void
-put_values(const ScanConditions *conditions, KeyPoint *to, int i)
+put_bound_values(const ScanConditions *conditions, KeyPoint *to, int i)
 {
 	for (int k = 0; k < i; k++)
 	{
@@ -316,7 +316,7 @@ index_skip_next_part(ScanSkip *skip, bool backward, KeyPoint *to)
 		set = &conditions->sets[--i];
 	} while (set->n == 0 || set->at == (backward ? 0 : set->n - 1));
 	key_point_init(conditions->keys, to, 0, TAIL_LOW);
-	put_values(conditions, to, i);
+	put_bound_values(conditions, to, i);
 	(void) enter_value(conditions, to, i, set->at + (backward ? -1 : 1), backward);
 	return true;
 }

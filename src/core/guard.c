@@ -126,7 +126,7 @@ is_main_fork(const Reader *reader, FunctionCallInfo fcinfo)
 }
 
 static void
-refuse(const char *what, const char *name)
+refuse_reader(const char *what, const char *name)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -148,7 +148,7 @@ call_unless_index(PG_FUNCTION_ARGS)
 		if (rel != NULL)
 		{
 			if (index_is_rowan(rel))
-				refuse("index", RelationGetRelationName(rel));
+				refuse_reader("index", RelationGetRelationName(rel));
 			relation_close(rel, AccessShareLock);
 		}
 	}
@@ -234,7 +234,7 @@ guard_check_size(Relation rel)
 {
 	if (likely(readers_running == 0))
 		return;
-	refuse("table", RelationGetRelationName(rel));
+	refuse_reader("table", RelationGetRelationName(rel));
 }
 
 void

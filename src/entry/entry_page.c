@@ -208,7 +208,7 @@ is_inside(const PageView *view, const KeyPoint *point, int pos)
 
 /* The cells that may be compared next lie anywhere on the page: let them come meanwhile. */
 static inline void
-prefetch_cell(Page page, int low, int high)
+prefetch_searched_cell(Page page, int low, int high)
 {
 	uint16		offset = ((volatile SlotData *) page_slots(page))[low + (high - low) / 2].offset;
 
@@ -236,8 +236,8 @@ search(const PageView *view, const KeyPoint *point, int from, bool beyond)
 		bool		maybe_inside;
 		int			result;
 
-		prefetch_cell(view->page, low, mid);
-		prefetch_cell(view->page, mid + 1, high);
+		prefetch_searched_cell(view->page, low, mid);
+		prefetch_searched_cell(view->page, mid + 1, high);
 		if (!view_item(view, mid, &item, buffer.data))
 			return SEARCH_RETRY;
 		result = key_compare_first(view->keys, point, &item, &maybe_inside);

@@ -55,7 +55,7 @@ may_cover(const TreeSearch *search, Page page, int level)
 }
 
 static bool
-covers(const TreeSearch *search, Page page, int level)
+entry_covers(const TreeSearch *search, Page page, int level)
 {
 	const EntrySearch *entry = entry_search(search);
 	PageView	view;
@@ -78,7 +78,7 @@ read_child(const PageView *view, int slot)
 }
 
 static void
-find_child(const TreeSearch *search, Page page, PoolRead *read, TreeChild *child)
+entry_find_child(const TreeSearch *search, Page page, PoolRead *read, TreeChild *child)
 {
 	const EntrySearch *entry = entry_search(search);
 	PageView	view;
@@ -91,7 +91,7 @@ find_child(const TreeSearch *search, Page page, PoolRead *read, TreeChild *child
 }
 
 static BlockNumber
-child_of_slot(const TreeSearch *search, Page parent, int slot)
+entry_child_of_slot(const TreeSearch *search, Page parent, int slot)
 {
 	PageView	view;
 
@@ -116,7 +116,7 @@ says_the_same(const IndexTree *tree, Page page, int a, Page other, int b)
 
 /* The first child begins where the parent does, whatever its cell says. */
 static bool
-is_child(const TreeSearch *search, Page parent, int slot, Page page)
+entry_is_child(const TreeSearch *search, Page parent, int slot, Page page)
 {
 	const IndexTree *tree = entry_search(search)->tree;
 	int			low = slot > SLOT_FIRST ? slot : SLOT_LOW_FENCE;
@@ -137,7 +137,7 @@ leaf_moves(const TreeSearch *search, BlockNumber from, BlockNumber to)
 }
 
 static PoolFrame *
-latch(const TreeSearch *search, int level, LWLockMode mode)
+entry_latch(const TreeSearch *search, int level, LWLockMode mode)
 {
 	return itree_latch_page(entry_search(search)->tree, entry_search(search)->point, level, mode);
 }
@@ -147,11 +147,11 @@ static const TreeKind entry_kind = {
 	.inner_type = ROWAN_PAGE_INDEX_INNER,
 	.first_slot = SLOT_FIRST,
 	.may_cover = may_cover,
-	.covers = covers,
-	.find_child = find_child,
-	.latch = latch,
-	.child_of_slot = child_of_slot,
-	.is_child = is_child,
+	.covers = entry_covers,
+	.find_child = entry_find_child,
+	.latch = entry_latch,
+	.child_of_slot = entry_child_of_slot,
+	.is_child = entry_is_child,
 	.leaf_has_room = entry_leaf_has_room,
 	.plan_split = entry_plan_split,
 	.divide = entry_divide,
@@ -199,7 +199,7 @@ leaf_covers(const IndexTree *tree, const KeyPoint *point, bool before, Page page
 	EntrySearch search;
 
 	entry_search_init(&search, tree, point, before);
-	return covers(&search.search, page, 0);
+	return entry_covers(&search.search, page, 0);
 }
 
 /* The block, if it is the leaf. */
@@ -325,7 +325,7 @@ find_few(const PageView *view, const KeyPoint *start, const KeyPoint *end, int *
 }
 
 static bool
-copy_cell(Page dest, Page page, int pos)
+copy_fence_cell(Page dest, Page page, int pos)
 {
 	uint16		size;
 	const char *cell = page_cell(page, pos, &size);
@@ -345,10 +345,10 @@ copy_part(Page dest, Page page, int first, int last)
 {
 	memcpy(dest, page, ROWAN_PAGE_BODY);
 	memcpy(page_trailer(dest), page_trailer(page), sizeof(PageTrailerData));
-	if (!copy_cell(dest, page, SLOT_LOW_FENCE))
+	if (!copy_fence_cell(dest, page, SLOT_LOW_FENCE))
 		return false;
 	for (int pos = first; pos < last; pos++)
-		if (!copy_cell(dest, page, pos))
+		if (!copy_fence_cell(dest, page, pos))
 			return false;
 	return true;
 }

@@ -88,7 +88,7 @@ itree_choose_separator(const KeyDesc *keys, IndexTuple last_left, const ItemPoin
 /* ---- where ---- */
 
 static bool
-is_right_edge(const PageView *view)
+view_is_right_edge(const PageView *view)
 {
 	return !BlockNumberIsValid(page_trailer(view->page)->right_block);
 }
@@ -98,11 +98,11 @@ is_right_edge(const PageView *view)
  * the right edge, the left one filled to the fillfactor.  new_pos: where the new entry will be.
  */
 static int
-balanced_slot(const PageView *view, int new_pos, int new_bytes, int fillfactor)
+balanced_entry_slot(const PageView *view, int new_pos, int new_bytes, int fillfactor)
 {
 	Page		page = view->page;
 	int			nslots = page_nslots(page);
-	bool		at_end = is_right_edge(view) && new_pos == nslots;
+	bool		at_end = view_is_right_edge(view) && new_pos == nslots;
 	int			total = new_bytes;
 	int			goal;
 	int			left = 0;
@@ -287,7 +287,7 @@ best_slot(const PageView *view, const TreeWish *wish, int *new_pos)
 	int			best;
 
 	*new_pos = leaf ? ipage_search(view, point) : ipage_search_child(view, point, false) + 1;
-	best = balanced_slot(view, *new_pos, new_bytes + (int) sizeof(SlotData),
+	best = balanced_entry_slot(view, *new_pos, new_bytes + (int) sizeof(SlotData),
 						 leaf ? want->fillfactor : 100);
 	return best < SLOT_FIRST ? *new_pos : best;
 }

@@ -214,7 +214,7 @@ check_items(Verification *v, Page page, void *arg)
 /* ---- the walk ---- */
 
 static BlockNumber
-child_of_slot(Page page, int slot, void *arg)
+checked_child_of_slot(Page page, int slot, void *arg)
 {
 	PGAlignedBlock buffer;
 	IndexItem	item;
@@ -289,7 +289,7 @@ static const VerifyKind entry_verify_kind = {
 	.check_page = check_items,
 	.check_fences = check_fences,
 	.fences_meet = fences_meet,
-	.child_of_slot = child_of_slot,
+	.child_of_slot = checked_child_of_slot,
 	.slot_at_cursor = slot_at_cursor,
 	.cursor_to_start = cursor_to_start,
 	.cursor_past_child = cursor_past_child,

@@ -39,7 +39,7 @@ kind_name(Page page, int pos, const IndexItem *item)
 }
 
 static uint16
-cell_flags(const char *cell)
+index_cell_flags(const char *cell)
 {
 	uint16		size_flags;
 
@@ -81,7 +81,7 @@ inspect_set_index_cell(ResultRow *row, Page page, int pos, const char *cell, uin
 		set_text(row, ITEM_PROBLEM, "the cell makes no sense");
 		return;
 	}
-	inspect_set_flags(row, ITEM_FLAGS, cell_flags(cell), cell_flag_names,
+	inspect_set_flags(row, ITEM_FLAGS, index_cell_flags(cell), cell_flag_names,
 					  lengthof(cell_flag_names));
 	set_text(row, ITEM_KIND, kind_name(page, pos, &item));
 	set_int(row, ITEM_PREFIX, cell_prefix_length(page, pos, &item));

@@ -48,7 +48,7 @@ typedef struct Check
 } Check;
 
 static void
-report_problem(BlockNumber block, const char *message, void *arg)
+report_index_problem(BlockNumber block, const char *message, void *arg)
 {
 	problem_report(&((Check *) arg)->problems, block, message);
 }
@@ -56,7 +56,7 @@ report_problem(BlockNumber block, const char *message, void *arg)
 static void
 report_tid(Check *check, ItemPointer tid, const char *format)
 {
-	report_problem(InvalidBlockNumber,
+	report_index_problem(InvalidBlockNumber,
 				   psprintf(format, ItemPointerGetBlockNumberNoCheck(tid),
 							ItemPointerGetOffsetNumberNoCheck(tid)),
 				   check);
@@ -65,7 +65,7 @@ report_tid(Check *check, ItemPointer tid, const char *format)
 /* ---- from rows to entries ---- */
 
 static void
-check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *arg)
+check_table_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *arg)
 {
 	Check	   *check = arg;
 	IndexTuple	tuple = index_form_tuple(RelationGetDescr(index), values, isnull);
@@ -89,7 +89,7 @@ check_rows(Check *check)
 	info->ii_ExclusionOps = NULL;
 	info->ii_ExclusionProcs = NULL;
 	info->ii_ExclusionStrats = NULL;
-	table_index_build_scan(check->heap, check->index, info, true, false, check_row, check, scan);
+	table_index_build_scan(check->heap, check->index, info, true, false, check_table_row, check, scan);
 }
 
 /* ---- from entries to rows ---- */
@@ -257,7 +257,7 @@ may_compare(const Check *check)
 static void
 run_check(Check *check, bool both_ways)
 {
-	IndexVerify how = {.tree = &check->tree,.report = report_problem,.entry = check_entry,.arg = check};
+	IndexVerify how = {.tree = &check->tree,.report = report_index_problem,.entry = check_entry,.arg = check};
 	uint64		problems;
 
 	check->snapshot = RegisterSnapshot(GetTransactionSnapshot());

@@ -242,7 +242,7 @@ check_version_page(Page page, BlockNumber block, void *arg)
 /* ---- the function ---- */
 
 static Relation
-open_table(Oid relid)
+open_to_verify(Oid relid)
 {
 	Relation	rel = try_relation_open(relid, AccessShareLock);
 
@@ -295,7 +295,7 @@ rowan_verify(PG_FUNCTION_ARGS)
 		verify_index(fcinfo, relid, false);
 		return (Datum) 0;
 	}
-	verify.rel = open_table(relid);
+	verify.rel = open_to_verify(relid);
 	if (!verify_is_absent(verify.rel))
 		verify_table(&verify);
 	relation_close(verify.rel, AccessShareLock);

@@ -257,7 +257,7 @@ disarm_if_alone(void)
 /* ---- the worker ---- */
 
 static void
-handle_sigterm(SIGNAL_ARGS)
+worker_sigterm(SIGNAL_ARGS)
 {
 	int			save_errno = errno;
 
@@ -387,7 +387,7 @@ worker_loop(void)
 void
 rowan_pool_worker_main(Datum arg)
 {
-	pqsignal(SIGTERM, handle_sigterm);
+	pqsignal(SIGTERM, worker_sigterm);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 

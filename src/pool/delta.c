@@ -122,7 +122,7 @@ append_differences(const PagePair *pair, int start, int end, char *list, int *si
 }
 
 static bool
-has_gap(Page page)
+page_has_gap(Page page)
 {
 	PageHeader	header = (PageHeader) page;
 
@@ -149,8 +149,8 @@ delta_compute(Page old_page, Page new_page, char *list)
 	PGAlignedBlock copy;
 	int			size = 0;
 
-	Assert(has_gap(new_page));
-	if (!has_gap(old_page))
+	Assert(page_has_gap(new_page));
+	if (!page_has_gap(old_page))
 		return -1;
 	/* nothing was done to it, and marks alone are not logged */
 	if (memcmp((char *) old_page + CONTENT_START, (char *) new_page + CONTENT_START,

@@ -263,7 +263,7 @@ restartpoint_register(RestartpointRedo xlog_redo)
 static volatile sig_atomic_t shutdown_requested = false;
 
 static void
-handle_sigterm(SIGNAL_ARGS)
+writer_sigterm(SIGNAL_ARGS)
 {
 	int			save_errno = errno;
 
@@ -368,7 +368,7 @@ writer_loop(void)
 void
 rowan_recovery_writer_main(Datum arg)
 {
-	pqsignal(SIGTERM, handle_sigterm);
+	pqsignal(SIGTERM, writer_sigterm);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 	io_reopens_files = true;

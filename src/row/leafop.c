@@ -19,7 +19,7 @@
 #include "row/leafop.h"
 
 static inline bool
-cell_is_aligned(const char *cell)
+row_cell_is_aligned(const char *cell)
 {
 	return (row_header_flags((const RowHeaderData *) cell) & ROW_ALIGNED) != 0;
 }
@@ -183,7 +183,7 @@ static void
 leaf_replace_apply(Page page, int pos, const char *cell)
 {
 	uint16		size = row_header_size((const RowHeaderData *) cell);
-	char	   *dest = page_replace_cell(page, pos, size, cell_is_aligned(cell));
+	char	   *dest = page_replace_cell(page, pos, size, row_cell_is_aligned(cell));
 
 	memcpy(dest, cell, size);
 	leaf_note_cell(page, dest);

@@ -161,7 +161,7 @@ prune_row(PruneState *state, RowId row, RowVersion *version)
 }
 
 static void
-count_row(PruneState *state, const RowMeta *meta)
+count_pruned_row(PruneState *state, const RowMeta *meta)
 {
 	if (row_is_stub(meta))
 		state->stubs = true;
@@ -226,7 +226,7 @@ prune_slot(PruneState *state, int pos)
 			version.meta = before;
 	}
 	note_left(state, &version.meta);
-	count_row(state, &version.meta);
+	count_pruned_row(state, &version.meta);
 	if (state->stat != NULL)
 		note_older(state, row, &version);
 }

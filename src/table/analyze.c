@@ -85,7 +85,7 @@ analyze_next_row(RowanScan scan, RowId *row, RowVersion *version)
 
 /* Counts a row; true if it belongs into the sample.  The rules are those of heapam_scan_analyze_next_tuple. */
 static bool
-count_row(RowStatus status, TransactionId xid, double *live, double *dead)
+count_sampled_row(RowStatus status, TransactionId xid, double *live, double *dead)
 {
 	bool		own = TransactionIdIsCurrentTransactionId(xid);
 
@@ -128,7 +128,7 @@ rowan_scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, do
 
 		status = table_row_status(&scan->table, row, &version, scan->work, scan->cell,
 								  &xid);
-		if (!count_row(status, xid, live, dead))
+		if (!count_sampled_row(status, xid, live, dead))
 			continue;
 		if (version.meta.flags & ROW_DELETED)
 			row_undelete(&scan->table, row, &version, scan->work);

@@ -359,7 +359,7 @@ warn_if_running(Rewrite *rewrite, const RowMeta *meta)
 }
 
 static void
-count_row(Rewrite *rewrite, const RowVersion *version, RowFate fate, bool was_stub)
+count_rewritten_row(Rewrite *rewrite, const RowVersion *version, RowFate fate, bool was_stub)
 {
 	if (fate == FATE_DROP)
 	{
@@ -470,12 +470,12 @@ report_rows(Rewrite *rewrite)
 }
 
 static void
-copy_row(Rewrite *rewrite, RowId row, RowVersion *version)
+rewrite_row(Rewrite *rewrite, RowId row, RowVersion *version)
 {
 	bool		was_stub = row_is_stub(&version->meta);
 	RowFate		fate = judge_row(rewrite, row, version);
 
-	count_row(rewrite, version, fate, was_stub);
+	count_rewritten_row(rewrite, version, fate, was_stub);
 	if (fate != FATE_DROP)
 		store_row(rewrite, row, version, fate);
 	report_rows(rewrite);
@@ -492,7 +492,7 @@ sort_row(Rewrite *rewrite, RowId row, RowVersion *version, Tuplesortstate *sort)
 	RowFate		fate = judge_row(rewrite, row, version);
 	HeapTuple	tuple;
 
-	count_row(rewrite, version, fate, was_stub);
+	count_rewritten_row(rewrite, version, fate, was_stub);
 	if (fate == FATE_DROP)
 		return;
 	table_store_version(rewrite->old_rel, rewrite->old_slot, row, version, false);
@@ -533,7 +533,7 @@ scan_table(Rewrite *rewrite, Tuplesortstate *sort)
 			if (sort != NULL)
 				sort_row(rewrite, row, &version, sort);
 			else
-				copy_row(rewrite, row, &version);
+				rewrite_row(rewrite, row, &version);
 		}
 		key = page_trailer(page)->high_fence;
 		hint = page_trailer(page)->right_block;
@@ -563,7 +563,7 @@ copy_in_index_order(Rewrite *rewrite, Relation index)
 		if (scan->xs_recheck)
 			elog(ERROR, "CLUSTER does not support lossy index conditions");
 		if (row_read(&rewrite->from, row, NULL, rewrite->cell, &version))
-			copy_row(rewrite, row, &version);
+			rewrite_row(rewrite, row, &version);
 	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);

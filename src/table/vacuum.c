@@ -65,7 +65,7 @@ typedef struct Vacuum
 /* ---- leaves ---- */
 
 static void
-copy_leaf(Vacuum *vacuum, TreeKey key)
+copy_vacuumed_leaf(Vacuum *vacuum, TreeKey key)
 {
 	tree_copy_leaf(&vacuum->table.file, key, InvalidBlockNumber, &vacuum->ring, vacuum->page);
 }
@@ -162,7 +162,7 @@ clean_indexes(Vacuum *vacuum)
 
 /* Indexes first, then the stubs: the order that makes an absent row id absent everywhere. */
 static void
-remove_dead(Vacuum *vacuum)
+remove_dead_rows(Vacuum *vacuum)
 {
 	Size		done = 0;
 
@@ -215,17 +215,17 @@ prune_pass(Vacuum *vacuum)
 	do
 	{
 		vacuum_pause();
-		copy_leaf(vacuum, key);
+		copy_vacuumed_leaf(vacuum, key);
 		if (row_leaf_is_settled((Page) vacuum->page))
 			vacuum->stat.rows += page_nslots((Page) vacuum->page);
 		else
 		{
 			(void) row_prune_leaf(&vacuum->table, key, &vacuum->stat);
-			copy_leaf(vacuum, key);
+			copy_vacuumed_leaf(vacuum, key);
 		}
 		if (vacuum->ndead + page_nslots((Page) vacuum->page) > vacuum->max_dead && cleanup)
 		{
-			remove_dead(vacuum);
+			remove_dead_rows(vacuum);
 			vacuum->flushed_dead = true;
 		}
 		if (vacuum->ndead + page_nslots((Page) vacuum->page) <= vacuum->max_dead)
@@ -260,7 +260,7 @@ merge_pass(Vacuum *vacuum)
 	do
 	{
 		vacuum_pause();
-		copy_leaf(vacuum, key);
+		copy_vacuumed_leaf(vacuum, key);
 		if (page_free_bytes((Page) vacuum->page) > (int) MERGE_FREE_BYTES &&
 			merge_leaf(vacuum, key))
 			continue;
@@ -312,7 +312,7 @@ visibility_pass(Vacuum *vacuum)
 		PageTrailer trailer = page_trailer(vacuum->page);
 
 		vacuum_pause();
-		copy_leaf(vacuum, key);
+		copy_vacuumed_leaf(vacuum, key);
 		for (;;)
 		{
 			settled = settled && row_leaf_is_settled((Page) vacuum->page);
@@ -374,7 +374,7 @@ vacuum_tree(Vacuum *vacuum)
 	FAULT_POINT(vacuum_pruned);
 	vacuum->version_pages_freed = row_reclaim_versions(&vacuum->table, 0);
 	if (cleanup && !may_bypass_indexes(vacuum))
-		remove_dead(vacuum);
+		remove_dead_rows(vacuum);
 	if (vacuum->rows_removed > 0)
 		merge_pass(vacuum);
 	visibility_pass(vacuum);

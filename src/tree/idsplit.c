@@ -28,7 +28,7 @@ typedef struct SplitPoint
 /* ---- where to split ---- */
 
 static inline TreeKey
-key_of(const TreeWish *wish)
+wished_key(const TreeWish *wish)
 {
 	return ((const IdSearch *) wish->search)->key;
 }
@@ -42,7 +42,7 @@ id_leaf_has_room(const TreeWish *wish, Page leaf)
 	if (want->append)
 		return trailer->low_fence != want->low_fence ||
 			trailer->next_key <= trailer->low_fence;
-	return key_of(wish) - trailer->low_fence < LEAF_KEY_SPAN &&
+	return wished_key(wish) - trailer->low_fence < LEAF_KEY_SPAN &&
 		page_fits_insert(leaf, want->size, want->aligned);
 }
 
@@ -138,8 +138,8 @@ id_plan_split(const TreeWish *wish, Page page)
 {
 	const PoolFile *file = wish->search->file;
 	const LeafWish *want = wish->leaf;
-	bool		possible = wish->level > 0 ? choose_inner_split(page, key_of(wish), wish->plan) :
-		choose_leaf_split(page, key_of(wish), want, wish->plan);
+	bool		possible = wish->level > 0 ? choose_inner_split(page, wished_key(wish), wish->plan) :
+		choose_leaf_split(page, wished_key(wish), want, wish->plan);
 
 	/* A cell of the largest size fits on an empty page: not to be reached. */
 	if (!possible)
@@ -204,7 +204,7 @@ id_fill_root(const TreeWish *wish, Page root, BlockNumber left, BlockNumber righ
 /* ---- making room ---- */
 
 static void
-fulfil(const PoolFile *file, TreeKey key, const LeafWish *want)
+fulfil_leaf_wish(const PoolFile *file, TreeKey key, const LeafWish *want)
 {
 	IdSearch	search;
 	SplitPoint	plan;
@@ -219,7 +219,7 @@ tree_make_room(const PoolFile *file, TreeKey key, uint16 size, bool aligned)
 {
 	LeafWish	want = {.size = size,.aligned = aligned};
 
-	fulfil(file, key, &want);
+	fulfil_leaf_wish(file, key, &want);
 }
 
 void
@@ -227,5 +227,5 @@ tree_append_leaf(const PoolFile *file, TreeKey full_leaf_low_fence)
 {
 	LeafWish	want = {.append = true,.low_fence = full_leaf_low_fence};
 
-	fulfil(file, TREE_KEY_MAX - 1, &want);
+	fulfil_leaf_wish(file, TREE_KEY_MAX - 1, &want);
 }

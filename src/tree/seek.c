@@ -52,38 +52,38 @@ tree_latch_child(const TreeSearch *search, Page parent, int slot)
 /* ---- what a descent asks ---- */
 
 static inline TreeKey
-key_of(const TreeSearch *search)
+searched_key(const TreeSearch *search)
 {
 	return ((const IdSearch *) search)->key;
 }
 
 static bool
-covers(const TreeSearch *search, Page page, int level)
+id_covers(const TreeSearch *search, Page page, int level)
 {
-	return page_covers(page, level, key_of(search));
+	return page_covers(page, level, searched_key(search));
 }
 
 static void
-find_child(const TreeSearch *search, Page page, PoolRead *read, TreeChild *child)
+id_find_child(const TreeSearch *search, Page page, PoolRead *read, TreeChild *child)
 {
 	TreeKey		distance;
 
-	child->slot = inner_search(page, key_of(search));
+	child->slot = inner_search(page, searched_key(search));
 	if (child->slot < 0)
 		return;
 	child->block = inner_child(page, child->slot);
-	distance = key_of(search) - inner_key(page, child->slot);
+	distance = searched_key(search) - inner_key(page, child->slot);
 	child->likely_slot = distance < ROWAN_PAGE_ROOM / sizeof(SlotData) ? (int) distance : -1;
 }
 
 static BlockNumber
-child_of_slot(const TreeSearch *search, Page parent, int slot)
+id_child_at(const TreeSearch *search, Page parent, int slot)
 {
 	return inner_child(parent, slot);
 }
 
 static bool
-is_child(const TreeSearch *search, Page parent, int slot, Page page)
+id_is_child(const TreeSearch *search, Page parent, int slot, Page page)
 {
 	TreeKey		low_fence = inner_key(parent, slot);
 	TreeKey		high_fence = slot + 1 < page_nslots(parent) ?
@@ -115,7 +115,7 @@ FILE_CACHE(known_parents, KnownParent, 512);
 static bool
 recall_parent(const TreeSearch *search, PoolRead *read)
 {
-	TreeKey		key = key_of(search);
+	TreeKey		key = searched_key(search);
 	const KnownParent *known = file_cache_find(&known_parents, search->file,
 											   key >> KNOWN_PARENT_SHIFT);
 
@@ -132,7 +132,7 @@ note_parent(const TreeSearch *search, const PoolRead *read)
 
 	if (read->latched)
 		return;
-	known = file_cache_make(&known_parents, search->file, key_of(search) >> KNOWN_PARENT_SHIFT);
+	known = file_cache_make(&known_parents, search->file, searched_key(search) >> KNOWN_PARENT_SHIFT);
 	known->frame = read->frame;
 	known->version = read->version;
 	known->low = trailer->low_fence;
@@ -142,23 +142,23 @@ note_parent(const TreeSearch *search, const PoolRead *read)
 /* ---- the kind ---- */
 
 static PoolFrame *
-latch(const TreeSearch *search, int level, LWLockMode mode)
+id_latch(const TreeSearch *search, int level, LWLockMode mode)
 {
-	return tree_latch_page(search->file, key_of(search), level, mode);
+	return tree_latch_page(search->file, searched_key(search), level, mode);
 }
 
 static const TreeKind id_kind = {
 	.leaf_type = ROWAN_PAGE_LEAF,
 	.inner_type = ROWAN_PAGE_INNER,
 	.first_slot = 0,
-	.may_cover = covers,
-	.covers = covers,
-	.find_child = find_child,
+	.may_cover = id_covers,
+	.covers = id_covers,
+	.find_child = id_find_child,
 	.recall_parent = recall_parent,
 	.note_parent = note_parent,
-	.latch = latch,
-	.child_of_slot = child_of_slot,
-	.is_child = is_child,
+	.latch = id_latch,
+	.child_of_slot = id_child_at,
+	.is_child = id_is_child,
 	.leaf_has_room = id_leaf_has_room,
 	.plan_split = id_plan_split,
 	.divide = id_divide,

@@ -97,7 +97,7 @@ trim_free(TrimList *list)
 }
 
 static int
-compare_blocks(const void *a, const void *b)
+compare_free_blocks(const void *a, const void *b)
 {
 	BlockNumber x = ((const FreeBlock *) a)->block;
 	BlockNumber y = ((const FreeBlock *) b)->block;
@@ -136,7 +136,7 @@ trim_read_list(TrimList *list, const FileHeaderData *header, SpaceStop stop, voi
 	}
 	list->next[n] = 0;
 	if (complete)
-		qsort(list->sorted, n, sizeof(FreeBlock), compare_blocks);
+		qsort(list->sorted, n, sizeof(FreeBlock), compare_free_blocks);
 	pfree(page);
 	return complete;
 }

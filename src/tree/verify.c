@@ -507,7 +507,7 @@ static const VerifyKind id_kind = {
 
 /* The file's length is asked after the header was copied: it grows before high_water does. */
 static bool
-check_header(Verification *v)
+check_file_header(Verification *v)
 {
 	PageCopy   *copy = &v->scratch[0];
 	const char *message;
@@ -550,7 +550,7 @@ tree_verify(const PoolFile *file, const TreeVerify *how)
 	v->how = how;
 	v->kind = how->kind != NULL ? how->kind : &id_kind;
 	v->kind_arg = how->kind != NULL ? how->kind_arg : v;
-	if (tree_exists(file) && check_header(v))
+	if (tree_exists(file) && check_file_header(v))
 		check_file(v);
 	problems = v->problems;
 	for (int depth = 0; depth < VERIFY_MAX_DEPTH; depth++)
