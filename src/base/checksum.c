@@ -64,7 +64,9 @@ is_all_zero(Page page)
 	return true;
 }
 
-/* What core would let into shared_buffers: the page of a heap, an index of core's, or their like. */
+/*
+ * What core would let into shared_buffers: the page of a heap, an index of core's, or their like.
+ */
 static bool
 is_page_of_core(Page page)
 {
@@ -100,7 +102,10 @@ structure_problem(Page page)
 	return NULL;
 }
 
-/* The page's bytes are as Rowan, of whatever version, wrote them: is it the page that was asked for? */
+/*
+ * The page's bytes are as Rowan, of whatever version, wrote them: is it the page that was asked
+ * for?
+ */
 static void
 judge_sound_page(Page page, BlockNumber block, PageVerdict *verdict)
 {

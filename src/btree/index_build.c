@@ -1,11 +1,11 @@
 /*
  * index_build.c
- *	  CREATE INDEX: rows are sorted by core's tuplesort and loaded page by page.  Several processes may scan and sort
- *	  (index_build_parallel.c); one loads.
+ *	  CREATE INDEX: rows are sorted by core's tuplesort and loaded page by page.  Several processes
+ *	  may scan and sort (index_build_parallel.c); one loads.
  *
- * tuplesort's sort of index tuples, which also finds duplicates, serves btree only: it asks for the access method
- * of the index.  It is given a copy of the relation's descriptor that says btree, and looks
- * at nothing else of it that differs.
+ * tuplesort's sort of index tuples, which also finds duplicates, serves btree only: it asks for the
+ * access method of the index.  It is given a copy of the relation's descriptor that says btree, and
+ * looks at nothing else of it that differs.
  */
 #include "postgres.h"
 

@@ -9,8 +9,8 @@
 #include "utils/tuplesort.h"
 
 /*
- * Sorted tuples lie all over the memory: while one is loaded the next ones are on their way.  Only if the sort stayed in memory,
- * where tuples stay until its end.
+ * Sorted tuples lie all over the memory: while one is loaded the next ones are on their way.  Only
+ * if the sort stayed in memory, where tuples stay until its end.
  */
 #define TUPLES_AHEAD	8
 

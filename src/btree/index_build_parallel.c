@@ -1,7 +1,8 @@
 /*
  * index_build_parallel.c
- *	  CREATE INDEX in several processes, as nbtree has it (nbtsort.c): each scans a share of the table and sorts it; the leader, which
- *	  takes a share too, merges what they have sorted, and loads.
+ *	  CREATE INDEX in several processes, as nbtree has it (nbtsort.c): each scans a share of the
+ *	  table and sorts it; the leader, which takes a share too, merges what they have sorted, and
+ *	  loads.
  *
  * Parallel mode lasts until the load is done: what the workers have sorted is in files of theirs.
  */
@@ -259,8 +260,8 @@ heap_has_no_rows(Relation heap)
 }
 
 /*
- * How many workers: core asks that for btree only, so we do.  Not for an empty table: TRUNCATE rebuilds indexes where core
- * wants no parallel mode.
+ * How many workers: core asks that for btree only, so we do.  Not for an empty table: TRUNCATE
+ * rebuilds indexes where core wants no parallel mode.
  */
 static int
 count_workers(const BuildState *state)

@@ -2,9 +2,10 @@
  * index_cost.c
  *	  What an index scan costs.
  *
- * Core's estimate for btree, with the tree's real height and size.  It lets a scan read everything in the range of its conditions on leading
- * columns.  A scan that can skip (index_skip.c) reads less, if columns without an equality have few values: of each group of
- * entries with the same values of these columns only what the conditions behind them leave.
+ * Core's estimate for btree, with the tree's real height and size.  It lets a scan read everything
+ * in the range of its conditions on leading columns.  A scan that can skip (index_skip.c) reads
+ * less, if columns without an equality have few values: of each group of entries with the same
+ * values of these columns only what the conditions behind them leave.
  */
 #include "postgres.h"
 
@@ -21,7 +22,10 @@
 #include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
 
-/* Leaves that a group costs beyond those with its matches: where it is entered, and where it is left or begins. */
+/*
+ * Leaves that a group costs beyond those with its matches: where it is entered, and where it is
+ * left or begins.
+ */
 #define LEAVES_PER_GROUP	2
 
 /* As core's for btree. */
@@ -124,7 +128,8 @@ count_values(PlannerInfo *root, const IndexOptInfo *index, int column, double *c
 }
 
 /*
- * The cheapest of the ways to skip, by fewer or more columns.  False: there is none, or nothing is known.
+ * The cheapest of the ways to skip, by fewer or more columns.  False: there is none, or nothing is
+ * known.
  */
 static bool
 estimate_skip(PlannerInfo *root, IndexOptInfo *index, const ColumnQuals *columns, int n,
@@ -145,7 +150,8 @@ estimate_skip(PlannerInfo *root, IndexOptInfo *index, const ColumnQuals *columns
 		elements *= column->elements;
 		if (gap && column->quals != NIL)
 		{
-			double		entries = selectivity_of(root, index, quals) * index->rel->tuples / elements;
+			double		rows = selectivity_of(root, index, quals) * index->rel->tuples;
+			double		entries = rows / elements;
 			double		leaves = groups * LEAVES_PER_GROUP + entries / entries_per_leaf;
 
 			if (best_leaves < 0 || leaves < best_leaves)
@@ -197,7 +203,10 @@ descent_cost(const IndexOptInfo *index)
 			(index->tree_height + 1) * DESCENT_PER_PAGE) * cpu_operator_cost;
 }
 
-/* What lies behind the start-up costs is for reading leaves and checking their entries: so much of it as leaves are read. */
+/*
+ * What lies behind the start-up costs is for reading leaves and checking their entries: so much of
+ * it as leaves are read.
+ */
 static void
 consider_skip(PlannerInfo *root, IndexPath *path, Cost startup_cost, Cost *total_cost,
 			  double *pages)

@@ -2,16 +2,17 @@
  * index_delete.c
  *	  Removing dead entries from a leaf that has no room, so that it need not be split.
  *
- * As nbtree's simple and bottom-up deletion: the leaf proposes entries, the table says which of them no
- * snapshot on this server needs, and what snapshots on a standby are in conflict with their going.
- * Proposed are entries that scans have marked dead, with all others whose rows are in the same table blocks; or, if
- * versions of one row follow each other, all, with a hint which keys are there several times.
- * A mark is believed by scans only; here the table is asked, for it may have come in a page image from
- * another server, whose snapshots were others.
+ * As nbtree's simple and bottom-up deletion: the leaf proposes entries, the table says which of
+ * them no snapshot on this server needs, and what snapshots on a standby are in conflict with their
+ * going. Proposed are entries that scans have marked dead, with all others whose rows are in the
+ * same table blocks; or, if versions of one row follow each other, all, with a hint which keys are
+ * there several times. A mark is believed by scans only; here the table is asked, for it may have
+ * come in a page image from another server, whose snapshots were others.
  *
- * The leaf stays latched while the table is asked, so that none of its TIDs is given to another row meanwhile.
- * Scans that hold copied TIDs need no interlock here: the TID of an entry removed is used again only after
- * the next VACUUM has been through all indexes, and that waits for them (index_vacuum.c).
+ * The leaf stays latched while the table is asked, so that none of its TIDs is given to another row
+ * meanwhile. Scans that hold copied TIDs need no interlock here: the TID of an entry removed is
+ * used again only after the next VACUUM has been through all indexes, and that waits for them
+ * (index_vacuum.c).
  */
 #include "postgres.h"
 
@@ -22,7 +23,10 @@
 #include "storage/procarray.h"
 #include "utils/memutils.h"
 
-/* The table is asked to free this much at least; if less than that comes out, the leaf is packed or split all the same. */
+/*
+ * The table is asked to free this much at least; if less than that comes out, the leaf is packed or
+ * split all the same.
+ */
 #define GOAL_BYTES		(BLCKSZ / 16)
 #define ENOUGH_BYTES	(BLCKSZ / 24)
 
@@ -104,8 +108,8 @@ keep_undead(void *arg, int slot, ItemPointerData *tids, int ntids)
 }
 
 /*
- * Asks the table, and removes what it says is dead: one CHANGE with a horizon.  The latch is given away;
- * *free_bytes: what the leaf has then.
+ * Asks the table, and removes what it says is dead: one CHANGE with a horizon.  The latch is given
+ * away; *free_bytes: what the leaf has then.
  */
 static bool
 remove_dead_entries(const IndexTree *tree, Relation heap, PoolFrame *frame, Candidates *all,

@@ -9,8 +9,9 @@
 #include "utils/rel.h"
 
 /*
- * On the leaf that covers the point, which has no room for the cell.  likely: there may be dead entries that no scan
- * has marked yet, because versions of one row follow each other.  True: there is room now.
+ * On the leaf that covers the point, which has no room for the cell.  likely: there may be dead
+ * entries that no scan has marked yet, because versions of one row follow each other.  True: there
+ * is room now.
  */
 extern bool index_delete_dead(const IndexTree *tree, Relation index, Relation heap,
 							  const KeyPoint *point, const CellSource *entry, bool likely);

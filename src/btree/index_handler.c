@@ -28,9 +28,10 @@ ROWAN_SQL_FUNCTION(rowan_btree_handler);
 /* ---- keys ---- */
 
 /*
- * Scans and insertions hold the description of keys while others change the catalogs.  An invalidation, which may come
- * whenever a comparison function looks something up, frees rd_amcache even of an open index, but leaves the memory context that
- * describes its columns.  So the description lives there, and is found again by a callback that does nothing else.
+ * Scans and insertions hold the description of keys while others change the catalogs.  An
+ * invalidation, which may come whenever a comparison function looks something up, frees rd_amcache
+ * even of an open index, but leaves the memory context that describes its columns.  So the
+ * description lives there, and is found again by a callback that does nothing else.
  */
 typedef struct KeptKeys
 {

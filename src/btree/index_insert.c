@@ -2,10 +2,10 @@
  * index_insert.c
  *	  Adding index entries; uniqueness.
  *
- * The check for equal keys holds the first leaf that the key may be on latched exclusively until the entry is in:
- * whoever wants to insert the same key needs that latch first.  With it held, table rows are looked at
- * (see "Latch order" in doc/architecture.md), and further leaves, always to the right.  Waiting for
- * a transaction happens with no latch held; then everything starts over.
+ * The check for equal keys holds the first leaf that the key may be on latched exclusively until
+ * the entry is in: whoever wants to insert the same key needs that latch first.  With it held,
+ * table rows are looked at (see "Latch order" in doc/architecture.md), and further leaves, always
+ * to the right.  Waiting for a transaction happens with no latch held; then everything starts over.
  *
  * A TID found on a latched leaf is not used again meanwhile: VACUUM needs the latch to remove it.
  */
@@ -63,7 +63,10 @@ report_duplicate(const Insertion *insertion)
 			 errtableconstraint(insertion->heap, RelationGetRelationName(insertion->index))));
 }
 
-/* Looks at one row with the same key; true: no need to look at more.  *dead: nobody needs the entry. */
+/*
+ * Looks at one row with the same key; true: no need to look at more.  *dead: nobody needs the
+ * entry.
+ */
 static bool
 check_unique_row(const Insertion *insertion, ItemPointerData tid, UniqueResult *result, bool *dead)
 {
@@ -103,7 +106,8 @@ check_unique_row(const Insertion *insertion, ItemPointerData tid, UniqueResult *
 
 /* The rows of one entry with the same key. */
 static bool
-check_item(const Insertion *insertion, const PageView *view, const IndexItem *item, UniqueResult *result,
+check_item(const Insertion *insertion, const PageView *view, const IndexItem *item,
+		   UniqueResult *result,
 		   bool *all_dead)
 {
 	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * item->ntids);
@@ -122,9 +126,13 @@ check_item(const Insertion *insertion, const PageView *view, const IndexItem *it
 	return done;
 }
 
-/* Entries of one leaf from pos on; true: no need to look at more leaves.  may_mark: latched exclusively. */
+/*
+ * Entries of one leaf from pos on; true: no need to look at more leaves.  may_mark: latched
+ * exclusively.
+ */
 static bool
-check_unique_on_leaf(const Insertion *insertion, Page page, int pos, bool may_mark, UniqueResult *result)
+check_unique_on_leaf(const Insertion *insertion, Page page, int pos, bool may_mark,
+					 UniqueResult *result)
 {
 	PGAlignedBlock buffer;
 	KeyPoint	beyond = insertion->key;
@@ -201,7 +209,10 @@ report_not_found(const Insertion *insertion)
 			 errtableconstraint(insertion->heap, RelationGetRelationName(insertion->index))));
 }
 
-/* Serializable transactions that have read the leaf, which stays latched: see copy_leaf (index_leaf.c). */
+/*
+ * Serializable transactions that have read the leaf, which stays latched: see copy_leaf
+ * (index_leaf.c).
+ */
 static void
 check_leaf_conflicts_in(const Insertion *insertion, PoolFrame *frame)
 {

@@ -65,8 +65,8 @@ extern BlockNumber index_skip_hint(ScanSkip *skip, const IndexTree *tree, const 
 extern void index_skip_hint_failed(ScanSkip *skip);
 
 /*
- * On a leaf: so many entries in sequence that do not match are looked at before asking for the next
- * possible place.
+ * On a leaf: how many entries in sequence that do not match a scan steps over one by one, before it
+ * computes the next place where one may match, and searches the leaf for that.
  */
 extern int	index_skip_patience(const ScanSkip *skip);
 

@@ -5,11 +5,12 @@
  * Leaves are visited in key order; the next one is found by the high fence of the one before, so
  * splits and merges in between skip nothing.  A leaf without dead entries is only read.
  *
- * Removing a TID from the index allows the table to use it for another row.  A scan that holds copied TIDs and will not look at
- * the row, or not through an MVCC snapshot, would then be wrong; so at the end we wait until each such
- * scan has left the leaf that it had copied (index_lock_tids).  Scans that come
- * later find no dead TID.  Other scans look at the row with an MVCC snapshot, older than whatever row
- * has got the TID meanwhile, and do not see that.  On a standby redo waits for nobody: see index_trust.c.
+ * Removing a TID from the index allows the table to use it for another row.  A scan that holds
+ * copied TIDs and will not look at the row, or not through an MVCC snapshot, would then be wrong;
+ * so at the end we wait until each such scan has left the leaf that it had copied
+ * (index_lock_tids).  Scans that come later find no dead TID.  Other scans look at the row with an
+ * MVCC snapshot, older than whatever row has got the TID meanwhile, and do not see that.  On a
+ * standby redo waits for nobody: see index_trust.c.
  */
 #include "postgres.h"
 
@@ -38,7 +39,10 @@ typedef struct Cleaning
 	void	   *arg;
 } Cleaning;
 
-/* A leaf with less than this is offered for merging; so is an empty one, whose fences alone may take more. */
+/*
+ * A leaf with less than this is offered for merging; so is an empty one, whose fences alone may
+ * take more.
+ */
 #define UNDERFULL_BYTES	(ROWAN_PAGE_ROOM * 2 / 5)
 
 static inline bool
@@ -60,7 +64,10 @@ keep_living(void *arg, int slot, ItemPointerData *tids, int ntids)
 	return n;
 }
 
-/* Any dead entry on the copy of a leaf?  Counts the living ones from the point on: those before it were, on a leaf merged since. */
+/*
+ * Any dead entry on the copy of a leaf?  Counts the living ones from the point on: those before it
+ * were, on a leaf merged since.
+ */
 static bool
 has_dead(Cleaning *cleaning, const KeyPoint *point, Page page, int64 *living)
 {
@@ -107,7 +114,9 @@ clean_latched(Cleaning *cleaning, PoolFrame *frame, bool *underfull)
 	return removed;
 }
 
-/* One leaf, the one that covers the point; its high fence goes to *high, false if it was the last. */
+/*
+ * One leaf, the one that covers the point; its high fence goes to *high, false if it was the last.
+ */
 static bool
 clean_leaf(Cleaning *cleaning, const KeyPoint *point, BlockNumber *hint, IndexItem *high,
 		   char *high_buffer)
@@ -170,7 +179,9 @@ clean_all(Cleaning *cleaning)
 #define WAIT_MIN_MS		1
 #define WAIT_MAX_MS		100
 
-/* Processes, each of which waits for the one it was found by, or for another; without duplicates. */
+/*
+ * Processes, each of which waits for the one it was found by, or for another; without duplicates.
+ */
 typedef struct Waiters
 {
 	int		   *pids;
@@ -205,8 +216,9 @@ add_blockers(Waiters *waiters, int pid)
 }
 
 /*
- * Does that process wait for this one, by way of others perhaps?  Each process is asked once: in a queue for one
- * lock each waits for all before it, and the ways through it are more than could be gone.
+ * Does that process wait for this one, by way of others perhaps?  Each process is asked once: in a
+ * queue for one lock each waits for all before it, and the ways through it are more than could be
+ * gone.
  */
 static bool
 waits_for_us(int pid)
@@ -269,8 +281,8 @@ keep_holding(VirtualTransactionId *holders, int nholders, const LOCKTAG *tag)
 }
 
 /*
- * Waits until each scan that holds TIDs now was seen without them once.  Not in the lock's queue: all scans that come later would
- * wait behind us, for as long as a cursor stands idle on a leaf.
+ * Waits until each scan that holds TIDs now was seen without them once.  Not in the lock's queue:
+ * all scans that come later would wait behind us, for as long as a cursor stands idle on a leaf.
  */
 static void
 wait_for_scans(Relation index)

@@ -2,22 +2,26 @@
  * opclass.c
  *	  Operator classes of the index access method.
  *
- * The planner proves uniqueness, removes joins, finds orders and LIKE prefixes by operator families, and by btree's
- * only.  So our classes have no families of their own: a class of ours belongs to the same family as the btree class
- * that it is made from, and has no operators and support functions but the family's.  Catalogs and core's caches
- * don't mind: operators are looked up by family, and strategy and support numbers are btree's.  (The family's own
- * method is compared only by CREATE OPERATOR CLASS, which therefore is ours if it says
+ * The planner proves uniqueness, removes joins, finds orders and LIKE prefixes by operator
+ * families, and by btree's only.  So our classes have no families of their own: a class of ours
+ * belongs to the same family as the btree class that it is made from, and has no operators and
+ * support functions but the family's.  Catalogs and core's caches don't mind: operators are looked
+ * up by family, and strategy and support numbers are btree's.  (The family's own method is compared
+ * only by CREATE OPERATOR CLASS, which therefore is ours if it says
  *
  *     CREATE OPERATOR CLASS c ... USING rowan_btree FAMILY f
  *
- * where f is a family of btree.  pg_dump prints a class of ours just so, hence such classes are restored.)
+ * where f is a family of btree.  pg_dump prints a class of ours just so, hence such classes are
+ * restored.)
  *
- * Whoever makes a class for btree later gets ours along with it.  To ask for it would be no small thing to forget: a type that can
- * be taken for another one, as citext for text, finds that one's class, and a unique index is not what it seems.
+ * Whoever makes a class for btree later gets ours along with it, unasked.  Without a class of its
+ * own an index on citext would silently use that of text, for which a value of citext can be taken,
+ * and a UNIQUE index would be case-sensitive.
  *
- * Classes in families of the system belong to the extension.  Those in families of other extensions and of users
- * belong to nobody, since what belongs to an extension can only go with it: they depend on the family and on the access method, go with
- * either, and pg_dump prints them.  Restoring them finds that they are there, and that is all right.
+ * Classes in families of the system belong to the extension.  Those in families of other extensions
+ * and of users belong to nobody, since what belongs to an extension can only go with it: they
+ * depend on the family and on the access method, go with either, and pg_dump prints them. 
+ * Restoring them finds that they are there, and that is all right.
  */
 #include "postgres.h"
 
@@ -131,8 +135,8 @@ depend_on(const ObjectAddress *class, Oid catalog, Oid object, DependencyType ho
 }
 
 /*
- * AUTO: it goes with the access method, the family or the type, without CASCADE, and without a word.  That nobody loses the
- * type by mistake is btree's class's concern.
+ * AUTO: it goes with the access method, the family or the type, without CASCADE, and without a
+ * word.  That nobody loses the type by mistake is btree's class's concern.
  */
 static void
 record_dependencies(const NewClass *class, Oid oid, bool of_extension)

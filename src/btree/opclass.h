@@ -10,8 +10,8 @@
 #define ROWAN_INDEX_AM "rowan_btree"
 
 /*
- * Carries out CREATE OPERATOR CLASS ... USING rowan_btree FAMILY f if f is a family of btree; false if the statement is
- * something else, and core's.
+ * Carries out CREATE OPERATOR CLASS ... USING rowan_btree FAMILY f if f is a family of btree; false
+ * if the statement is something else, and core's.
  */
 extern bool opclass_define(CreateOpClassStmt *statement);
 

@@ -2,13 +2,15 @@
  * btree_only.c
  *	  What core before 18 does with btree indexes only: clear errors instead of internal ones.
  *
- * Core knows that no other method has unique indexes, and says so by elog where one turns up: in
- * ON CONFLICT (BuildSpeculativeIndexInfo, for every unique index of the table, arbiter or not) and where a foreign
- * key refers to one (ATAddForeignKeyConstraint).  18 asks the index's method (index_handler.c), and does neither.
+ * Core knows that no other method has unique indexes, and says so by elog where one turns up: in ON
+ * CONFLICT (BuildSpeculativeIndexInfo, for every unique index of the table, arbiter or not) and
+ * where a foreign key refers to one (ATAddForeignKeyConstraint).  18 asks the index's method
+ * (index_handler.c), and does neither.
  *
- * ON CONFLICT is refused before the executor starts, so that EXPLAIN says it, too; a partition's indexes are known only when a row
- * goes there, and looking at all partitions would cost too much: there core's error is caught and said in other words.  So it is with foreign
- * keys, for which index a key refers to is decided deep in ALTER TABLE.
+ * ON CONFLICT is refused before the executor starts, so that EXPLAIN says it, too; a partition's
+ * indexes are known only when a row goes there, and looking at all partitions would cost too much:
+ * there core's error is caught and said in other words.  So it is with foreign keys, for which
+ * index a key refers to is decided deep in ALTER TABLE.
  */
 #include "postgres.h"
 

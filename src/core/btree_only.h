@@ -10,16 +10,25 @@
 #include "nodes/plannodes.h"
 #include "utils/elog.h"
 
-/* Raises an error if the plan has an ON CONFLICT clause for a table with a unique index of another method than btree. */
+/*
+ * Raises an error if the plan has an ON CONFLICT clause for a table with a unique index of another
+ * method than btree.
+ */
 extern void btree_only_check_plan(PlannedStmt *plan);
 
 /* Whether the plan may meet such an index later, in a partition. */
 extern bool btree_only_may_fail(PlannedStmt *plan);
 
-/* Whether the utility statement may fail with an error that btree_only_explain has better words for. */
+/*
+ * Whether the utility statement may fail with an error that btree_only_explain has better words
+ * for.
+ */
 extern bool btree_only_utility(Node *statement);
 
-/* In PG_CATCH: rethrows the current error, in better words if there are some.  context outlives the error. */
+/*
+ * In PG_CATCH: rethrows the current error, in better words if there are some.  context outlives the
+ * error.
+ */
 pg_noreturn extern void btree_only_rethrow(MemoryContext context);
 
 #endif							/* ROWAN_CORE_BTREE_ONLY_H */

@@ -3,12 +3,14 @@
  *	  Logical decoding and tables of ours: their changes are left out of it, TRUNCATE too, and none
  *	  of them serves as a catalog of it.
  *
- * Core logs TRUNCATE by itself, for all tables of a statement in one record, and decodes it.  A subscriber would lose rows that
- * it has never been sent the likes of; so the reorder buffer's callbacks are wrapped, and tables of ours taken
- * out of what they are given.  What decodes gets no other hook, but RmgrTable is writable: the record
- * is seen there, long before the transaction is replayed.
+ * Core logs TRUNCATE by itself, for all tables of a statement in one record, and decodes it.  A
+ * subscriber would lose rows that it has never been sent the likes of; so the reorder buffer's
+ * callbacks are wrapped, and tables of ours taken out of what they are given.  What decodes gets no
+ * other hook, but RmgrTable is writable: the record is seen there, long before the transaction is
+ * replayed.
  *
- * user_catalog_table asks for records by which decoding can see the table as it was.  We write none.
+ * user_catalog_table asks for records by which decoding can see the table as it was.  We write
+ * none.
  */
 #include "postgres.h"
 
@@ -122,8 +124,8 @@ refuse_catalog_table(TupleDesc desc, HeapTuple tuple)
 }
 
 /*
- * A table made, changed, or made anew to be swapped in (SET ACCESS METHOD): the row of pg_class as this
- * command has left it.
+ * A table made, changed, or made anew to be swapped in (SET ACCESS METHOD): the row of pg_class as
+ * this command has left it.
  */
 static void
 object_access(ObjectAccessType access, Oid class, Oid object, int subobject, void *arg)

@@ -2,11 +2,12 @@
  * extension_script.c
  *	  Extension scripts make heap tables unless they say otherwise.
  *
- * Many extensions treat their own tables as catalogs, by core's functions for heaps (CatalogTupleInsert and the like), which
- * are refused on a Rowan table.  So while CREATE EXTENSION or ALTER EXTENSION ... UPDATE runs, a
- * default_table_access_method of ours is heap.  A script that says USING, or sets it itself, is left alone.  The setting
- * lives in a nest level of its own, which is undone by the end of the statement or by the abort.  Extensions made
- * by CASCADE are made within it; so are tables that event triggers make meanwhile.
+ * Many extensions treat their own tables as catalogs, by core's functions for heaps
+ * (CatalogTupleInsert and the like), which are refused on a Rowan table.  So while CREATE EXTENSION
+ * or ALTER EXTENSION ... UPDATE runs, a default_table_access_method of ours is heap.  A script that
+ * says USING, or sets it itself, is left alone.  The setting lives in a nest level of its own,
+ * which is undone by the end of the statement or by the abort.  Extensions made by CASCADE are made
+ * within it; so are tables that event triggers make meanwhile.
  *
  * While a script runs, core keeps notices from the client; so we collect what to say until the end.
  *
@@ -97,7 +98,8 @@ extension_run(void (*run) (const struct UtilityCall *call), const struct Utility
 
 	script->method = pstrdup(default_table_access_method);
 	level = NewGUCNestLevel();
-	(void) set_config_option(SETTING, "heap", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option(SETTING, "heap", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
 	running_script = script;
 	PG_TRY();
 	{

@@ -1,14 +1,15 @@
 /*
  * guard.c
- *	  Refuses, in clear words, functions of contrib modules that read pages through shared_buffers (I1), and
- *	  pg_repack's exchange of files (repack.c).
+ *	  Refuses, in clear words, functions of contrib modules that read pages through shared_buffers
+ *	  (I1), and pg_repack's exchange of files (repack.c).
  *
- * Core would refuse the pages themselves; for functions that look at pages we know better what to say.
+ * Core would refuse the pages themselves; for functions that look at pages we know better what to
+ * say.
  *
- * No hook sees the arguments of these functions.  But all of them ask for the size of a table before
- * they read it, and so come to rowan_relation_size, which asks here (table_size_is_asked) whether one
- * of them is running.  Nobody asks us for the size of an index: for those that take indexes, the hook
- * puts a function of ours in their place, which gets the arguments.
+ * No hook sees the arguments of these functions.  But all of them ask for the size of a table
+ * before they read it, and so come to rowan_relation_size, which asks here (table_size_is_asked)
+ * whether one of them is running.  Nobody asks us for the size of an index: for those that take
+ * indexes, the hook puts a function of ours in their place, which gets the arguments.
  */
 #include "postgres.h"
 
@@ -170,7 +171,8 @@ call_if_methods_agree(PG_FUNCTION_ARGS)
 static bool
 needs_hook(Oid function)
 {
-	return find_reader(function) != NULL || (next_needs_fmgr_hook && next_needs_fmgr_hook(function));
+	return find_reader(function) != NULL ||
+		(next_needs_fmgr_hook && next_needs_fmgr_hook(function));
 }
 
 /* What we know about a hooked function, as long as its FmgrInfo lives. */

@@ -1,9 +1,11 @@
 /*
  * heap_errors.c
- *	  What core says when one of its functions for heaps, or for indexes of other methods, has met a file of ours.
+ *	  What core says when one of its functions for heaps, or for indexes of other methods, has met a
+ *	  file of ours.
  *
- * Core finds that the page is invalid, or that the file ends before the block of a ctid, and reports damaged data.  Nothing
- * is: it looked at the wrong thing.  So the error is rethrown in other words, if the file is one of ours.
+ * Core finds that the page is invalid, or that the file ends before the block of a ctid, and
+ * reports damaged data.  Nothing is: it looked at the wrong thing.  So the error is rethrown in
+ * other words, if the file is one of ours.
  *
  * Runs while an error is handled: it looks at nothing but the message and the file.
  */
@@ -25,7 +27,8 @@ is_about_page(const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_DATA_CORRUPTED && error->message != NULL &&
 		error->message_id != NULL &&
-		(strcmp(error->message_id, INVALID_PAGE) == 0 || strcmp(error->message_id, SHORT_READ) == 0);
+		(strcmp(error->message_id, INVALID_PAGE) == 0 ||
+		 strcmp(error->message_id, SHORT_READ) == 0);
 }
 
 /* The path in the message, in whatever language that is; false: none. */

@@ -9,16 +9,19 @@
  * must never hold a page of ours (I1): it would copy stale pages, and later write them over newer
  * ones.  FILE_COPY makes a checkpoint, which brings our files up to date, and copies them.
  *
- * ALTER INDEX ... SET TABLESPACE copies the file without asking the access method: see index_move.c.
+ * ALTER INDEX ... SET TABLESPACE copies the file without asking the access method: see
+ * index_move.c.
  *
- * Extension scripts make heap tables (extension_script.c), pg_repack is kept from mixing up files (repack.c), and core's errors
- * about pages of ours are said in other words (heap_errors.c).
+ * Extension scripts make heap tables (extension_script.c), pg_repack is kept from mixing up files
+ * (repack.c), and core's errors about pages of ours are said in other words (heap_errors.c).
  *
- * What core does with btree indexes only is refused or said in clear words: see btree_only.c, opclass.c.
+ * What core does with btree indexes only is refused or said in clear words: see btree_only.c,
+ * opclass.c.
  *
- * DROP DATABASE and ALTER DATABASE ... SET TABLESPACE take files away under our frames, after a checkpoint,
- * with nobody connected: so all frames of those files are clean.  Before we get to forget them, a database that
- * moved may have sessions again, whose dirty frames are of its new files: these must stay.
+ * DROP DATABASE and ALTER DATABASE ... SET TABLESPACE take files away under our frames, after a
+ * checkpoint, with nobody connected: so all frames of those files are clean.  Before we get to
+ * forget them, a database that moved may have sessions again, whose dirty frames are of its new
+ * files: these must stay.
  */
 #include "postgres.h"
 
@@ -55,7 +58,8 @@ stop_prefetching(PlanState *state, void *context)
 
 	/* where a row that changed meanwhile is checked again there are plans of their own */
 	if (IsA(state, ModifyTableState))
-		(void) stop_prefetching(((ModifyTableState *) state)->mt_epqstate.recheckplanstate, context);
+		(void) stop_prefetching(((ModifyTableState *) state)->mt_epqstate.recheckplanstate,
+								context);
 	else if (IsA(state, LockRowsState))
 		(void) stop_prefetching(((LockRowsState *) state)->lr_epqstate.recheckplanstate, context);
 	if (IsA(state, BitmapHeapScanState))
@@ -136,7 +140,10 @@ executor_finish(QueryDesc *query)
 	PG_END_TRY();
 }
 
-/* A bitmap scan is about to start that executor_start has not seen: it was made while the query runs. */
+/*
+ * A bitmap scan is about to start that executor_start has not seen: it was made while the query
+ * runs.
+ */
 void
 hooks_stop_prefetching(void)
 {
@@ -220,7 +227,10 @@ run_utility(const UtilityCall *call)
 		 call->dest, call->completion);
 }
 
-/* It may come back to its old place some day, with other pages.  An error may come when it has moved already. */
+/*
+ * It may come back to its old place some day, with other pages.  An error may come when it has
+ * moved already.
+ */
 static void
 move_database(Oid database, const UtilityCall *call)
 {

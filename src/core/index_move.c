@@ -2,9 +2,9 @@
  * index_move.c
  *	  ALTER INDEX ... SET TABLESPACE for indexes whose files core must not copy.
  *
- * Core asks the table access method to copy a table, but copies an index by itself: from the file, which knows nothing of
- * the pool, and with page LSNs that it sets anew, which our checksums cover.  So an index of ours is rebuilt in the other
- * tablespace instead.
+ * Core asks the table access method to copy a table, but copies an index by itself: from the file,
+ * which knows nothing of the pool, and with page LSNs that it sets anew, which our checksums
+ * cover.  So an index of ours is rebuilt in the other tablespace instead.
  */
 #include "postgres.h"
 
@@ -72,7 +72,8 @@ index_move_statement(AlterTableStmt *statement)
 	reindex = makeNode(ReindexStmt);
 	reindex->kind = REINDEX_OBJECT_INDEX;
 	reindex->relation = copyObject(statement->relation);
-	reindex->params = list_make1(makeDefElem("tablespace", (Node *) makeString(pstrdup(command->name)), -1));
+	reindex->params = list_make1(makeDefElem("tablespace",
+											 (Node *) makeString(pstrdup(command->name)), -1));
 	return (Node *) reindex;
 }
 

@@ -8,7 +8,8 @@
 #include "nodes/parsenodes.h"
 
 /*
- * The statement to carry out instead of ALTER INDEX ... SET TABLESPACE for an index of ours, or NULL if it is something else.
+ * The statement to carry out instead of ALTER INDEX ... SET TABLESPACE for an index of ours, or
+ * NULL if it is something else.
  */
 extern Node *index_move_statement(AlterTableStmt *statement);
 

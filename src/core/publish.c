@@ -1,10 +1,11 @@
 /*
  * publish.c
- *	  Publications: says so if one includes Rowan tables, whose changes are not decoded (row/decode.c).
+ *	  Publications: says so if one includes Rowan tables, whose changes are not decoded
+ *	  (row/decode.c).
  *
- * Said where it begins to matter: when a publication is made or changed on a server with wal_level = logical
- * (with a lower one nothing at all is published, as core says), when a subscription copies the table, and when
- * decoding meets a change.
+ * Said where it begins to matter: when a publication is made or changed on a server with wal_level
+ * = logical (with a lower one nothing at all is published, as core says), when a subscription
+ * copies the table, and when decoding meets a change.
  */
 #include "postgres.h"
 
@@ -80,7 +81,10 @@ publish_warn(const char *name)
 					  name, n, get_rel_name(example)));
 }
 
-/* A subscription makes a copy of a table before it follows the changes: it does so over a replication connection. */
+/*
+ * A subscription makes a copy of a table before it follows the changes: it does so over a
+ * replication connection.
+ */
 void
 publish_warn_copy(const CopyStmt *copy)
 {

@@ -2,14 +2,16 @@
  * rowcompare.c
  *	  Row comparisons as conditions of rowan_btree indexes.
  *
- * Core 15 gives ROW(a, b) > ROW(x, y) to btree indexes only; with another method the comparison would be a mere filter, and a
- * page of a list (WHERE (a, b) > (x, y) ORDER BY a, b LIMIT 10) would be sought from the index's beginning.  But
- * the comparison implies a >= x, which any index that orders a can use.  So each such table's index paths are made once more,
- * with the implied conditions; the comparison itself stays a filter.
+ * Core 15 gives ROW(a, b) > ROW(x, y) to btree indexes only; with another method the comparison
+ * would be a mere filter, and a page of a list (WHERE (a, b) > (x, y) ORDER BY a, b LIMIT 10) would
+ * be sought from the index's beginning.  But the comparison implies a >= x, which any index that
+ * orders a can use.  So each such table's index paths are made once more, with the implied
+ * conditions; the comparison itself stays a filter.
  *
- * And before such a plan runs, the scan's key for a >= x is replaced by one for the comparison, as btree would get it, as far as
- * the index has its columns: so the scan begins at (x, y), even if many rows have a = x.  Where that does not happen
- * (bitmap scans, rows checked again after a concurrent update) the condition on a is enough.
+ * And before such a plan runs, the scan's key for a >= x is replaced by one for the comparison, as
+ * btree would get it, as far as the index has its columns: so the scan begins at (x, y), even if
+ * many rows have a = x.  Where that does not happen (bitmap scans, rows checked again after a
+ * concurrent update) the condition on a is enough.
  */
 #include "postgres.h"
 
@@ -183,7 +185,10 @@ key_column(Relation index, Expr *expr)
 	return 0;
 }
 
-/* An argument that is not known yet is computed whenever the scan begins, if the node does such things. */
+/*
+ * An argument that is not known yet is computed whenever the scan begins, if the node does such
+ * things.
+ */
 static bool
 put_argument(NodeKeys *keys, ScanKey member, Expr *argument)
 {

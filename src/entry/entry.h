@@ -108,7 +108,8 @@ typedef struct IndexItem
 /* Buffer for a decoded tuple, MAXALIGNed; decoding writes somewhat beyond its end. */
 #define INDEX_TUPLE_SPARE	64
 #define INDEX_TUPLE_ROOM	BLCKSZ
-#define INDEX_TUPLE_LEAST	(INDEX_MAX_TUPLE + 2 * MAXIMUM_ALIGNOF + sizeof(IndexTupleData) + INDEX_TUPLE_SPARE)
+#define INDEX_TUPLE_LEAST	(INDEX_MAX_TUPLE + 2 * MAXIMUM_ALIGNOF + sizeof(IndexTupleData) + \
+							 INDEX_TUPLE_SPARE)
 
 typedef struct IndexTree
 {

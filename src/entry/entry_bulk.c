@@ -272,7 +272,8 @@ joins_pending(IndexBulk *bulk, const IndexItem *item)
 {
 	return bulk->deduplicate && bulk->pending != NULL &&
 		key_equal_images(bulk->pending, item->tuple) &&
-		(int) IndexTupleSize(item->tuple) + posting_size_with(&bulk->list, item) < INDEX_MAX_POSTING;
+		(int) IndexTupleSize(item->tuple) + posting_size_with(&bulk->list, item) <
+		INDEX_MAX_POSTING;
 }
 
 void
@@ -283,7 +284,8 @@ itree_bulk_add(IndexBulk *bulk, IndexTuple tuple)
 	if (!joins_pending(bulk, &item))
 	{
 		flush_pending(bulk);
-		bulk->pending = (IndexTuple) bulk->buffers[bulk->last == (IndexTuple) bulk->buffers[0].data].data;
+		bulk->pending = (IndexTuple)
+			bulk->buffers[bulk->last == (IndexTuple) bulk->buffers[0].data].data;
 		memcpy(bulk->pending, tuple, IndexTupleSize(tuple));
 		posting_start(&bulk->list);
 	}

@@ -2,8 +2,9 @@
  * entry_delete.c
  *	  Removing entries from a leaf; marks of dead ones.
  *
- * Works on the copy of a leaf that a PageChange has given; the caller has it latched, and logs it.  Slots are
- * gone through from the last to the first, so that those before are where they were on the page.
+ * Works on the copy of a leaf that a PageChange has given; the caller has it latched, and logs it. 
+ * Slots are gone through from the last to the first, so that those before are where they were on
+ * the page.
  */
 #include "postgres.h"
 
@@ -44,8 +45,9 @@ ipage_remove_tids(const IndexTree *tree, PoolFrame *frame, Page copy, IndexKeepT
 }
 
 /*
- * The mark of an entry whose row is gone says that somebody's commit was seen, which
- * may be lost in a crash as long as its record is not flushed.  A mark in a page image in WAL is behind that record.
+ * The mark of an entry whose row is gone says that somebody's commit was seen, which may be lost in
+ * a crash as long as its record is not flushed.  A mark in a page image in WAL is behind that
+ * record.
  */
 void
 ipage_forget_marks(Page page)

@@ -2,9 +2,9 @@
  * entry_insert.c
  *	  Adding an entry to a leaf, and joining equal keys into posting lists.
  *
- * One leaf, latched exclusively by the caller; one record: an ENTRY where the page's gap has room for the cell,
- * else a CHANGE.  Nothing is changed before what can fail has been done.  An entry that belongs
- * inside a posting list is added to that.
+ * One leaf, latched exclusively by the caller; one record: an ENTRY where the page's gap has room
+ * for the cell, else a CHANGE.  Nothing is changed before what can fail has been done.  An entry
+ * that belongs inside a posting list is added to that.
  */
 #include "postgres.h"
 

@@ -2,8 +2,8 @@
  * entry_merge.c
  *	  What two neighbours of an index become.
  *
- * Which ones, and what is done with them, is in tree/merge.c.  The right page's cells are written anew against the left one's
- * low fence.
+ * Which ones, and what is done with them, is in tree/merge.c.  The right page's cells are written
+ * anew against the left one's low fence.
  */
 #include "postgres.h"
 
@@ -13,7 +13,10 @@
 /* A merged page has some room left, or it would soon be split again. */
 #define MERGE_MAX_BYTES		(ROWAN_PAGE_ROOM - ROWAN_PAGE_ROOM / 5)
 
-/* Adds a page's items to dest.  The first child of a right page gets the low fence as its key again. */
+/*
+ * Adds a page's items to dest.  The first child of a right page gets the low fence as its key
+ * again.
+ */
 static bool
 append_items(const PageView *view, bool is_right, Page dest)
 {
@@ -66,8 +69,8 @@ key_at_end(const PageView *view, bool last, char *buffer)
 }
 
 /*
- * Nothing, or a single child: such pages are merged whenever that fits.  With fences of a third of a page
- * no two inner pages would ever have room to spare, and an empty tree would keep its height.
+ * Nothing, or a single child: such pages are merged whenever that fits.  With fences of a third of
+ * a page no two inner pages would ever have room to spare, and an empty tree would keep its height.
  */
 static bool
 is_bare(Page page)
@@ -76,7 +79,8 @@ is_bare(Page page)
 }
 
 /*
- * Builds the page that both would become; false: too large.  Heads are chosen anew: the range is wider.
+ * Builds the page that both would become; false: too large.  Heads are chosen anew: the range is
+ * wider.
  */
 bool
 entry_may_merge(const TreeSearch *search, Page left_page, Page right_page, void *plan)

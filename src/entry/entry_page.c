@@ -2,9 +2,9 @@
  * entry_page.c
  *	  Index pages: searching, and changing working copies.
  *
- * Takes no latches.  A page is searched where it is: optimistically (each cell is decoded into a private buffer,
- * and compared only after the page was found unchanged), or stable (latched or a copy).
- * Searching assumes that the page covers the point: heads leave out what all keys of the
+ * Takes no latches.  A page is searched where it is: optimistically (each cell is decoded into a
+ * private buffer, and compared only after the page was found unchanged), or stable (latched or a
+ * copy). Searching assumes that the page covers the point: heads leave out what all keys of the
  * page begin with.
  */
 #include "postgres.h"
@@ -43,7 +43,8 @@ view_is_corrupted(const PageView *view)
 bool
 view_item(const PageView *view, int pos, IndexItem *item, char *buffer)
 {
-	bool		makes_sense = cell_decode(view->keys, view->page, &view->prefix, pos, item, buffer) &&
+	bool		makes_sense =
+		cell_decode(view->keys, view->page, &view->prefix, pos, item, buffer) &&
 		item->is_separator == (pos < SLOT_FIRST || !ipage_is_leaf(view->page));
 
 	if (view->read != NULL && !pool_read_valid(view->read))
@@ -217,8 +218,8 @@ prefetch_searched_cell(Page page, int low, int high)
 }
 
 /*
- * First slot from `from` on whose item is at or behind the point (beyond: behind it).  Of posting lists only the first TIDs
- * are compared, but of the one just before that slot.
+ * First slot from `from` on whose item is at or behind the point (beyond: behind it).  Of posting
+ * lists only the first TIDs are compared, but of the one just before that slot.
  */
 static int
 search(const PageView *view, const KeyPoint *point, int from, bool beyond)
@@ -270,8 +271,8 @@ number_is_value(HeadKind kind)
 }
 
 /*
- * On this leaf the entries with the point's head, and no others, have its key.  (Not at the ends of the scale, where what lies
- * beyond has the same head, and NULLs are.)
+ * On this leaf the entries with the point's head, and no others, have its key.  (Not at the ends of
+ * the scale, where what lies beyond has the same head, and NULLs are.)
  */
 static bool
 head_is_key(const PageView *view, const KeyPoint *point, uint16 *head)
@@ -288,8 +289,8 @@ head_is_key(const PageView *view, const KeyPoint *point, uint16 *head)
 }
 
 /*
- * Of the entries [low, high), which have the point's key, the first one with a TID at or behind the point's.  The last one is
- * looked at first: new rows tend to come behind all others in the table.
+ * Of the entries [low, high), which have the point's key, the first one with a TID at or behind the
+ * point's.  The last one is looked at first: new rows tend to come behind all others in the table.
  */
 static int
 search_tid(const PageView *view, const KeyPoint *point, int low, int high)

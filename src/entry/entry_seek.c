@@ -2,7 +2,8 @@
  * entry_seek.c
  *	  Finding pages of an index, latching them, copying leaves.
  *
- * The descent is that of all trees (tree/descent.h).  Here is what it needs to know of index entries.
+ * The descent is that of all trees (tree/descent.h).  Here is what it needs to know of index
+ * entries.
  *
  * Latches: one page; its right sibling while it is held (itree_latch_right).
  */
@@ -47,7 +48,10 @@ is_page_of_level(Page page, int level)
 		ipage_is_leaf(page) == (level == 0);
 }
 
-/* The fences cannot be read from bytes that may change: descents look at them when they have arrived. */
+/*
+ * The fences cannot be read from bytes that may change: descents look at them when they have
+ * arrived.
+ */
 static bool
 may_cover(const TreeSearch *search, Page page, int level)
 {
@@ -66,7 +70,9 @@ entry_covers(const TreeSearch *search, Page page, int level)
 	return ipage_covers(&view, entry->point, entry->before);
 }
 
-/* As a block number; InvalidBlockNumber: the page has changed, or the cell is not one of a child. */
+/*
+ * As a block number; InvalidBlockNumber: the page has changed, or the cell is not one of a child.
+ */
 static BlockNumber
 read_child(const PageView *view, int slot)
 {
@@ -276,7 +282,10 @@ typedef enum Few
 	FEW_NOT						/* more than a few, or they go on beyond the leaf */
 } Few;
 
-/* Optimistic.  The leaf's own entries prove that it covers the point, unless there is none on one side of it. */
+/*
+ * Optimistic.  The leaf's own entries prove that it covers the point, unless there is none on one
+ * side of it.
+ */
 static Few
 fences_hold(const PageView *view, const KeyPoint *start, const KeyPoint *end)
 {
@@ -339,7 +348,10 @@ copy_fence_cell(Page dest, Page page, int pos)
 	return true;
 }
 
-/* Copies header, trailer, low fence and these entries to where they are on the page; false: bytes make no sense. */
+/*
+ * Copies header, trailer, low fence and these entries to where they are on the page; false: bytes
+ * make no sense.
+ */
 static bool
 copy_part(Page dest, Page page, int first, int last)
 {
@@ -369,8 +381,9 @@ copy_some(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end, Poo
 }
 
 /*
- * For a scan from start to end.  True: all its entries are on one leaf, and are few; the copy has no more than them, in
- * [first, last), and the low fence.  False: the copy is the whole leaf that start is on.
+ * For a scan from start to end.  True: all its entries are on one leaf, and are few; the copy has
+ * no more than them, in [first, last), and the low fence.  False: the copy is the whole leaf that
+ * start is on.
  */
 bool
 itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end, char *dest,
@@ -386,7 +399,8 @@ itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end
 		*frame = read.frame;
 		*version = read.latched ? 0 : read.version;
 		if (pool_read_end(&read) &&
-			(result == FEW_FOUND || (result == FEW_NOT && leaf_covers(tree, start, false, (Page) dest))))
+			(result == FEW_FOUND ||
+			 (result == FEW_NOT && leaf_covers(tree, start, false, (Page) dest))))
 			return result == FEW_FOUND;
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -404,8 +418,9 @@ typedef struct KnownLastLeaf
 FILE_CACHE(last_leaves, KnownLastLeaf, 16);
 
 /*
- * Entries that come in order all go to the last leaf: if that is where it was, no descent is needed.  The fences decide, as
- * always: a page that was freed meanwhile, or is not the last one any more, has others.
+ * Entries that come in order all go to the last leaf: if that is where it was, no descent is
+ * needed.  The fences decide, as always: a page that was freed meanwhile, or is not the last one
+ * any more, has others.
  */
 static PoolFrame *
 latch_last_leaf(const IndexTree *tree, const KeyPoint *point)

@@ -2,8 +2,8 @@
  * entry_split.c
  *	  Where to divide an index page, and what its halves hold.
  *
- * What is done with the halves is in tree/split.c.  The left page keeps its low fence, so its cells and heads stay as they are; the
- * right page's cells are written anew against its own low fence.
+ * What is done with the halves is in tree/split.c.  The left page keeps its low fence, so its cells
+ * and heads stay as they are; the right page's cells are written anew against its own low fence.
  */
 #include "postgres.h"
 
@@ -54,10 +54,10 @@ next_tid(const ItemPointerData *tid)
 }
 
 /*
- * A short point behind last_left (with its last TID) and not behind first_right (with its first): the first
- * columns of first_right up to the one that differs.  If last_left is much smaller, the
- * point right behind that: so a page has room for its high fence if it had, when its last entry came, for one of that
- * entry's size.  tid: room for a TID that the separator may point to.
+ * A short point behind last_left (with its last TID) and not behind first_right (with its first):
+ * the first columns of first_right up to the one that differs.  If last_left is much smaller, the
+ * point right behind that: so a page has room for its high fence if it had, when its last entry
+ * came, for one of that entry's size.  tid: room for a TID that the separator may point to.
  */
 void
 itree_choose_separator(const KeyDesc *keys, IndexTuple last_left, const ItemPointerData *last_tid,
@@ -125,7 +125,8 @@ balanced_entry_slot(const PageView *view, int new_pos, int new_bytes, int fillfa
 		}
 	}
 	/* the new entry alone on the right */
-	if (at_end && (best < 0 || abs(goal - left - page_slot_bytes(page, nslots - 1)) <= best_difference))
+	if (at_end && (best < 0 ||
+				   abs(goal - left - page_slot_bytes(page, nslots - 1)) <= best_difference))
 		best = nslots;
 	return best;
 }
@@ -182,7 +183,8 @@ copy_items(const PageView *view, int from, int to, Page dest)
 }
 
 /*
- * Cells written anew against another low fence may take more room: false if the pages come out too large.
+ * Cells written anew against another low fence may take more room: false if the pages come out too
+ * large.
  */
 static bool
 build_pages(const PageView *view, SplitPlan *plan)
@@ -243,7 +245,8 @@ leaf_separator(const PageView *view, const TreeWish *wish, int new_pos, SplitPla
 	if (left.tuple == NULL || right.tuple == NULL)
 		return false;
 	/* the new entry goes into a posting list: neither before nor behind it */
-	if (plan->pos == SLOT_FIRST && key_compare(view->keys, entry_search(wish->search)->point, &right) >= 0)
+	if (plan->pos == SLOT_FIRST &&
+		key_compare(view->keys, entry_search(wish->search)->point, &right) >= 0)
 		return false;
 	itree_choose_separator(view->keys, left.tuple, &last, right.tuple, &right.tid,
 						   &plan->separator, &plan->tid);

@@ -38,7 +38,10 @@ read_item(Verification *v, const PageView *view, int pos, IndexItem *item, char 
 
 /* ---- fences ---- */
 
-/* The parent's cells that say where the child of a slot begins and ends: the first one begins where the parent does. */
+/*
+ * The parent's cells that say where the child of a slot begins and ends: the first one begins where
+ * the parent does.
+ */
 static inline int
 low_slot(int slot)
 {
@@ -53,7 +56,8 @@ high_slot(Page parent, int slot)
 
 /* What the parent says, or where all keys begin and end; false: makes no sense. */
 static bool
-expected_fence(const IndexTree *tree, Page parent, int slot, bool high, IndexItem *item, char *buffer)
+expected_fence(const IndexTree *tree, Page parent, int slot, bool high, IndexItem *item,
+			   char *buffer)
 {
 	PageView	view;
 
@@ -177,7 +181,10 @@ item_problem(const PageView *view, int pos, const IndexItem *item, const IndexIt
 	return NULL;
 }
 
-/* Each item against the one before it, the first one against the low fence.  False: a cell makes no sense. */
+/*
+ * Each item against the one before it, the first one against the low fence.  False: a cell makes no
+ * sense.
+ */
 static bool
 check_items(Verification *v, Page page, void *arg)
 {
@@ -225,7 +232,9 @@ checked_child_of_slot(Page page, int slot, void *arg)
 		InvalidBlockNumber;
 }
 
-/* One after the other: a page that makes no sense must not raise an error, as a search of it does. */
+/*
+ * One after the other: a page that makes no sense must not raise an error, as a search of it does.
+ */
 static int
 slot_at_cursor(Page page, void *arg)
 {

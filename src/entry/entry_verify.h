@@ -15,7 +15,9 @@ typedef struct IndexVerify
 	void	   *arg;
 } IndexVerify;
 
-/* Returns the number of problems reported, as tree_verify; others may change the index meanwhile. */
+/*
+ * Returns the number of problems reported, as tree_verify; others may change the index meanwhile.
+ */
 extern uint64 itree_verify(const IndexVerify *how);
 
 /* The entry is there now: same key, same TID. */

@@ -296,8 +296,8 @@ key_compare_tuples(const KeyDesc *keys, IndexTuple a, IndexTuple b, int natts,
 }
 
 /*
- * All columns have the same bytes: only then may one tuple stand for both.  Tuples read from pages may have zeroes more at
- * their end.
+ * All columns have the same bytes: only then may one tuple stand for both.  Tuples read from pages
+ * may have zeroes more at their end.
  */
 bool
 key_equal_images(IndexTuple a, IndexTuple b)
@@ -384,7 +384,10 @@ head_of_integer(int64 value)
 	return (uint64) value ^ UINT64CONST(1) << 63;
 }
 
-/* A large value may be stored compressed: then it is unpacked, so that equal values have equal heads. */
+/*
+ * A large value may be stored compressed: then it is unpacked, so that equal values have equal
+ * heads.
+ */
 static uint64
 head_of_bytes(Datum value, int skip)
 {
@@ -466,8 +469,9 @@ key_common_bytes(const KeyDesc *keys, Datum a, Datum b)
 }
 
 /*
- * Of two separators or fences; the child block is no part of the point.  A fence is a copy of the parent's separator, so bytes
- * are compared: a merge asks this while its change is open, when no comparison function may run (I-IDX-12).
+ * Of two separators or fences; the child block is no part of the point.  A fence is a copy of the
+ * parent's separator, so bytes are compared: a merge asks this while its change is open, when no
+ * comparison function may run (I-IDX-12).
  */
 bool
 key_same_point(const IndexItem *a, const IndexItem *b)

@@ -2,8 +2,9 @@
  * index_pages.c
  *	  SQL functions that look into pages and trees of rowan_btree indexes.
  *
- * Works on private copies of pages.  rowan.page_items shows the cells of any bytes; rowan.index_items
- * knows the index, and shows keys too: those whose lengths fit, by the output functions of their types.
+ * Works on private copies of pages.  rowan.page_items shows the cells of any bytes;
+ * rowan.index_items knows the index, and shows keys too: those whose lengths fit, by the output
+ * functions of their types.
  */
 #include "postgres.h"
 

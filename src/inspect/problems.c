@@ -25,7 +25,9 @@ typedef struct SeenProblem
 static bool
 was_seen(Problems *problems, BlockNumber block, const char *message)
 {
-	SeenProblem key = {.hash = hash_bytes_extended((const unsigned char *) message, strlen(message), block)};
+	SeenProblem key = {
+		.hash = hash_bytes_extended((const unsigned char *) message, strlen(message), block)
+	};
 	bool		found;
 
 	if (problems->seen == NULL)
@@ -36,7 +38,8 @@ was_seen(Problems *problems, BlockNumber block, const char *message)
 			.hcxt = CurrentMemoryContext
 		};
 
-		problems->seen = hash_create("rowan problems", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		problems->seen = hash_create("rowan problems", 256, &ctl,
+									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	(void) hash_search(problems->seen, &key, HASH_ENTER, &found);
 	return found;
@@ -73,7 +76,7 @@ verify_refuse(Relation rel, const char *expected)
 {
 	char		relkind = rel->rd_rel->relkind;
 	bool		other_method = has_other_method(rel);
-	bool		partitioned = relkind == RELKIND_PARTITIONED_TABLE || relkind == RELKIND_PARTITIONED_INDEX;
+	bool		partitioned = RELKIND_HAS_PARTITIONS(relkind);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),

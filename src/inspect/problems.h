@@ -17,12 +17,15 @@ typedef struct Problems
 	HTAB	   *seen;			/* NULL: none yet */
 } Problems;
 
-/* A problem of a block, or of none (InvalidBlockNumber).  One that was reported before is not reported again. */
+/*
+ * A problem of a block, or of none (InvalidBlockNumber).  One that was reported before is not
+ * reported again.
+ */
 extern void problem_report(Problems *problems, BlockNumber block, const char *message);
 
 /*
- * Refuses what cannot be verified (what: the phrase for what was expected) because it is of another kind or access
- * method, or another session's.
+ * Refuses what cannot be verified (what: the phrase for what was expected) because it is of another
+ * kind or access method, or another session's.
  */
 pg_noreturn extern void verify_refuse(Relation rel, const char *expected);
 extern void verify_check_access(Relation rel);

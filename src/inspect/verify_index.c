@@ -2,12 +2,13 @@
  * verify_index.c
  *	  rowan.verify() of an index: the tree by itself, and entries and rows against each other.
  *
- * Every row that a snapshot sees must have its entry, and a row that it sees through an entry must have
- * that entry's key.  Entries of rows that nobody sees are legal until VACUUM.
+ * Every row that a snapshot sees must have its entry, and a row that it sees through an entry must
+ * have that entry's key.  Entries of rows that nobody sees are legal until VACUUM.
  *
- * Takes AccessShareLock on table and index; others may use them.  The snapshot is taken after the locks and before the first page is read.  It
- * sees no row that was inserted later, under whatever TID; and while it is registered, the rows that it sees keep their entries
- * (I-IDX-7, I-IDX-9), so it does not matter when an entry is looked for.
+ * Takes AccessShareLock on table and index; others may use them.  The snapshot is taken after the
+ * locks and before the first page is read.  It sees no row that was inserted later, under whatever
+ * TID; and while it is registered, the rows that it sees keep their entries (I-IDX-7, I-IDX-9), so
+ * it does not matter when an entry is looked for.
  */
 #include "postgres.h"
 
@@ -89,7 +90,8 @@ check_rows(Check *check)
 	info->ii_ExclusionOps = NULL;
 	info->ii_ExclusionProcs = NULL;
 	info->ii_ExclusionStrats = NULL;
-	table_index_build_scan(check->heap, check->index, info, true, false, check_table_row, check, scan);
+	table_index_build_scan(check->heap, check->index, info, true, false, check_table_row, check,
+						   scan);
 }
 
 /* ---- from entries to rows ---- */
@@ -193,7 +195,10 @@ not_an_index(Oid relid)
 			 errhint("Verify a table by rowan.verify with one argument, and each of its indexes by itself.")));
 }
 
-/* An index that has not been built yet has no tree; one that is being dropped gets no entries any more. */
+/*
+ * An index that has not been built yet has no tree; one that is being dropped gets no entries any
+ * more.
+ */
 static void
 check_ready(Relation index)
 {
@@ -257,7 +262,8 @@ may_compare(const Check *check)
 static void
 run_check(Check *check, bool both_ways)
 {
-	IndexVerify how = {.tree = &check->tree,.report = report_index_problem,.entry = check_entry,.arg = check};
+	IndexVerify how = {.tree = &check->tree, .report = report_index_problem, .entry = check_entry,
+	.arg = check};
 	uint64		problems;
 
 	check->snapshot = RegisterSnapshot(GetTransactionSnapshot());

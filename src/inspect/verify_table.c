@@ -3,12 +3,14 @@
  *	  rowan.verify(): everything that can be checked about a table, while others use it.
  *
  * Pages, links, fences and lists are checked by the tree layer; rows and version records here.
- * Takes AccessShareLock, as a query does: nobody cuts the file or moves pages to others' places meanwhile, everything else goes on.
+ * Takes AccessShareLock, as a query does: nobody cuts the file or moves pages to others' places
+ * meanwhile, everything else goes on.
  *
- * A version is missing if somebody's snapshot may need it (I5).  That is asked after it was not found: who needs it
- * then has had his snapshot all the time, since no new snapshot needs what could be removed before it was taken.  So
- * what was removed rightly is never missed, however old what we know of other transactions' horizon is.  Our own
- * snapshot is registered before the first page is read.
+ * A version is missing if somebody's snapshot may need it (I5).  That is asked after it was not
+ * found: who needs it then has had his snapshot all the time, since no new snapshot needs what
+ * could be removed before it was taken.  So what was removed rightly is never missed, however old
+ * what we know of other transactions' horizon is.  Our own snapshot is registered before the first
+ * page is read.
  */
 #include "postgres.h"
 
@@ -64,8 +66,9 @@ report_row(Verify *verify, RowId row, const char *message)
 /* ---- versions ---- */
 
 /*
- * What an aborted transaction made may have other columns than the table: it may have altered that, too.  Nobody
- * reads it; its lengths were checked.  (A running one that altered the table would have kept us out.)
+ * What an aborted transaction made may have other columns than the table: it may have altered that,
+ * too.  Nobody reads it; its lengths were checked.  (A running one that altered the table would
+ * have kept us out.)
  */
 static void
 check_data(Verify *verify, RowId row, const RowVersion *version)
@@ -96,7 +99,8 @@ others_may_need(TransactionId xid)
 
 /*
  * Somebody needs the version before the one that xid made: because xid may roll back, or has, and a
- * writer will put the older one back; or because of his snapshot.  Others' snapshots don't see temporary tables.
+ * writer will put the older one back; or because of his snapshot.  Others' snapshots don't see
+ * temporary tables.
  */
 static bool
 older_is_needed(Verify *verify, TransactionId xid)
@@ -106,7 +110,10 @@ older_is_needed(Verify *verify, TransactionId xid)
 	return !RelationUsesLocalBuffers(verify->rel) && others_may_need(xid);
 }
 
-/* Every version that somebody may need is there, and makes sense.  False: one that is needed was not there when we looked for it. */
+/*
+ * Every version that somebody may need is there, and makes sense.  False: one that is needed was
+ * not there when we looked for it.
+ */
 static bool
 check_chain(Verify *verify, RowId row, RowVersion *version)
 {
@@ -144,7 +151,8 @@ find_on_leaf(Verify *verify, Page leaf, RowId row, RowVersion *version)
 }
 
 /*
- * The row as it is now.  It is looked for on the page that it was on first: searching a damaged tree may raise an error.
+ * The row as it is now.  It is looked for on the page that it was on first: searching a damaged
+ * tree may raise an error.
  */
 static bool
 read_again(Verify *verify, RowId row, RowVersion *version)
@@ -155,8 +163,8 @@ read_again(Verify *verify, RowId row, RowVersion *version)
 }
 
 /*
- * A version that is needed was not there: because the row has changed since it was copied (a writer took back what had been
- * aborted), or it is lost.
+ * A version that is needed was not there: because the row has changed since it was copied (a writer
+ * took back what had been aborted), or it is lost.
  */
 static void
 check_row(Verify *verify, RowId row, RowVersion *version)

@@ -116,8 +116,8 @@ refuse_impossible_writer(void)
 }
 
 /*
- * The postmaster may sleep over the death of a worker (up to a minute): it lets signals in before its
- * select(), not during it.  This makes it look whether there is a worker to start.
+ * The postmaster may sleep over the death of a worker (up to a minute): it lets signals in before
+ * its select(), not during it.  This makes it look whether there is a worker to start.
  */
 static void
 wake_postmaster(void)
@@ -267,8 +267,8 @@ worker_sigterm(SIGNAL_ARGS)
 }
 
 /*
- * Exit codes 0 and 1 would leave the server running without a gate.  Without a postmaster there is no
- * server: the checkpointer ends as we do, and nobody starts anything again.
+ * Exit codes 0 and 1 would leave the server running without a gate.  Without a postmaster there is
+ * no server: the checkpointer ends as we do, and nobody starts anything again.
  */
 static void
 guard_exit(int code, Datum arg)

@@ -8,9 +8,10 @@
  * restartpoint (restartpoint.c).  On a primary, transaction callbacks drop the frames of relations
  * whose files are about to be removed.
  *
- * Not heard of on a primary: COMMIT PREPARED and ROLLBACK PREPARED of a transaction that dropped
- * or created files, and drops of temporary tables (smgrGetPendingDeletes leaves them out).  Their dirty frames are dropped when they are to be written (io.c), their
- * clean ones when a new file gets the same name (rowan_set_new_filelocator, file.c).  Databases that move or go: core/hooks.c.
+ * Not heard of on a primary: COMMIT PREPARED and ROLLBACK PREPARED of a transaction that dropped or
+ * created files, and drops of temporary tables (smgrGetPendingDeletes leaves them out).  Their
+ * dirty frames are dropped when they are to be written (io.c), their clean ones when a new file
+ * gets the same name (rowan_set_new_filelocator, file.c).  Databases that move or go: core/hooks.c.
  *
  * Latches: those of pool_discard_*; called without any.
  */
@@ -80,7 +81,8 @@ xact_redo_wrapper(XLogReaderState *record)
 	{
 		xl_xact_parsed_commit parsed;
 
-		ParseCommitRecord(XLogRecGetInfo(record), (xl_xact_commit *) XLogRecGetData(record), &parsed);
+		ParseCommitRecord(XLogRecGetInfo(record), (xl_xact_commit *) XLogRecGetData(record),
+						  &parsed);
 		forget_dropped(parsed.xlocators, parsed.nrels);
 	}
 	else if (info == XLOG_XACT_ABORT || info == XLOG_XACT_ABORT_PREPARED)
@@ -94,9 +96,10 @@ xact_redo_wrapper(XLogReaderState *record)
 }
 
 /*
- * Without full page writes, redo that begins again meets records of a map page that has been cut off meanwhile.
- * Core remembers such a page as missing until the cut, but expects cuts of the main fork only: its own
- * records of the map make the page anew.  Ours (vismap.c) do not, and cut the map to nothing.
+ * Without full page writes, redo that begins again meets records of a map page that has been cut
+ * off meanwhile. Core remembers such a page as missing until the cut, but expects cuts of the main
+ * fork only: its own records of the map make the page anew.  Ours (vismap.c) do not, and cut the
+ * map to nothing.
  */
 static void
 forget_missing_map(const xl_smgr_truncate *truncate)

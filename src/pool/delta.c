@@ -7,9 +7,10 @@
  * the new page's gap, and has all bytes of the new page's used areas that come out of
  * the old page's gap, whatever they were.
  *
- * Marks on a page (pool_forget_marks) are not logged and do not reach the file, but may be part of a page image:
- * redo may have them or not.  So both sides begin with a page without them.  Otherwise a byte of the new page that
- * happens to be what a marked byte was would be taken for equal, and redo would keep the byte without the mark.
+ * Marks on a page (pool_forget_marks) are not logged and do not reach the file, but may be part of
+ * a page image: redo may have them or not.  So both sides begin with a page without them. 
+ * Otherwise a byte of the new page that happens to be what a marked byte was would be taken for
+ * equal, and redo would keep the byte without the mark.
  *
  * Takes no latches, allocates nothing.
  */
@@ -82,8 +83,8 @@ find_difference(const PagePair *pair, int at, int end)
 }
 
 /*
- * End of the difference that starts at `at`.  An equal word ends it, wherever it lies: a header takes half as
- * much as that word.
+ * End of the difference that starts at `at`.  An equal word ends it, wherever it lies: a header
+ * takes half as much as that word.
  */
 static int
 end_of_difference(const PagePair *pair, int at, int end)

@@ -11,12 +11,15 @@
 #define DELTA_MAX_BYTES		(BLCKSZ / 2)
 
 /*
- * Writes the list of what differs to list[DELTA_MAX_BYTES]; its size, 0 if nothing does, -1 if the whole page is to be
- * logged.
+ * Writes the list of what differs to list[DELTA_MAX_BYTES]; its size, 0 if nothing does, -1 if the
+ * whole page is to be logged.
  */
 extern int	delta_compute(Page old_page, Page new_page, char *list);
 
-/* Makes the new page of the old one, but for LSN, pd_checksum and gap.  PANICs if the list makes no sense. */
+/*
+ * Makes the new page of the old one, but for LSN, pd_checksum and gap.  PANICs if the list makes no
+ * sense.
+ */
 extern void delta_apply(Page page, const char *list, Size size);
 
 #endif							/* ROWAN_POOL_DELTA_H */

@@ -90,8 +90,8 @@ pool_file_extend(const PoolFile *file, BlockNumber nblocks)
 }
 
 /*
- * After a crash of the machine the end of a file that grew may be zero, where the file system had noted
- * the new length but not the pages.  All pages with content have been written when this is
+ * After a crash of the machine the end of a file that grew may be zero, where the file system had
+ * noted the new length but not the pages.  All pages with content have been written when this is
  * called, at the end of redo.
  */
 void
@@ -101,7 +101,8 @@ pool_file_seal_end(const PoolFile *file)
 	SMgrRelation reln = open_file(file);
 	BlockNumber nblocks = pool_file_blocks(file);
 
-	for (BlockNumber block = nblocks - Min(nblocks, POOL_MAX_SPARE_BLOCKS); block < nblocks; block++)
+	for (BlockNumber block = nblocks - Min(nblocks, POOL_MAX_SPARE_BLOCKS); block < nblocks;
+		 block++)
 	{
 		smgrread(reln, MAIN_FORKNUM, block, page.data);
 		if (!PageIsNew((Page) page.data))
@@ -114,9 +115,9 @@ pool_file_seal_end(const PoolFile *file)
 /* ---- init forks ---- */
 
 /*
- * An unlogged file begins anew with a copy of its init fork, which has the first pages.  Nobody reads it in any
- * pool: pages are written to the file here and in redo, and are durable at once, since core copies the file
- * without asking anybody.
+ * An unlogged file begins anew with a copy of its init fork, which has the first pages.  Nobody
+ * reads it in any pool: pages are written to the file here and in redo, and are durable at once,
+ * since core copies the file without asking anybody.
  */
 #define INIT_FORK_PAGES	2
 
@@ -338,8 +339,9 @@ pool_file_truncate(const PoolFile *file, BlockNumber nblocks)
 }
 
 /*
- * Core's record of the same, for those who read WAL to learn what became of files: incremental backups (17) must not
- * take what was cut off from an older one.  Its redo does the same as that of ours, through core_events.c.
+ * Core's record of the same, for those who read WAL to learn what became of files: incremental
+ * backups (17) must not take what was cut off from an older one.  Its redo does the same as that of
+ * ours, through core_events.c.
  */
 static void
 log_truncate_for_core(const PoolFile *file, BlockNumber nblocks)

@@ -187,8 +187,9 @@ flush_count_dirty(int enough)
 /* ---- in the background ---- */
 
 /*
- * Looks at the next so many frames and writes the dirty ones that are not latched and, unless it is to flush
- * WAL, ask for none of that.  In recovery WAL is there already; what is flushed is the minimum recovery point.
+ * Looks at the next so many frames and writes the dirty ones that are not latched and, unless it is
+ * to flush WAL, ask for none of that.  In recovery WAL is there already; what is flushed is the
+ * minimum recovery point.
  */
 static void
 trickle(int frames, bool flush_wal)

@@ -214,8 +214,9 @@ wait_for_latch(PoolFrame *frame, const PoolTag *tag, LWLockMode mode)
 }
 
 /*
- * A latch is held for microseconds, as long as its holder keeps the processor.  Who sleeps for it gives up his own,
- * and with many sessions is woken at the end of a long queue of those that want one.
+ * A latch is held for microseconds, as long as its holder keeps the processor.  Who sleeps for it
+ * gives up his own, and with many sessions is woken at the end of a long queue of those that want
+ * one.
  */
 static bool
 spin_for_latch(PoolFrame *frame, LWLockMode mode)

@@ -192,12 +192,15 @@ extern int	flush_frames(FlushFilter filter, const void *arg);
 extern int	flush_count_dirty(int enough);
 
 /*
- * For processes that write in the background, once in TURN_MS: a share of the pool, so that all of it is
- * passed over in rowan.clean_interval.  May raise I/O errors.
+ * For processes that write in the background, once in TURN_MS: a share of the pool, so that all of
+ * it is passed over in rowan.clean_interval.  May raise I/O errors.
  */
 extern void flush_share(int turn_ms, bool flush_wal);
 
-/* At their top, where an error has come to, before they try again: reports it, frees what it left; waits a second. */
+/*
+ * At their top, where an error has come to, before they try again: reports it, frees what it left;
+ * waits a second.
+ */
 extern void flush_after_error(MemoryContext context);
 
 /* Asked before each page, if set: whether a flush is to end early. */

@@ -201,14 +201,14 @@ pool_is_in_frame(const PoolFile *file, BlockNumber block, const PoolFrame *frame
 extern void pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest);
 
 /*
- * Has the block, one of the file's, no content?  Files grow in advance.  Looks into the file, past the
- * pool, so for inspection only: what it says may have changed when it returns.
+ * Has the block, one of the file's, no content?  Files grow in advance.  Looks into the file, past
+ * the pool, so for inspection only: what it says may have changed when it returns.
  */
 extern bool pool_block_is_blank(const PoolFile *file, BlockNumber block);
 
 /*
- * Where the page seems to be in memory, or NULL.  Nothing read there may ever be believed: for bringing
- * cache lines in ahead of a proper read.
+ * Where the page seems to be in memory, or NULL.  Nothing read there may ever be believed: for
+ * bringing cache lines in ahead of a proper read.
  */
 extern const char *pool_peek(const PoolFile *file, BlockNumber block);
 
@@ -217,7 +217,9 @@ extern void pool_prefetch(const PoolFile *file, BlockNumber block);
 
 /* ---- latched access ---- */
 
-/* Latches the page (LW_SHARED or LW_EXCLUSIVE), loading it if need be. Raises as pool_read_begin. */
+/*
+ * Latches the page (LW_SHARED or LW_EXCLUSIVE), loading it if need be. Raises as pool_read_begin.
+ */
 extern PoolFrame *pool_latch(const PoolFile *file, BlockNumber block, LWLockMode mode);
 
 /* The same, if the page was in that frame a moment ago. */
@@ -225,8 +227,8 @@ extern PoolFrame *pool_latch_near(const PoolFile *file, BlockNumber block, PoolF
 								  LWLockMode mode);
 
 /*
- * The page latched exclusively, loading it if need be, but never waiting for another holder of its latch (or
- * for ourselves): then NULL.  For pages out of latch order.
+ * The page latched exclusively, loading it if need be, but never waiting for another holder of its
+ * latch (or for ourselves): then NULL.  For pages out of latch order.
  */
 extern PoolFrame *pool_latch_try(const PoolFile *file, BlockNumber block);
 
@@ -283,8 +285,8 @@ extern BlockNumber pool_file_blocks(const PoolFile *file);
 extern void pool_file_extend(const PoolFile *file, BlockNumber nblocks);
 
 /*
- * Makes the init fork of an unlogged file from these pages (their sums are set here), WAL-logged; it is
- * durable on return.
+ * Makes the init fork of an unlogged file from these pages (their sums are set here), WAL-logged;
+ * it is durable on return.
  */
 extern void pool_write_init_fork(const PoolFile *file, char *const *pages, int npages);
 

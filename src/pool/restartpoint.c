@@ -5,8 +5,8 @@
  *
  * Core's redo of a checkpoint record makes it known as a candidate: the checkpointer may make a
  * restartpoint of it from that moment on, and looks no further than shared_buffers.  So where many
- * frames are dirty, redo asks the recovery writer to write them, goes on, and makes the record known
- * when that is done.  Until then the candidate before it stands, if there was one.
+ * frames are dirty, redo asks the recovery writer to write them, goes on, and makes the record
+ * known when that is done.  Until then the candidate before it stands, if there was one.
  *
  *	record N comes		few frames dirty, or no writer: flush here and now; N is the candidate
  *						else: N is noted, the writer asked; the counters of N are believed at once
@@ -14,20 +14,20 @@
  *	writer is done		at the next record that is redone: N is the candidate
  *	the timeline ends	what was noted is dropped, flush here and now
  *
- * What N needs were pages dirtied before N was redone: the writer collects dirty frames after it has
- * been asked, and a frame becomes clean only after its write.
+ * What N needs were pages dirtied before N was redone: the writer collects dirty frames after it
+ * has been asked, and a frame becomes clean only after its write.
  *
  * A candidate is made known by core's redo function, as there is no other way: with a record of our
- * own making, an online checkpoint's, whose counters are minimums and have been believed already.  To believe the
- * counters only, its position is invalid, which core takes for "no candidate".
+ * own making, an online checkpoint's, whose counters are minimums and have been believed already. 
+ * To believe the counters only, its position is invalid, which core takes for "no candidate".
  *
- * The recovery writer is a process without a database, so that it runs before consistency and without
- * hot_standby.  The startup process asks for it at the first record of ours in archive recovery, and
- * at checkpoint records if it is not there.  In crash recovery there is none: a process that
- * writes while pg_control has no minimum recovery point will not move it later (I2).  It ends with recovery.
- * It only writes; the gate (checkpoint.c) is the pool worker's, which starts after it.  It hears of no
- * invalidations, so each page is written to a file newly opened by name; the frame's latch, which
- * whoever removes a file has to wait for, keeps that file in place.
+ * The recovery writer is a process without a database, so that it runs before consistency and
+ * without hot_standby.  The startup process asks for it at the first record of ours in archive
+ * recovery, and at checkpoint records if it is not there.  In crash recovery there is none: a
+ * process that writes while pg_control has no minimum recovery point will not move it later (I2). 
+ * It ends with recovery. It only writes; the gate (checkpoint.c) is the pool worker's, which starts
+ * after it.  It hears of no invalidations, so each page is written to a file newly opened by name;
+ * the frame's latch, which whoever removes a file has to wait for, keeps that file in place.
  *
  * Latches: as flush.c.
  */
@@ -345,7 +345,10 @@ writer_turn(void)
 	ResetLatch(MyLatch);
 }
 
-/* After an error (a page that cannot be written) it tries again: meanwhile there are no new restartpoints. */
+/*
+ * After an error (a page that cannot be written) it tries again: meanwhile there are no new
+ * restartpoints.
+ */
 static void
 writer_loop(void)
 {

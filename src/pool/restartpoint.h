@@ -23,7 +23,10 @@ extern void restartpoint_end_of_timeline(void);
 /* Before the redo of a record of ours: there will be pages to be written. */
 extern void restartpoint_first_record(void);
 
-/* Before the redo of a record, often: makes a candidate known whose pages have been written meanwhile. */
+/*
+ * Before the redo of a record, often: makes a candidate known whose pages have been written
+ * meanwhile.
+ */
 extern uint64 restartpoint_request;
 extern void restartpoint_follow_up_slowly(void);
 

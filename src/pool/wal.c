@@ -387,7 +387,8 @@ last_check_entry(XLogReaderState *record, Size *size, WalCheckEntryData *entry)
 {
 	if (*size < sizeof(WalCheckEntryData))
 		return false;
-	memcpy(entry, XLogRecGetData(record) + *size - sizeof(WalCheckEntryData), sizeof(WalCheckEntryData));
+	memcpy(entry, XLogRecGetData(record) + *size - sizeof(WalCheckEntryData),
+		   sizeof(WalCheckEntryData));
 	if (entry->magic != WAL_CHECK_MAGIC)
 		return false;
 	*size -= sizeof(WalCheckEntryData);

@@ -31,7 +31,9 @@
 
 /* ---- what the records hold ---- */
 
-/* CHANGE, main data.  Each block reference has its own: a list of differences (delta.h), or a page. */
+/*
+ * CHANGE, main data.  Each block reference has its own: a list of differences (delta.h), or a page.
+ */
 typedef struct ChangeRecordData
 {
 	TransactionId horizon;		/* newest xid whose versions are removed, or invalid */

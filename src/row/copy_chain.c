@@ -29,7 +29,8 @@ pushed_meta(RowMeta *meta, const RowMeta *made, const RowMeta *top)
 }
 
 void
-row_push_version(RowTable *table, RowId row, const RowMeta *made, VersionKey key, const RowData *data)
+row_push_version(RowTable *table, RowId row, const RowMeta *made, VersionKey key,
+				 const RowData *data)
 {
 	RowWork    *work = row_work_create();
 	RowTarget	target;

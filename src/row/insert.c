@@ -3,8 +3,8 @@
  *	  New rows: appended at the tree's right edge, or, if they replace a row, close to it.
  *
  * An appended row's id is handed out under the exclusive latch of the rightmost leaf, whose trailer
- * knows the next one.  Many rows go in as one record a page.  A row that moves takes an id that its old leaf
- * covers and no row has; by I-ROW-2 no index knows it any more.
+ * knows the next one.  Many rows go in as one record a page.  A row that moves takes an id that its
+ * old leaf covers and no row has; by I-ROW-2 no index knows it any more.
  */
 #include "postgres.h"
 

@@ -328,8 +328,10 @@ leaf_replace_desc(StringInfo buf, XLogReaderState *record)
 void
 row_wal_init(void)
 {
-	static const RowanRecordOps insert_ops = {"INSERT", leaf_append_redo, leaf_append_desc, leaf_decode};
-	static const RowanRecordOps replace_ops = {"REPLACE", leaf_replace_redo, leaf_replace_desc, leaf_decode};
+	static const RowanRecordOps insert_ops =
+		{"INSERT", leaf_append_redo, leaf_append_desc, leaf_decode};
+	static const RowanRecordOps replace_ops =
+		{"REPLACE", leaf_replace_redo, leaf_replace_desc, leaf_decode};
 
 	wal_register_kind(ROWAN_XLOG_INSERT, &insert_ops);
 	wal_register_kind(ROWAN_XLOG_REPLACE, &replace_ops);

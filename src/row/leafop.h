@@ -28,8 +28,8 @@ typedef struct LeafAppend
 } LeafAppend;
 
 /*
- * Adds rows to a leaf, latched exclusively, which has room: at the right edge with the next ids, elsewhere
- * with free ones, between which there is no row.  Logs and releases the latch.
+ * Adds rows to a leaf, latched exclusively, which has room: at the right edge with the next ids,
+ * elsewhere with free ones, between which there is no row.  Logs and releases the latch.
  */
 extern void leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append);
 

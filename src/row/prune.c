@@ -3,10 +3,10 @@
  *	  Cleaning a leaf of what no transaction needs any more.
  *
  * One leaf at a time, exclusively latched, one PageChange: aborted versions are popped, versions
- * whose creator everybody sees are frozen, rows dead to everybody become stubs.  A frozen version keeps its
- * creator's xid, in its header or its page's trailer, for users to see.  A stub keeps
- * the row id until the indexes have no entry for it; row_remove_stubs then removes it, so that
- * a row id that is absent from the tree is absent from every index.
+ * whose creator everybody sees are frozen, rows dead to everybody become stubs.  A frozen version
+ * keeps its creator's xid, in its header or its page's trailer, for users to see.  A stub keeps the
+ * row id until the indexes have no entry for it; row_remove_stubs then removes it, so that a row id
+ * that is absent from the tree is absent from every index.
  *
  * Latches: leaf; version pages are read optimistically.
  */
@@ -73,7 +73,8 @@ note_left(PruneState *state, const RowMeta *meta)
 }
 
 /*
- * An older version may come back to the leaf, when a newer one is popped: its xid counts as left here.
+ * An older version may come back to the leaf, when a newer one is popped: its xid counts as left
+ * here.
  */
 static void
 note_older(PruneState *state, RowId row, RowVersion *version)
@@ -94,7 +95,8 @@ static void
 freeze_header(PruneState *state, RowMeta *meta)
 {
 	PageTrailer trailer = page_trailer(state->page);
-	bool		is_page_xid = trailer->page_cid == PAGE_CID_FROZEN && trailer->page_xid == meta->xid;
+	bool		is_page_xid = trailer->page_cid == PAGE_CID_FROZEN &&
+		trailer->page_xid == meta->xid;
 
 	note_removed(state, meta->xid);
 	meta->flags &= ~(ROW_FROZEN | ROW_CID | ROW_VERSION | ROW_SPECULATIVE | ROW_FORWARD);
@@ -333,8 +335,8 @@ row_confirm_visibility(RowTable *table, const RowLeaf *leaf)
 }
 
 /*
- * VACUUM is about to mark the leaf's blocks if they are settled (I7): announcing it in the record at hand spares one
- * of its own.  The flag alone only makes writers look at the map.
+ * VACUUM is about to mark the leaf's blocks if they are settled (I7): announcing it in the record
+ * at hand spares one of its own.  The flag alone only makes writers look at the map.
  */
 static void
 announce_if_settled(Page page)

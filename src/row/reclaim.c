@@ -99,10 +99,10 @@ count_record_xids(Page copy, TransactionId *oldest)
 }
 
 /*
- * A page that is freed under us may have come back elsewhere in the list: then walk it again.
- * That the head is the same before and after is enough, although a page may have been freed and have
- * become the head again: pages are freed from the head and come back at the end, so then all pages of
- * the walk's beginning are gone, and those that came since have no record that is older than the
+ * A page that is freed under us may have come back elsewhere in the list: then walk it again. That
+ * the head is the same before and after is enough, although a page may have been freed and have
+ * become the head again: pages are freed from the head and come back at the end, so then all pages
+ * of the walk's beginning are gone, and those that came since have no record that is older than the
  * limit.
  */
 #define OLDEST_XID_ATTEMPTS	10

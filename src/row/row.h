@@ -142,9 +142,9 @@ row_version_init(RowVersion *version, RowId row)
 extern bool row_read(RowTable *table, RowId row, RowHint *hint, char *dest, RowVersion *version);
 
 /*
- * row_read of a row whose newest version, as it was read before, led to a chain that is cut.  It must have changed
- * since: an unchanged one lacks a version that somebody needs, and is reported as corrupt.  So whoever starts over
- * with what this returns makes progress.
+ * row_read of a row whose newest version, as it was read before, led to a chain that is cut.  It
+ * must have changed since: an unchanged one lacks a version that somebody needs, and is reported as
+ * corrupt.  So whoever starts over with what this returns makes progress.
  */
 extern bool row_read_changed(RowTable *table, RowId row, const RowMeta *before, RowHint *hint,
 							 char *dest, RowVersion *version);
@@ -157,15 +157,16 @@ extern bool row_step_older(RowTable *table, RowId row, RowVersion *version, RowW
 						   bool *gone);
 
 /*
- * From a deletion (no stub) to the version that was deleted.  There always is one: its data stays on the leaf
- * until the row is a stub, and *version is a copy.
+ * From a deletion (no stub) to the version that was deleted.  There always is one: its data stays
+ * on the leaf until the row is a stub, and *version is a copy.
  */
 extern void row_undelete(RowTable *table, RowId row, RowVersion *version, RowWork *work);
 
 /*
- * The record that `xid` made when it superseded a version is gone.  True if it may have been reclaimed: xid has
- * committed, and no snapshot of ours, if we have one, is older.  False: damage, unless the version that xid
- * made was popped since it was read.  Not for VACUUM, whose xmin holds nothing back: it is told true too often.
+ * The record that `xid` made when it superseded a version is gone.  True if it may have been
+ * reclaimed: xid has committed, and no snapshot of ours, if we have one, is older.  False: damage,
+ * unless the version that xid made was popped since it was read.  Not for VACUUM, whose xmin holds
+ * nothing back: it is told true too often.
  */
 extern bool row_may_be_reclaimed(const PoolFile *file, TransactionId xid);
 
@@ -181,7 +182,10 @@ extern bool row_find_visible(RowTable *table, RowId row, RowVersion *version, Sn
 extern bool row_find_tag(RowTable *table, RowId row, RowVersion *version, uint8 tag,
 						 RowWork *work, bool *gone);
 
-/* row_read and one of the above, with retries. all_dead may be NULL: set if nobody can see any version. */
+/*
+ * row_read and one of the above, with retries. all_dead may be NULL: set if nobody can see any
+ * version.
+ */
 extern bool row_fetch_visible(RowTable *table, RowId row, Snapshot snapshot, RowHint *hint,
 							  char *dest, RowWork *work, RowVersion *version, bool *all_dead);
 extern bool row_fetch_tag(RowTable *table, RowId row, uint8 tag, RowHint *hint,
@@ -219,7 +223,10 @@ row_parse_slot(const PoolFile *file, Page copy, int pos, RowVersion *version)
 	return row;
 }
 
-/* Nobody, now or later, can see any version of the row whose newest is given (dead, not aborted only). */
+/*
+ * Nobody, now or later, can see any version of the row whose newest is given (dead, not aborted
+ * only).
+ */
 extern bool row_is_dead_to_all(RowTable *table, const RowMeta *newest, TransactionId *removed_xid);
 
 /* ---- writing ---- */
@@ -296,9 +303,9 @@ extern void row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why,
 					   const RowWriter *writer, RowWork *work, RowOutcome *outcome);
 
 /*
- * A moving update is three records: row_delete, then the row at its new place, with the lock word of those who
- * still lock it, then row_set_forward.  Others see the row as deleted by a transaction in progress until that
- * ends; a crash in between aborts it.
+ * A moving update is three records: row_delete, then the row at its new place, with the lock word
+ * of those who still lock it, then row_set_forward.  Others see the row as deleted by a transaction
+ * in progress until that ends; a crash in between aborts it.
  */
 extern void row_insert_moved(RowTable *table, const RowData *data, RowId old_row,
 							 const RowWriter *writer, TransactionId lock_xid, uint16 lock_bits,
@@ -306,11 +313,12 @@ extern void row_insert_moved(RowTable *table, const RowData *data, RowId old_row
 extern void row_set_forward(RowTable *table, RowId row, ItemPointer where);
 
 /*
- * Locks the version (writer->mode).  On TM_Ok *version is what was locked, its data in dest (2 * BLCKSZ); on
- * TM_Updated and TM_Deleted it is any version of the row.
+ * Locks the version (writer->mode).  On TM_Ok *version is what was locked, its data in dest (2 *
+ * BLCKSZ); on TM_Updated and TM_Deleted it is any version of the row.
  *
- * With writer->find_newest, if the version was superseded for good by another one of the row, the newest is
- * locked, or waited for, in one step (outcome->traversed, ->tag): TM_Updated then says where the row has moved.
+ * With writer->find_newest, if the version was superseded for good by another one of the row, the
+ * newest is locked, or waited for, in one step (outcome->traversed, ->tag): TM_Updated then says
+ * where the row has moved.
  */
 extern void row_lock(RowTable *table, RowId row, uint8 tag, RowWriter *writer,
 					 char *dest, RowWork *work, RowVersion *version, RowOutcome *outcome);
@@ -318,17 +326,17 @@ extern void row_lock(RowTable *table, RowId row, uint8 tag, RowWriter *writer,
 /* ---- rewriting a table ---- */
 
 /*
- * Puts a version on top of the row's newest, as it was made in another file by made->xid at made->cid;
- * with ROW_DELETED in made->flags (and ROW_KEY_KEPT, ROW_FORWARD and forward_*) a deletion, data NULL; what it was
- * to the key of the version below.
- * AccessExclusiveLock held; made->xid has not aborted.  Tags count from the row's insertion.
+ * Puts a version on top of the row's newest, as it was made in another file by made->xid at
+ * made->cid; with ROW_DELETED in made->flags (and ROW_KEY_KEPT, ROW_FORWARD and forward_*) a
+ * deletion, data NULL; what it was to the key of the version below. AccessExclusiveLock held;
+ * made->xid has not aborted.  Tags count from the row's insertion.
  */
 extern void row_push_version(RowTable *table, RowId row, const RowMeta *made, VersionKey key,
 							 const RowData *data);
 
 /*
- * The rest of a FOR KEY SHARE lock that passed a move (outcome->follow): locks the row at its new place,
- * whoever made it.  May have to follow further, or to wait.
+ * The rest of a FOR KEY SHARE lock that passed a move (outcome->follow): locks the row at its new
+ * place, whoever made it.  May have to follow further, or to wait.
  */
 extern void row_lock_moved(RowTable *table, RowId row, const RowWriter *writer, RowWork *work,
 						   RowOutcome *outcome);
@@ -354,14 +362,15 @@ row_is_stub(const RowMeta *meta)
 
 /*
  * Cleans the leaf that covers key: pops aborted versions, freezes what everybody sees, turns rows
- * dead to everybody into stubs.  One record.  No latches held.  Returns true if it changed the leaf.
+ * dead to everybody into stubs.  One record.  No latches held.  Returns true if it changed the
+ * leaf.
  */
 extern bool row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat);
 
 /*
- * Frozen rows of the leaf that covers key get their creator's xid into their own headers, so that none depends on the
- * page's and the leaf can be merged with one that has another page_xid.  One record.  No latches held.  False: nothing was
- * changed, since there is no such xid, or no room.
+ * Frozen rows of the leaf that covers key get their creator's xid into their own headers, so that
+ * none depends on the page's and the leaf can be merged with one that has another page_xid.  One
+ * record.  No latches held.  False: nothing was changed, since there is no such xid, or no room.
  */
 extern bool row_free_page_xid(RowTable *table, TreeKey key);
 
@@ -383,23 +392,27 @@ typedef struct RowLeaf
 extern bool row_announce_visibility(RowTable *table, const RowLeaf *leaf);
 
 /*
- * Second step, with the visibility map's page locked: the leaf is what it was, settled, announced, and nobody
- * is about to change it.  Never waits for a latch (writers take the map's lock while they hold one).
+ * Second step, with the visibility map's page locked: the leaf is what it was, settled, announced,
+ * and nobody is about to change it.  Never waits for a latch (writers take the map's lock while
+ * they hold one).
  */
 extern bool row_confirm_visibility(RowTable *table, const RowLeaf *leaf);
 
 /*
- * Oldest xid in the version store, or `limit` if that is older.  InvalidTransactionId: it changes too fast
- * to tell.
+ * Oldest xid in the version store, or `limit` if that is older.  InvalidTransactionId: it changes
+ * too fast to tell.
  */
 extern TransactionId row_oldest_version_xid(RowTable *table, TransactionId limit);
 
-/* Removes stubs (their index entries are gone) among ids[], sorted, from the leaf that covers ids[0]; returns how many of ids[] were dealt with. */
+/*
+ * Removes stubs (their index entries are gone) among ids[], sorted, from the leaf that covers
+ * ids[0]; returns how many of ids[] were dealt with.
+ */
 extern int	row_remove_stubs(RowTable *table, const RowId *ids, int nids);
 
 /*
- * Frees version pages at the head of the list that nobody needs, at most `limit` (0: all), popping aborted versions on
- * the way.  Returns the number freed.
+ * Frees version pages at the head of the list that nobody needs, at most `limit` (0: all), popping
+ * aborted versions on the way.  Returns the number freed.
  */
 extern uint32 row_reclaim_versions(RowTable *table, uint32 limit);
 

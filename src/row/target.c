@@ -26,7 +26,8 @@ static void
 clear_visibility(RowTarget *target)
 {
 	if (page_trailer(pool_page(target->leaf))->flags & PAGE_VISIBLE_BITS)
-		target->table->clear_visibility(target->table->visibility_arg, row_logical_block(target->row));
+		target->table->clear_visibility(target->table->visibility_arg,
+										row_logical_block(target->row));
 }
 
 void

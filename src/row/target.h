@@ -26,7 +26,8 @@ typedef struct RowTarget
 
 /*
  * Latches the row's leaf and reads the newest version, after popping those of aborted
- * transactions.  False, nothing latched: there is no such row, or it is a stub or a failed insertion.
+ * transactions.  False, nothing latched: there is no such row, or it is a stub or a failed
+ * insertion.
  */
 extern bool target_latch(RowTarget *target, RowTable *table, RowId row, RowWork *work);
 
@@ -70,7 +71,8 @@ extern bool target_replace(RowTarget *target, const RowMeta *meta, const RowData
 /* ---- what else is shared ---- */
 
 /*
- * Deleting a frozen version pushes no record of it: its creator, if known, stays with the deletion.  False: it is not frozen.
+ * Deleting a frozen version pushes no record of it: its creator, if known, stays with the
+ * deletion.  False: it is not frozen.
  */
 extern bool row_keep_frozen(RowMeta *deletion, const RowMeta *deleted);
 
@@ -78,8 +80,8 @@ extern bool row_keep_frozen(RowMeta *deletion, const RowMeta *deleted);
 extern void lock_word_tidy(RowMeta *meta);
 
 /*
- * Lockers of the row that are not us, still run, and conflict with mode, of those whose lock is not stronger
- * than `strongest`: added to outcome->wait, in the order of a MultiXactId's members.
+ * Lockers of the row that are not us, still run, and conflict with mode, of those whose lock is not
+ * stronger than `strongest`: added to outcome->wait, in the order of a MultiXactId's members.
  */
 extern void lock_conflicts(const RowMeta *meta, LockTupleMode mode, LockTupleMode strongest,
 						   RowOutcome *outcome);

@@ -5,9 +5,10 @@
  * Only final states are cached, so an entry never becomes wrong while its
  * xid is not reused; the cache is forgotten long before an xid could be.
  *
- * A horizon alone does not prove that a transaction has ended.  Core keeps it as a full xid, and where the epoch of
- * the server's counter is wrong (pg_resetwal -x without -e after a wraparound), it may lie in the far
- * future, and every xid before it.  So whoever asks for a horizon asks for the state, too.
+ * A horizon alone does not prove that a transaction has ended.  Core keeps it as a full xid, and
+ * where the epoch of the server's counter is wrong (pg_resetwal -x without -e after a wraparound),
+ * it may lie in the far future, and every xid before it.  So whoever asks for a horizon asks for
+ * the state, too.
  */
 #include "postgres.h"
 
@@ -42,8 +43,8 @@ cache_entry(TransactionId xid)
 
 /*
  * An xid that has ended either has committed by then, or never will.  One that is running all the
- * same is in progress first and committed afterwards, so that is the order to ask in before "aborted"
- * may be remembered.
+ * same is in progress first and committed afterwards, so that is the order to ask in before
+ * "aborted" may be remembered.
  */
 bool
 xid_did_commit(TransactionId xid)

@@ -2,10 +2,11 @@
  * analyze.c
  *	  ANALYZE: samples physical pages, and skips what is not a leaf.
  *
- * It asks rowan_relation_size for the range of block numbers, as BRIN does, who must get logical ones; and it
- * prefetches what it samples from the file.  So we must know that it is ANALYZE who asks: its progress report says
- * so.  While it takes its sample no other code runs that could ask for the size.  Without progress reports
- * (track_activities = off) a table with a BRIN index is sampled by logical blocks.
+ * It asks rowan_relation_size for the range of block numbers, as BRIN does, who must get logical
+ * ones; and it prefetches what it samples from the file.  So we must know that it is ANALYZE who
+ * asks: its progress report says so.  While it takes its sample no other code runs that could ask
+ * for the size.  Without progress reports (track_activities = off) a table with a BRIN index is
+ * sampled by logical blocks.
  */
 #include "postgres.h"
 
@@ -83,7 +84,10 @@ analyze_next_row(RowanScan scan, RowId *row, RowVersion *version)
 	return *row < scan->limit;
 }
 
-/* Counts a row; true if it belongs into the sample.  The rules are those of heapam_scan_analyze_next_tuple. */
+/*
+ * Counts a row; true if it belongs into the sample.  The rules are those of
+ * heapam_scan_analyze_next_tuple.
+ */
 static bool
 count_sampled_row(RowStatus status, TransactionId xid, double *live, double *dead)
 {

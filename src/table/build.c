@@ -176,8 +176,9 @@ build_version(IndexBuild *build, RowId row, const RowVersion *version, bool aliv
 }
 
 /*
- * Of an index that summarizes, columns change in place: all versions that somebody may see belong into the summary.
- * If their chain is cut, the row is looked at again, unless it has not changed: then nobody wants what was cut off.
+ * Of an index that summarizes, columns change in place: all versions that somebody may see belong
+ * into the summary. If their chain is cut, the row is looked at again, unless it has not changed:
+ * then nobody wants what was cut off.
  */
 static void
 build_older(IndexBuild *build, RowId row, RowVersion *version, IndexBuildCallback callback,

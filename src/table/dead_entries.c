@@ -3,8 +3,9 @@
  *	  Which index entries point to rows that nobody can see any more: for index AMs that
  *	  remove them before they split a page.
  *
- * Simple deletion has all its TIDs looked at.  Bottom-up deletion proposes all of a page and wants some bytes
- * freed: then, as with heap, only the most promising blocks are visited, as long as that pays.
+ * Simple deletion has all its TIDs looked at.  Bottom-up deletion proposes all of a page and wants
+ * some bytes freed: then, as with heap, only the most promising blocks are visited, as long as that
+ * pays.
  *
  * The caller has a page of the index latched or locked (see "Latch order" in doc/architecture.md).
  */
@@ -33,7 +34,10 @@ compare_tids(const void *a, const void *b)
 							  unconstify(ItemPointerData *, &((const TM_IndexDelete *) b)->tid));
 }
 
-/* Many promising first, then many; small differences say nothing, and then neighbours stay together. */
+/*
+ * Many promising first, then many; small differences say nothing, and then neighbours stay
+ * together.
+ */
 static int
 compare_groups(const void *a, const void *b)
 {
@@ -114,8 +118,8 @@ may_go_on(Progress *progress, BlockNumber block)
 }
 
 /*
- * *removed: the deletion's xid.  A row reduced to a stub, or gone, had its conflict with snapshots on
- * a standby resolved when that was logged; an aborted insertion was seen by nobody.
+ * *removed: the deletion's xid.  A row reduced to a stub, or gone, had its conflict with snapshots
+ * on a standby resolved when that was logged; an aborted insertion was seen by nobody.
  */
 static bool
 is_dead(RowTable *table, ItemPointer tid, RowHint *hint, char *cell, TransactionId *removed)

@@ -6,8 +6,8 @@
  * goes into the slot.  No latch is held between calls.
  *
  * Predicate locks are on tagged TIDs, that is on versions, as heap's are: who replaces a version
- * conflicts with those who read it, not with readers of versions before it (they conflict with those who
- * replaced these).
+ * conflicts with those who read it, not with readers of versions before it (they conflict with
+ * those who replaced these).
  */
 #include "postgres.h"
 
@@ -32,13 +32,16 @@ typedef struct RowanFetchData
 typedef RowanFetchData *RowanFetch;
 
 /*
- * Memory for one row and its versions, which is used up when a fetch returns.  One for all of them: a unique check
- * begins and ends a fetch for each entry with the key that it looks at.
+ * Memory for one row and its versions, which is used up when a fetch returns.  One for all of them:
+ * a unique check begins and ends a fetch for each entry with the key that it looks at.
  */
 static RowWork *one_work;
 static char *one_cell;
 
-/* The leaf where the last fetch from a table ended; its version says whether that is the same still. */
+/*
+ * The leaf where the last fetch from a table ended; its version says whether that is the same
+ * still.
+ */
 typedef struct LastFetch
 {
 	FileKey		key;
@@ -113,8 +116,8 @@ watch_conflicts(RowanFetch fetch, Snapshot snapshot)
 }
 
 /*
- * A writer that changed the row after we read it, and before our predicate lock, has not seen the lock:
- * so we must see its change.  The answer is the same; only conflicts are reported.
+ * A writer that changed the row after we read it, and before our predicate lock, has not seen the
+ * lock: so we must see its change.  The answer is the same; only conflicts are reported.
  */
 static void
 look_again(RowanFetch fetch, RowId row, Snapshot snapshot)

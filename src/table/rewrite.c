@@ -3,13 +3,14 @@
  *	  VACUUM FULL and CLUSTER: copying a table row by row into a new file.
  *
  * A row takes along, besides its newest version, the older ones that some snapshot may still need:
- * down to the first version that everybody sees, as heap keeps what is recently dead.  Its
- * chain of versions is made again in the new file with the xids that made it; a deletion that
- * says where the row went is made to say where that is in the new file.  Versions everybody sees become
- * frozen, and keep their creator's xid, to be shown.  Row locks do not survive: nobody holds one while we hold AccessExclusiveLock.
+ * down to the first version that everybody sees, as heap keeps what is recently dead.  Its chain of
+ * versions is made again in the new file with the xids that made it; a deletion that says where the
+ * row went is made to say where that is in the new file.  Versions everybody sees become frozen,
+ * and keep their creator's xid, to be shown.  Row locks do not survive: nobody holds one while we
+ * hold AccessExclusiveLock.
  *
- * Rows are stored anew from their columns, never by their bytes: dropped columns become NULL, missing
- * ones get their default, out-of-line values go into the new toast table.
+ * Rows are stored anew from their columns, never by their bytes: dropped columns become NULL,
+ * missing ones get their default, out-of-line values go into the new toast table.
  *
  * Takes no latches itself; copies of old pages are private.
  */
@@ -247,8 +248,8 @@ fits_batch(Rewrite *rewrite, TransactionId xid, CommandId cid)
 }
 
 /*
- * The values of older versions that lie out of line were given to the new toast table as well.  They
- * are dead there as soon as we commit, or nobody would ever remove them.
+ * The values of older versions that lie out of line were given to the new toast table as well. 
+ * They are dead there as soon as we commit, or nobody would ever remove them.
  */
 static void
 bury_old_values(Rewrite *rewrite, const VersionImage *images, int n)
@@ -482,8 +483,8 @@ rewrite_row(Rewrite *rewrite, RowId row, RowVersion *version)
 }
 
 /*
- * For the sort: a heap tuple with the row's key columns, its row id, and its xmin as shown.  A frozen xmin says that it
- * is all there is to know about the row.
+ * For the sort: a heap tuple with the row's key columns, its row id, and its xmin as shown.  A
+ * frozen xmin says that it is all there is to know about the row.
  */
 static void
 sort_row(Rewrite *rewrite, RowId row, RowVersion *version, Tuplesortstate *sort)
@@ -611,7 +612,8 @@ copy_sorted(Rewrite *rewrite, Relation index)
 	{
 		CHECK_FOR_INTERRUPTS();
 		store_sorted(rewrite, tuple);
-		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_TUPLES_WRITTEN, (int64) rewrite->written);
+		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_TUPLES_WRITTEN,
+									 (int64) rewrite->written);
 	}
 	tuplesort_end(sort);
 }
@@ -658,8 +660,8 @@ end_rewrite(Rewrite *rewrite)
 }
 
 /*
- * The cutoffs stay as they were given: every xid older than oldest_xmin, and every MultiXactId, is gone
- * from the new file.
+ * The cutoffs stay as they were given: every xid older than oldest_xmin, and every MultiXactId, is
+ * gone from the new file.
  *
  * num_tuples and tups_recently_dead count rows, not versions: the former becomes reltuples.
  */

@@ -2,9 +2,10 @@
  * scan.c
  *	  Scans over the table itself: sequential, parallel, TID range, bitmap, sample.
  *
- * A scan copies one leaf at a time into its own memory, under no latch, and works on
- * the copy.  Rows it returns point into the copy (or into memory for older versions), which stays until the scan moves on;
- * the executor has its slot filled anew or cleared by then.  No latch is held between calls.
+ * A scan copies one leaf at a time into its own memory, under no latch, and works on the copy. 
+ * Rows it returns point into the copy (or into memory for older versions), which stays until the
+ * scan moves on; the executor has its slot filled anew or cleared by then.  No latch is held
+ * between calls.
  */
 #include "postgres.h"
 
@@ -21,7 +22,9 @@
 /* Tables larger than this part of the pool are scanned through a ring. */
 #define RING_THRESHOLD_PART		4
 
-/* From that many rows of a logical block on, copying its leaves beats fetching the rows one by one. */
+/*
+ * From that many rows of a logical block on, copying its leaves beats fetching the rows one by one.
+ */
 #define BITMAP_COPY_MIN_ROWS	64
 
 /*
@@ -59,7 +62,8 @@ scan_start_over(RowanScan scan)
 static void
 choose_ring(RowanScan scan)
 {
-	bool		large = pool_file_blocks(&scan->table.file) > (BlockNumber) pool_n_frames / RING_THRESHOLD_PART;
+	bool		large = pool_file_blocks(&scan->table.file) >
+		(BlockNumber) pool_n_frames / RING_THRESHOLD_PART;
 
 	if (large && (scan->base.rs_flags & (SO_TYPE_SEQSCAN | SO_TYPE_ANALYZE)))
 		scan->ring = palloc0(sizeof(PoolRing));
@@ -326,8 +330,8 @@ rowan_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableS
 /* ---- TID range ---- */
 
 /*
- * The bounds are whole TIDs, version tags included, as a comparison of ctid would see them; so all of
- * the first and the last logical block is scanned, and TIDs are compared.
+ * The bounds are whole TIDs, version tags included, as a comparison of ctid would see them; so all
+ * of the first and the last logical block is scanned, and TIDs are compared.
  */
 void
 rowan_scan_set_tidrange(TableScanDesc sscan, ItemPointer mintid, ItemPointer maxtid)

@@ -59,8 +59,8 @@ slot_begin_row(TupleTableSlot *slot, Size size)
 }
 
 /*
- * Makes a row the slot's content; its bytes belong to somebody else, and stay valid until the slot is
- * cleared or stored into again.  The caller sets the version's identity.
+ * Makes a row the slot's content; its bytes belong to somebody else, and stay valid until the slot
+ * is cleared or stored into again.  The caller sets the version's identity.
  */
 static inline void
 slot_refer_row(TupleTableSlot *slot, const RowData *row)
@@ -98,9 +98,9 @@ slot_own_row(TupleTableSlot *slot, const RowData *row)
 }
 
 /*
- * Makes *row the encoded form of any kind of slot, toasting as needed for the relation (table/toast.c)
- * is not done here.  Uses the slot's own bytes where it holds a
- * Rowan row of the same layout; else encodes into a palloc'd buffer of the current context.
+ * Makes *row the encoded form of any kind of slot, toasting as needed for the relation
+ * (table/toast.c) is not done here.  Uses the slot's own bytes where it holds a Rowan row of the
+ * same layout; else encodes into a palloc'd buffer of the current context.
  */
 extern void slot_get_row(TupleTableSlot *slot, const RowLayout *layout, RowData *row);
 

@@ -78,7 +78,10 @@ rowan_nontransactional_truncate(Relation rel)
 	tree_make_empty(&file);
 }
 
-/* Copies every page through the pool, logged whole: core's own copy would log what shared_buffers holds. */
+/*
+ * Copies every page through the pool, logged whole: core's own copy would log what shared_buffers
+ * holds.
+ */
 static void
 copy_main_fork(const PoolFile *from, const PoolFile *to)
 {
@@ -182,8 +185,9 @@ create_missing_tree(Relation rel, const PoolFile *file)
 }
 
 /*
- * Core's functions for heaps come here before they insert, and read the last page.  They are to be told that it is
- * none of theirs (I1).  With this setting they would make a page of their own of it.
+ * Core's functions for heaps come here before they insert, and read the last page.  They are to be
+ * told that it is none of theirs (I1).  With this setting they would make a page of their own of
+ * it.
  */
 static void
 refuse_to_zero_pages(Relation rel)
@@ -198,11 +202,12 @@ refuse_to_zero_pages(Relation rel)
 }
 
 /*
- * The range of block numbers.  Pages in use, which ANALYZE samples, not
- * those that the file was extended by in advance.  But with a BRIN index: logical blocks, since BRIN
- * takes what comes from here for the range of block numbers in TIDs; unless it is ANALYZE who asks.
+ * The range of block numbers.  Pages in use, which ANALYZE samples, not those that the file was
+ * extended by in advance.  But with a BRIN index: logical blocks, since BRIN takes what comes from
+ * here for the range of block numbers in TIDs; unless it is ANALYZE who asks.
  *
- * The last page is one of ours on disk, or the file ends before it; there is always one, but for ANALYZE.
+ * The last page is one of ours on disk, or the file ends before it; there is always one, but for
+ * ANALYZE.
  */
 uint64
 rowan_relation_size(Relation rel, ForkNumber fork)
@@ -256,8 +261,8 @@ guess_rows(Relation rel, int32 *attr_widths)
 }
 
 /*
- * The part of the table that index-only scans need not visit.  relallvisible counts logical blocks: ANALYZE takes
- * it from the visibility map.
+ * The part of the table that index-only scans need not visit.  relallvisible counts logical blocks:
+ * ANALYZE takes it from the visibility map.
  */
 static double
 visible_part(const PoolFile *file, BlockNumber all_visible)
@@ -271,7 +276,8 @@ visible_part(const PoolFile *file, BlockNumber all_visible)
 }
 
 /*
- * In the unit of pg_class.relpages, which is what rowan_relation_size counts; 0 while the file is as a new one.
+ * In the unit of pg_class.relpages, which is what rowan_relation_size counts; 0 while the file is
+ * as a new one.
  */
 static BlockNumber
 blocks_for_density(Relation rel, const PoolFile *file)
@@ -282,8 +288,8 @@ blocks_for_density(Relation rel, const PoolFile *file)
 }
 
 /*
- * As table_block_relation_estimate_size, but pages are those a scan reads: not the file header, free
- * pages or the version store; while the density in pg_class refers to all that
+ * As table_block_relation_estimate_size, but pages are those a scan reads: not the file header,
+ * free pages or the version store; while the density in pg_class refers to all that
  * rowan_relation_size counts.
  */
 void

@@ -214,8 +214,8 @@ biggest_plain(ToastTupleContext *ttc)
 }
 
 /*
- * Heap takes rows that are some bytes longer than ours may be.  Of these, values of storage PLAIN go out of line; longer
- * ones are refused as by heap.
+ * Heap takes rows that are some bytes longer than ours may be.  Of these, values of storage PLAIN
+ * go out of line; longer ones are refused as by heap.
  */
 static void
 externalize_plain(ToastTupleContext *ttc, const RowLayout *layout, int options)

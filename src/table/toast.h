@@ -14,13 +14,13 @@
  * be stored, and deletes out-of-line values of the old row (old_slot; NULL for
  * an insertion) that the new one does not keep.
  *
- * False: the slot's values can be stored as they are (slot_get_row); values and isnull
- * are garbage.  True: values and isnull (slot's natts each) are what is to be stored
- * (row_encode); they are valid until the next toast_row, toast_release or the end of the transaction.
+ * False: the slot's values can be stored as they are (slot_get_row); values and isnull are
+ * garbage.  True: values and isnull (slot's natts each) are what is to be stored (row_encode); they
+ * are valid until the next toast_row, toast_release or the end of the transaction.
  *
- * Writes to the toast table, so: no latches held, not in a critical section, and the
- * old row must already be locked by this transaction or otherwise certain
- * to be replaced.  options as for table_tuple_insert.  Raises PROGRAM_LIMIT_EXCEEDED for a row that is too big.
+ * Writes to the toast table, so: no latches held, not in a critical section, and the old row must
+ * already be locked by this transaction or otherwise certain to be replaced.  options as for
+ * table_tuple_insert.  Raises PROGRAM_LIMIT_EXCEEDED for a row that is too big.
  */
 extern bool toast_row(Relation rel, TupleTableSlot *slot, TupleTableSlot *old_slot, int options,
 					  Datum *values, bool *isnull);
@@ -29,8 +29,8 @@ extern bool toast_row(Relation rel, TupleTableSlot *slot, TupleTableSlot *old_sl
 extern void toast_release(void);
 
 /*
- * Deletes the out-of-line values of a deleted row.  is_speculative: the row is an insertion of our own being
- * undone.
+ * Deletes the out-of-line values of a deleted row.  is_speculative: the row is an insertion of our
+ * own being undone.
  */
 extern void toast_delete_row(Relation rel, TupleTableSlot *slot, bool is_speculative);
 

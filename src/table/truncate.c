@@ -3,14 +3,14 @@
  *	  The last step of VACUUM: giving free pages at the end of the file back to the operating
  *	  system, and making the file of an empty table a new one.
  *
- * The policy is that of lazy_truncate_heap: only when it is worthwhile, with an AccessExclusiveLock that
- * is not waited for long and given up when somebody waits for it.  It is waited for at all only if this VACUUM
- * removed rows: pages that held old versions, which heap has not, come and go all the time.  Under that lock nobody else
- * reads the file; what backends remember about it is checked when they come back
- * (space_has_block, frame versions).
+ * The policy is that of lazy_truncate_heap: only when it is worthwhile, with an AccessExclusiveLock
+ * that is not waited for long and given up when somebody waits for it.  It is waited for at all
+ * only if this VACUUM removed rows: pages that held old versions, which heap has not, come and go
+ * all the time.  Under that lock nobody else reads the file; what backends remember about it is
+ * checked when they come back (space_has_block, frame versions).
  *
- * Takes no latches itself.  Pages are first taken off the free list, then the file is cut; a crash in
- * between leaves a file that is longer than needed, which the next VACUUM cuts.
+ * Takes no latches itself.  Pages are first taken off the free list, then the file is cut; a crash
+ * in between leaves a file that is longer than needed, which the next VACUUM cuts.
  */
 #include "postgres.h"
 

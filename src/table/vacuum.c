@@ -1,7 +1,7 @@
 /*
  * vacuum.c
- *	  VACUUM: prune leaves, free version pages, clean indexes of dead rows, remove their
- *	  stubs, merge leaves, set visibility bits, cut the file's end (truncate.c), advance relfrozenxid.
+ *	  VACUUM: prune leaves, free version pages, clean indexes of dead rows, remove their stubs,
+ *	  merge leaves, set visibility bits, cut the file's end (truncate.c), advance relfrozenxid.
  *
  * Every step stands for itself: a crash between two of them leaves work for the next VACUUM and
  * nothing wrong.  A dead row keeps its id, as a stub, until the indexes were cleaned.
@@ -91,7 +91,8 @@ collect_stubs(Vacuum *vacuum)
 /* ---- indexes ---- */
 
 /*
- * Many indexes have rows in about the order of their ids, so the search starts where the last one ended.
+ * Many indexes have rows in about the order of their ids, so the search starts where the last one
+ * ended.
  */
 static bool
 tid_is_dead(ItemPointer tid, void *arg)
@@ -242,7 +243,10 @@ may_bypass_indexes(Vacuum *vacuum)
 		vacuum->nindexes > 0 && (double) vacuum->stub_leaves < BYPASS_PART * vacuum->leaves;
 }
 
-/* Neighbours filled by different transactions stay apart as long as rows on both depend on their page's xid. */
+/*
+ * Neighbours filled by different transactions stay apart as long as rows on both depend on their
+ * page's xid.
+ */
 static bool
 merge_leaf(Vacuum *vacuum, TreeKey key)
 {
@@ -269,14 +273,16 @@ merge_pass(Vacuum *vacuum)
 }
 
 /*
- * The next logical block after this one that may have rows on the leaf or lies on the next leaf, too; nblocks: none.
- * Blocks without rows, of which there may be very many, are passed over: nobody will ask for them.
+ * The next logical block after this one that may have rows on the leaf or lies on the next leaf,
+ * too; nblocks: none. Blocks without rows, of which there may be very many, are passed over: nobody
+ * will ask for them.
  */
 static BlockNumber
 next_block_with_rows(Page page, BlockNumber block, BlockNumber nblocks)
 {
 	int			pos = leaf_search(page, ((TreeKey) block + 1) << 8);
-	TreeKey		row = pos < page_nslots(page) ? leaf_key(page, pos) : page_trailer(page)->high_fence;
+	TreeKey		row = pos < page_nslots(page) ? leaf_key(page, pos) :
+		page_trailer(page)->high_fence;
 
 	return (BlockNumber) Min(Max(row >> 8, (TreeKey) block + 1), (TreeKey) nblocks);
 }
@@ -360,7 +366,8 @@ report(Vacuum *vacuum, const PGRUsage *usage)
 					   (unsigned long long) vacuum->stat.rows,
 					   (unsigned long long) vacuum->stat.recently_dead,
 					   (unsigned long long) vacuum->rows_removed,
-					   (unsigned long long) (vacuum->stat.stubs - Min(vacuum->rows_removed, vacuum->stat.stubs)),
+					   (unsigned long long) (vacuum->stat.stubs -
+											 Min(vacuum->rows_removed, vacuum->stat.stubs)),
 					   (unsigned long long) vacuum->version_pages_freed,
 					   pg_rusage_show(usage))));
 }

@@ -36,11 +36,12 @@ map_byte(Page page, BlockNumber block, int *shift)
 }
 
 /*
- * Begins a change of the map page, locked exclusively.  It has its content where generic records suppose a
- * hole: they are told that there is none.
+ * Begins a change of the map page, locked exclusively.  It has its content where generic records
+ * suppose a hole: they are told that there is none.
  *
- * Core extends the map without WAL.  Redo extends it where a record has the whole page, and only there; so the
- * first record of a page must, whatever full_page_writes says.  A page without an LSN has had none.
+ * Core extends the map without WAL.  Redo extends it where a record has the whole page, and only
+ * there; so the first record of a page must, whatever full_page_writes says.  A page without an LSN
+ * has had none.
  */
 static Page
 begin_map_change(Relation rel, Buffer buffer, GenericXLogState **state)
@@ -63,7 +64,8 @@ table_clear_visibility(void *arg, BlockNumber logical_block)
 
 	visibilitymap_pin(rel, logical_block, &buffer);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	if (*map_byte(BufferGetPage(buffer), logical_block, &shift) & (VISIBILITYMAP_VALID_BITS << shift))
+	if (*map_byte(BufferGetPage(buffer), logical_block, &shift) &
+		(VISIBILITYMAP_VALID_BITS << shift))
 	{
 		GenericXLogState *state;
 		Page		page = begin_map_change(rel, buffer, &state);
@@ -144,7 +146,8 @@ table_mark_visible(Relation rel, RowTable *table, VisibleBlocks *batch, BlockNum
 static void
 log_map_truncate(Relation rel)
 {
-	xl_smgr_truncate truncate = {.blkno = 0,.rlocator = rel->rd_locator,.flags = SMGR_TRUNCATE_VM};
+	xl_smgr_truncate truncate = {.blkno = 0, .rlocator = rel->rd_locator,
+	.flags = SMGR_TRUNCATE_VM};
 
 	XLogBeginInsert();
 	XLogRegisterData((char *) &truncate, sizeof(truncate));

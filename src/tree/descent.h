@@ -2,10 +2,10 @@
  * descent.h
  *	  The optimistic descent, for whoever knows the kind of tree when it is compiled.
  *
- * A descent holds no latch while it goes down (after many failed attempts:
- * parent, then child, shared): lock coupling by versions (Leis et al., "The ART of Practical Synchronization", 2016).
- * Whoever latches what a descent found must look again whether the page still
- * covers what is looked for: that alone decides, since there is exactly one live page for a level and a key.
+ * A descent holds no latch while it goes down (after many failed attempts: parent, then child,
+ * shared): lock coupling by versions (Leis et al., "The ART of Practical Synchronization", 2016).
+ * Whoever latches what a descent found must look again whether the page still covers what is looked
+ * for: that alone decides, since there is exactly one live page for a level and a key.
  *
  * Must never follow a block number, or raise an error about a page, before
  * the read it came from was found valid.
@@ -41,8 +41,8 @@ descent_give_up(const TreeSearch *search, BlockNumber block, PoolRead *read, con
 }
 
 /*
- * Goes from *read, an inner page, to its child that covers what is looked for.  On success *read is the
- * child and *block its number.  note: remember the parent.
+ * Goes from *read, an inner page, to its child that covers what is looked for.  On success *read is
+ * the child and *block its number.  note: remember the parent.
  */
 static pg_attribute_always_inline Descent
 descent_step(const TreeSearch *search, const TreeKind *kind, bool note, int attempt, PoolRing *ring,
@@ -98,7 +98,8 @@ descent_end(const TreeSearch *search, const TreeKind *kind, int level, PoolRead 
 
 /* Begins at the root, or further down; returns the level. */
 static pg_attribute_always_inline int
-descent_begin(const TreeSearch *search, const TreeKind *kind, int level, int attempt, PoolRead *read,
+descent_begin(const TreeSearch *search, const TreeKind *kind, int level, int attempt,
+			  PoolRead *read,
 			  BlockNumber *block, bool *recalled)
 {
 	*recalled = kind->recall_parent != NULL && level == 0 && attempt == 0 &&
@@ -153,7 +154,9 @@ descent_to(const TreeSearch *search, const TreeKind *kind, int level, int attemp
 	}
 }
 
-/* Latches the page of that level that covers what is looked for; NULL if the tree is not that high. */
+/*
+ * Latches the page of that level that covers what is looked for; NULL if the tree is not that high.
+ */
 static pg_attribute_always_inline PoolFrame *
 descent_latch(const TreeSearch *search, const TreeKind *kind, int level, LWLockMode mode)
 {

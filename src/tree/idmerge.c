@@ -2,9 +2,10 @@
  * idmerge.c
  *	  The tree of row ids: which pages become one, and moving cells between those that cannot.
  *
- * An empty leaf at the right edge waits for the next insert.  Rows may depend on page_xid, page_cid and page_natts of their page,
- * which the tree cannot rewrite: pages that differ in them stay apart, unless one is empty.  No row depends on a
- * page_xid of 0: such a page goes with any other of the same page_natts (see row_free_page_xid).
+ * An empty leaf at the right edge waits for the next insert.  Rows may depend on page_xid, page_cid
+ * and page_natts of their page, which the tree cannot rewrite: pages that differ in them stay
+ * apart, unless one is empty.  No row depends on a page_xid of 0: such a page goes with any other
+ * of the same page_natts (see row_free_page_xid).
  */
 #include "postgres.h"
 
@@ -99,8 +100,8 @@ newer_xid(TransactionId a, TransactionId b)
 }
 
 /*
- * PAGE_UNIFORM must hold for the rows of both pages; the other flags are warnings, and stay if either
- * page had them.  That includes warnings about row ids that are in neither any more.
+ * PAGE_UNIFORM must hold for the rows of both pages; the other flags are warnings, and stay if
+ * either page had them.  That includes warnings about row ids that are in neither any more.
  */
 static uint16
 join_flags(uint16 a, uint16 b)
@@ -108,7 +109,10 @@ join_flags(uint16 a, uint16 b)
 	return (a & b & PAGE_UNIFORM) | ((a | b) & ~PAGE_UNIFORM);
 }
 
-/* Rows of `from`, which is compatible, come to `to`: their creator comes along, if no row there depends on another. */
+/*
+ * Rows of `from`, which is compatible, come to `to`: their creator comes along, if no row there
+ * depends on another.
+ */
 static void
 join_creator(PageTrailer to, const PageTrailerData *from)
 {

@@ -87,10 +87,10 @@ balanced_slot(Page page, int new_pos, int new_bytes)
 }
 
 /*
- * Keys beyond all others get an empty page of their own, so that ascending inserts fill
- * pages and move nothing; so does a key too far from the low fence.  A new leaf at the right edge begins a
- * new logical block: whoever thinks in block numbers (BRIN, TABLESAMPLE, the visibility map) then thinks in pages,
- * and the ids in between serve rows that move within their leaf.
+ * Keys beyond all others get an empty page of their own, so that ascending inserts fill pages and
+ * move nothing; so does a key too far from the low fence.  A new leaf at the right edge begins a
+ * new logical block: whoever thinks in block numbers (BRIN, TABLESAMPLE, the visibility map) then
+ * thinks in pages, and the ids in between serve rows that move within their leaf.
  */
 static bool
 choose_leaf_split(Page page, TreeKey key, const LeafWish *want, SplitPoint *at)
@@ -138,7 +138,8 @@ id_plan_split(const TreeWish *wish, Page page)
 {
 	const PoolFile *file = wish->search->file;
 	const LeafWish *want = wish->leaf;
-	bool		possible = wish->level > 0 ? choose_inner_split(page, wished_key(wish), wish->plan) :
+	bool		possible = wish->level > 0 ?
+		choose_inner_split(page, wished_key(wish), wish->plan) :
 		choose_leaf_split(page, wished_key(wish), want, wish->plan);
 
 	/* A cell of the largest size fits on an empty page: not to be reached. */

@@ -2,19 +2,24 @@
  * kind.h
  *	  One tree, two kinds of keys: what a kind says, and what the tree does with it.
  *
- * The tree knows how pages hang together: descents, latches and their order, splits, merges, growing and
- * shrinking at the root, each one PageChange.  A kind knows what its pages are ordered by: which child covers what is looked for,
- * where to divide a page, what the halves hold.  The kinds are row ids (seek.c, idsplit.c, idmerge.c) and
- * index entries (src/entry/entry_tree.h).
+ * The tree knows how pages hang together: descents, latches and their order, splits, merges,
+ * growing and shrinking at the root, each one PageChange.  A kind knows what its pages are ordered
+ * by: which child covers what is looked for, where to divide a page, what the halves hold.  The
+ * kinds are row ids (seek.c, idsplit.c, idmerge.c) and index entries (src/entry/entry_tree.h).
  *
  * What a kind's function may do depends on when it is called:
  *
- *	  in a descent			may_cover, find_child, note_parent.  No latch: the bytes may be changing.  Whatever they are, nothing is
- *							read out of bounds; errors are raised only about a read that was found valid, after ending it.
- *	  latches held			covers, leaf_has_room, plan_split, even_out.  May raise errors, which let go of all latches.
- *	  a change open			divide, add_child, fill_root, absorb, leaf_moves; may_merge, child_of_slot and is_child too, since a merge
- *							goes on from neighbour to neighbour.  May raise errors (shared pages are still as they were), but must
- *							not run comparison functions: users may have written them, and there can be only one change at a time (I-IDX-12).
+ * In a descent: may_cover, find_child, note_parent.  No latch: the bytes may be changing.  Whatever
+ * they are, nothing is read out of bounds; errors are raised only about a read that was found
+ * valid, after ending it.
+ *
+ * With latches held: covers, leaf_has_room, plan_split, even_out.  May raise errors, which let go
+ * of all latches.
+ *
+ * With a change open: divide, add_child, fill_root, absorb, leaf_moves; may_merge, child_of_slot
+ * and is_child too, since a merge goes on from neighbour to neighbour.  May raise errors (shared
+ * pages are still as they were), but must not run comparison functions: users may have written
+ * them, and there can be only one change at a time (I-IDX-12).
  */
 #ifndef ROWAN_TREE_KIND_H
 #define ROWAN_TREE_KIND_H
@@ -25,7 +30,10 @@
 
 typedef struct TreeKind TreeKind;
 
-/* What is looked for, and in which file.  The first member of a kind's own search (IdSearch, EntrySearch), which has the key. */
+/*
+ * What is looked for, and in which file.  The first member of a kind's own search (IdSearch,
+ * EntrySearch), which has the key.
+ */
 typedef struct TreeSearch
 {
 	const TreeKind *kind;
@@ -134,7 +142,10 @@ tree_leaf_moves(const TreeSearch *search, int level, BlockNumber from, BlockNumb
 /* The slot of a latched inner page whose child covers what is looked for. */
 extern int	tree_child_slot(const TreeSearch *search, Page parent);
 
-/* Latches exclusively the child of a slot of a latched inner page.  Raises DATA_CORRUPTED if it is not what the parent says. */
+/*
+ * Latches exclusively the child of a slot of a latched inner page.  Raises DATA_CORRUPTED if it is
+ * not what the parent says.
+ */
 extern PoolFrame *tree_latch_child(const TreeSearch *search, Page parent, int slot);
 
 pg_noreturn extern void tree_corrupted(const PoolFile *file, BlockNumber block,
@@ -143,17 +154,19 @@ pg_noreturn extern void tree_corrupted(const PoolFile *file, BlockNumber block,
 /* ---- split.c ---- */
 
 /*
- * Splits pages (of higher levels first, if their parents lack room) until the wish is fulfilled or the page itself was split once;
- * whether that is enough the caller finds out.  No latches held on entry or exit.
+ * Splits pages (of higher levels first, if their parents lack room) until the wish is fulfilled or
+ * the page itself was split once; whether that is enough the caller finds out.  No latches held on
+ * entry or exit.
  */
 extern void tree_split(const TreeWish *wish);
 
 /* ---- merge.c ---- */
 
 /*
- * Looks at the leaf that covers what is looked for and its neighbours under the same parent: merges them if they go together, else evens
- * them out, and does the same for parents that have lost a child; a root with a single child takes over its content.
- * plan: memory for what may_merge tells absorb.  Returns true if something was changed.  No latches held on entry or exit.
+ * Looks at the leaf that covers what is looked for and its neighbours under the same parent: merges
+ * them if they go together, else evens them out, and does the same for parents that have lost a
+ * child; a root with a single child takes over its content. plan: memory for what may_merge tells
+ * absorb.  Returns true if something was changed.  No latches held on entry or exit.
  */
 extern bool tree_merge(const TreeSearch *search, void *plan);
 

@@ -7,8 +7,9 @@
  * PageChange, latched in that order.  The first child of a parent is never the one that
  * goes, so a parent's low fence never changes and no inner page becomes empty.
  *
- * A page is tried with both neighbours: VACUUM of an index comes from the left, and what is to the right may still be full of
- * dead entries.  An empty leaf goes to the left if it can: then no cell moves.
+ * A page is tried with both neighbours: VACUUM of an index comes from the left, and what is to the
+ * right may still be full of dead entries.  An empty leaf goes to the left if it can: then no cell
+ * moves.
  */
 #include "postgres.h"
 
@@ -46,7 +47,9 @@ latch_if_mergeable(const TreeSearch *search, Page parent, int slot, Page left, v
 	return NULL;
 }
 
-/* The children of a slot and the next one become one, and as many after them as there is room for. */
+/*
+ * The children of a slot and the next one become one, and as many after them as there is room for.
+ */
 static void
 merge_children(const TreeSearch *search, PoolFrame *parent_frame, int slot, PoolFrame *left_frame,
 			   PoolFrame *right_frame, void *plan)
@@ -80,7 +83,10 @@ merge_children(const TreeSearch *search, PoolFrame *parent_frame, int slot, Pool
 
 /* ---- who with whom ---- */
 
-/* The children of a slot and the next one.  True: changed, and all latches are released; false: that of the parent stays. */
+/*
+ * The children of a slot and the next one.  True: changed, and all latches are released; false:
+ * that of the parent stays.
+ */
 static bool
 join_pair(const TreeSearch *search, PoolFrame *parent_frame, int slot, void *plan)
 {
@@ -112,7 +118,10 @@ child_is_empty(const TreeSearch *search, Page parent, int slot)
 	return empty;
 }
 
-/* Looks at the page of that level that covers what is looked for and its neighbours, the right one first unless it is empty. */
+/*
+ * Looks at the page of that level that covers what is looked for and its neighbours, the right one
+ * first unless it is empty.
+ */
 static MergeResult
 merge_once(const TreeSearch *search, int level, void *plan)
 {

@@ -2,8 +2,8 @@
  * seek.c
  *	  Finding leaves by row id, and latching what was found.
  *
- * The descent is that of all trees (descent.h).  Here is what it needs to know of row ids: the fences in the trailer say at
- * each level whether the page is the right one.
+ * The descent is that of all trees (descent.h).  Here is what it needs to know of row ids: the
+ * fences in the trailer say at each level whether the page is the right one.
  */
 #include "postgres.h"
 
@@ -96,8 +96,8 @@ id_is_child(const TreeSearch *search, Page parent, int slot, Page page)
 /* ---- parents of leaves, remembered ---- */
 
 /*
- * Where this backend found the parent of a leaf.  As long as the frame has that version it is that page
- * still, unchanged, and a descent may start there instead of at the root.
+ * Where this backend found the parent of a leaf.  As long as the frame has that version it is that
+ * page still, unchanged, and a descent may start there instead of at the root.
  */
 #define KNOWN_PARENT_SHIFT	14	/* a parent covers a few times 2^14 rows of usual width */
 
@@ -123,7 +123,10 @@ recall_parent(const TreeSearch *search, PoolRead *read)
 		pool_read_again(known->frame, known->version, read);
 }
 
-/* If the page has changed meanwhile it has another version, and what is noted here is never believed. */
+/*
+ * If the page has changed meanwhile it has another version, and what is noted here is never
+ * believed.
+ */
 static void
 note_parent(const TreeSearch *search, const PoolRead *read)
 {
@@ -132,7 +135,8 @@ note_parent(const TreeSearch *search, const PoolRead *read)
 
 	if (read->latched)
 		return;
-	known = file_cache_make(&known_parents, search->file, searched_key(search) >> KNOWN_PARENT_SHIFT);
+	known = file_cache_make(&known_parents, search->file,
+							searched_key(search) >> KNOWN_PARENT_SHIFT);
 	known->frame = read->frame;
 	known->version = read->version;
 	known->low = trailer->low_fence;
@@ -258,7 +262,10 @@ tree_latch_leaf(const PoolFile *file, TreeKey key, LWLockMode mode)
 	return tree_latch_page(file, key, 0, mode);
 }
 
-/* New rows go behind those that are there; everything else would loop for ever, or give an id twice. */
+/*
+ * New rows go behind those that are there; everything else would loop for ever, or give an id
+ * twice.
+ */
 static PoolFrame *
 checked_last_leaf(const PoolFile *file, PoolFrame *frame)
 {

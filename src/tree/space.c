@@ -2,11 +2,11 @@
  * space.c
  *	  Pages of a file: initialisation, allocation, freeing.
  *
- * The free list is linked through the free pages themselves: header.free_head,
- * then right_block of each free page.  Latches: the file header, then a free page; both
- * are the last ones in latch order.  A file is extended under the header's latch
- * only, before the change that needs it can no longer fail; blocks at or beyond
- * high_water are unused or left pages, and their content on disk never matters, but to core: there is no zero page.
+ * The free list is linked through the free pages themselves: header.free_head, then right_block of
+ * each free page.  Latches: the file header, then a free page; both are the last ones in latch
+ * order.  A file is extended under the header's latch only, before the change that needs it can no
+ * longer fail; blocks at or beyond high_water are unused or left pages, and their content on disk
+ * never matters, but to core: there is no zero page.
  */
 #include "postgres.h"
 
@@ -53,8 +53,8 @@ find_known_header(const PoolFile *file)
 }
 
 /*
- * The header that was seen is in the same frame still, changed perhaps, as a busy table's is all the time, or being
- * changed.  Waits for nobody and looks at no file.
+ * The header that was seen is in the same frame still, changed perhaps, as a busy table's is all
+ * the time, or being changed.  Waits for nobody and looks at no file.
  */
 static bool
 header_is_where_it_was(const PoolFile *file)
@@ -104,9 +104,9 @@ page_is_initialised(const PoolFile *file, BlockNumber block)
 
 /*
  * Files are initialised when they are made.  Yet somebody may come upon one in between: redo, or a
- * build of an index that begins anew.  A file that was extended, but whose initialisation never was committed, has nothing but
- * unused pages.  If only some of the first two are empty or missing, the file is damaged: it is said to
- * exist, and whoever reads it meets the damage.
+ * build of an index that begins anew.  A file that was extended, but whose initialisation never was
+ * committed, has nothing but unused pages.  If only some of the first two are empty or missing, the
+ * file is damaged: it is said to exist, and whoever reads it meets the damage.
  */
 bool
 tree_exists(const PoolFile *file)
@@ -167,7 +167,9 @@ new_file_id(void)
 	return pg_prng_uint32(&pg_global_prng_state);
 }
 
-/* A page that may have content comes from the file: if the change fails, the pool has it as it was. */
+/*
+ * A page that may have content comes from the file: if the change fails, the pool has it as it was.
+ */
 static PoolFrame *
 latch_first_page(const PoolFile *file, BlockNumber block, bool has_content)
 {

@@ -147,7 +147,8 @@ fulfil(const TreeWish *wish)
 		}
 		else
 		{
-			TreeWish	above = {.search = wish->search,.level = wish->level + 1,.plan = wish->plan};
+			TreeWish	above = {.search = wish->search, .level = wish->level + 1,
+			.plan = wish->plan};
 
 			if (fulfil_below(wish, parent, &above.room))
 				return;

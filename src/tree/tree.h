@@ -20,7 +20,10 @@
 /* True if the file has been initialised (blocks 0 and 1 are written). Cheap once true. */
 extern bool tree_exists(const PoolFile *file);
 
-/* Initialises an empty file: header and an empty root leaf. No-op if done already. Logged as one record. */
+/*
+ * Initialises an empty file: header and an empty root leaf. No-op if done already. Logged as one
+ * record.
+ */
 extern void tree_create(const PoolFile *file);
 
 /* The same for another kind of tree, whose empty root init_root makes in a working copy. */
@@ -32,8 +35,9 @@ extern void tree_create_init_fork(const PoolFile *file, uint16 tree_kind, TreeRo
 extern void tree_create_table_init_fork(const PoolFile *file);
 
 /*
- * Makes a table's file one of header and empty root, row ids begin anew, and cuts it.  AccessExclusiveLock; the
- * visibility map has been emptied before.  A crash between the two steps leaves a file that is longer than needed.
+ * Makes a table's file one of header and empty root, row ids begin anew, and cuts it. 
+ * AccessExclusiveLock; the visibility map has been emptied before.  A crash between the two steps
+ * leaves a file that is longer than needed.
  */
 extern void tree_make_empty(const PoolFile *file);
 
@@ -51,16 +55,20 @@ extern void tree_read_leaf(const PoolFile *file, TreeKey key, int attempt, PoolR
 						   PoolRead *read);
 
 /*
- * Copies a leaf to dest (BLCKSZ bytes, MAXALIGNed), consistent: the one that covers
- * key / the one left of the leaf whose low fence is given (false: there is none).
- * Next leaf to the right: tree_copy_leaf(high fence of the copy), which tries hint_block (the copy's
- * right_block) before it descends; pass InvalidBlockNumber for none.
+ * Copies a leaf to dest (BLCKSZ bytes, MAXALIGNed), consistent: the one that covers key / the one
+ * left of the leaf whose low fence is given (false: there is none). Next leaf to the right:
+ * tree_copy_leaf(high fence of the copy), which tries hint_block (the copy's right_block) before it
+ * descends; pass InvalidBlockNumber for none.
  */
 extern void tree_copy_leaf(const PoolFile *file, TreeKey key, BlockNumber hint_block,
 						   PoolRing *ring, char *dest);
-extern bool tree_copy_left_leaf(const PoolFile *file, TreeKey low_fence, PoolRing *ring, char *dest);
+extern bool tree_copy_left_leaf(const PoolFile *file, TreeKey low_fence, PoolRing *ring,
+								char *dest);
 
-/* Latches the leaf that covers key (LW_SHARED, LW_EXCLUSIVE). No other latch of the tree may be held. */
+/*
+ * Latches the leaf that covers key (LW_SHARED, LW_EXCLUSIVE). No other latch of the tree may be
+ * held.
+ */
 extern PoolFrame *tree_latch_leaf(const PoolFile *file, TreeKey key, LWLockMode mode);
 
 /* Latches the leaf at the right edge exclusively; hint as remembered from last time, or Invalid. */
@@ -77,11 +85,11 @@ extern void tree_make_room(const PoolFile *file, TreeKey key, uint16 size, bool 
 extern void tree_append_leaf(const PoolFile *file, TreeKey full_leaf_low_fence);
 
 /*
- * Looks at the leaf that covers key: if it is empty (and not the right edge) unlinks and frees it; if it and its right
- * neighbour under the same parent fit together (leaving some slack) merges them; if one is
- * underfull and the other full, redistributes.  Shrinks the tree where a root has a single
- * child.  Returns true if it changed something.  No latches held on entry or exit.
- * The leaf at the right edge keeps its next key within LEAF_KEY_SPAN of its low fence.
+ * Looks at the leaf that covers key: if it is empty (and not the right edge) unlinks and frees it;
+ * if it and its right neighbour under the same parent fit together (leaving some slack) merges
+ * them; if one is underfull and the other full, redistributes.  Shrinks the tree where a root has a
+ * single child.  Returns true if it changed something.  No latches held on entry or exit. The leaf
+ * at the right edge keeps its next key within LEAF_KEY_SPAN of its low fence.
  */
 extern bool tree_merge_leaf(const PoolFile *file, TreeKey key);
 
@@ -112,17 +120,17 @@ extern bool space_has_block(const PoolFile *file, BlockNumber block);
 typedef bool (*SpaceStop) (void *arg);
 
 /*
- * Free pages at the end of the file, counted backwards past at most `others` tree pages.  Nothing
- * may be concluded about what others do meanwhile.
+ * Free pages at the end of the file, counted backwards past at most `others` tree pages.  A
+ * guess: no latch is held, so that pages may be freed or taken before it is used.
  */
 extern BlockNumber space_count_free_tail(const PoolFile *file, int others, SpaceStop stop,
 										 void *arg);
 
 /*
- * Takes the free pages at the file's end off the free list and lowers high_water, as far as it gets;
- * moves a tree page that is in the way where that is cheap for what it gains (the leaf at the right edge
- * tends to be the last page).  Nobody else may use the relation (AccessExclusiveLock).  Returns the new
- * high_water; the caller cuts the file there.
+ * Takes the free pages at the file's end off the free list and lowers high_water, as far as it
+ * gets; moves a tree page that is in the way where that is cheap for what it gains (the leaf at the
+ * right edge tends to be the last page).  Nobody else may use the relation (AccessExclusiveLock). 
+ * Returns the new high_water; the caller cuts the file there.
  */
 extern BlockNumber space_trim(const PoolFile *file, SpaceStop stop, void *arg);
 

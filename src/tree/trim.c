@@ -243,7 +243,10 @@ trim_free_tail(TrimList *list, SpaceStop stop, void *arg)
 
 /* ---- pages in the way ---- */
 
-/* Takes the first free block of the file off the list, inside the change, and the last block off the file. */
+/*
+ * Takes the first free block of the file off the list, inside the change, and the last block off
+ * the file.
+ */
 static Page
 trim_take_first(TrimList *list, PageChange *change, const PageTrailerData *trailer)
 {

@@ -1,7 +1,7 @@
 /*
  * verification.h
- *	  What the parts of a file's verification share: the walk through the tree (verify.c), and the lists and pages
- *	  that were not met (verify_lists.c).
+ *	  What the parts of a file's verification share: the walk through the tree (verify.c), and the
+ *	  lists and pages that were not met (verify_lists.c).
  *
  * Private to src/tree.
  */

@@ -2,13 +2,13 @@
  * verify.c
  *	  Checks a whole file while others change it: the walk through the tree.
  *
- * The tree is walked in key order, by a path of copies.  The next child is read, and believed if its parent's frame
- * still has the version that the parent was copied at; otherwise the walk begins again at the root, at the cursor.
- * What splits and merges move between pages is on the page that the cursor is on then, whole.  (I-TREE-2: there is
- * exactly one for each level and key.)
+ * The tree is walked in key order, by a path of copies.  The next child is read, and believed if
+ * its parent's frame still has the version that the parent was copied at; otherwise the walk begins
+ * again at the root, at the cursor. What splits and merges move between pages is on the page that
+ * the cursor is on then, whole.  (I-TREE-2: there is exactly one for each level and key.)
  *
- * Holds no latch but that of a page being copied and, after several failures, its parent's, which come in this order.
- * Changes nothing, and goes on after each problem as far as it can.
+ * Holds no latch but that of a page being copied and, after several failures, its parent's, which
+ * come in this order. Changes nothing, and goes on after each problem as far as it can.
  */
 #include "postgres.h"
 
@@ -158,7 +158,10 @@ child_at_cursor(Verification *v, int level)
 	return is_impossible_child(v, child) ? InvalidBlockNumber : child;
 }
 
-/* One attempt; false: something changed.  Each page was copied while its parent was what our copy of it says. */
+/*
+ * One attempt; false: something changed.  Each page was copied while its parent was what our copy
+ * of it says.
+ */
 static bool
 try_descent(Verification *v, int level, int attempt)
 {
@@ -186,7 +189,10 @@ try_descent(Verification *v, int level, int attempt)
 	return false;
 }
 
-/* Makes the path lead to the page of that level that the cursor is on; it ends earlier where that makes no sense. */
+/*
+ * Makes the path lead to the page of that level that the cursor is on; it ends earlier where that
+ * makes no sense.
+ */
 static void
 descend(Verification *v, int level)
 {
@@ -220,8 +226,8 @@ check_right_of(Verification *v, PageCopy *page, PageCopy *right)
 }
 
 /*
- * Looks at a page together with its right sibling.  If it has changed since, it is copied again: as long as it is of
- * that level, it has a right sibling.
+ * Looks at a page together with its right sibling.  If it has changed since, it is copied again: as
+ * long as it is of that level, it has a right sibling.
  */
 static void
 check_right(Verification *v, PageCopy *page)
@@ -257,8 +263,8 @@ check_right(Verification *v, PageCopy *page)
 }
 
 /*
- * The page visited before on the same level should be its left neighbour, and still have been there when this one was
- * copied: then nothing need be read again.
+ * The page visited before on the same level should be its left neighbour, and still have been there
+ * when this one was copied: then nothing need be read again.
  */
 static void
 check_left(Verification *v, PageCopy *copy)
@@ -288,7 +294,10 @@ misplacement(const Verification *v, PageTrailer trailer, const PageTrailerData *
 	return NULL;
 }
 
-/* The page at that depth, which was copied while its parent was what our copy of it says.  False: it leads nowhere. */
+/*
+ * The page at that depth, which was copied while its parent was what our copy of it says.  False:
+ * it leads nowhere.
+ */
 static bool
 visit_page(Verification *v, int depth)
 {
@@ -321,8 +330,8 @@ visit_page(Verification *v, int depth)
 /* ---- the walk ---- */
 
 /*
- * A page without children to visit (a leaf, or one that leads nowhere) ends the path.  Where there is no page at all,
- * its place is at the end of the path, and nobody looks at it.
+ * A page without children to visit (a leaf, or one that leads nowhere) ends the path.  Where there
+ * is no page at all, its place is at the end of the path, and nobody looks at it.
  */
 static void
 skip_child(Verification *v)
@@ -353,7 +362,10 @@ visit_path(Verification *v)
 		skip_child(v);
 }
 
-/* Goes up from the end of the path, to the first page that has another child.  False: there is none. */
+/*
+ * Goes up from the end of the path, to the first page that has another child.  False: there is
+ * none.
+ */
 static bool
 next_child(Verification *v)
 {
@@ -369,7 +381,9 @@ next_child(Verification *v)
 	return false;
 }
 
-/* Visits the child of the last page's slot, its first child, and so on.  False: something changed. */
+/*
+ * Visits the child of the last page's slot, its first child, and so on.  False: something changed.
+ */
 static bool
 visit_down(Verification *v)
 {
@@ -439,7 +453,8 @@ id_check_fences(Verification *v, Page parent, int slot, Page page, void *arg)
 {
 	PageTrailer trailer = page_trailer(page);
 	bool		low_fits = trailer->low_fence == (parent ? inner_key(parent, slot) : TREE_KEY_MIN);
-	bool		high_fits = trailer->high_fence == (parent ? end_of_child(parent, slot) : TREE_KEY_MAX);
+	bool		high_fits = trailer->high_fence ==
+		(parent ? end_of_child(parent, slot) : TREE_KEY_MAX);
 
 	if (!low_fits)
 		verification_report(v, trailer->self_block, "low fence differs from the parent's separator");

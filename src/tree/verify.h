@@ -2,10 +2,11 @@
  * verify.h
  *	  Checking a whole file, while others change it.
  *
- * Nobody is kept away.  So a page is judged from one consistent copy, and how two pages fit together (parent and
- * child, neighbours, members of a list, header and list) from copies that were true at one moment: the one was
- * copied, then the other, and then the first one's frame still had the version that it was copied at.  Every change
- * of several pages makes all their versions odd before it changes a byte, so such a pair is before it or after it.
+ * Nobody is kept away.  So a page is judged from one consistent copy, and how two pages fit
+ * together (parent and child, neighbours, members of a list, header and list) from copies that were
+ * true at one moment: the one was copied, then the other, and then the first one's frame still had
+ * the version that it was copied at.  Every change of several pages makes all their versions odd
+ * before it changes a byte, so such a pair is before it or after it.
  */
 #ifndef ROWAN_TREE_VERIFY_H
 #define ROWAN_TREE_VERIFY_H
@@ -15,8 +16,8 @@
 typedef struct Verification Verification;
 
 /*
- * What a kind of tree knows of its pages.  All of them are private copies that page_check accepts.  The cursor is a
- * place between keys: what is before it has been visited.
+ * What a kind of tree knows of its pages.  All of them are private copies that page_check accepts. 
+ * The cursor is a place between keys: what is before it has been visited.
  */
 typedef struct VerifyKind
 {
@@ -58,10 +59,11 @@ typedef struct TreeVerify
 } TreeVerify;
 
 /*
- * Checks that every page is reachable exactly once: used by the tree, or a version page in the version list, or on
- * the free list; and each page and link by itself.  Returns the number of problems reported.  A page that is changed
- * meanwhile may be checked, and its problems be reported, more than once.  Callbacks get private copies, and only of
- * pages that page_check accepts; no latch is held then.  The file must not be cut meanwhile.  A page that fails its
+ * Checks that every page is reachable exactly once: used by the tree, or a version page in the
+ * version list, or on the free list; and each page and link by itself.  Returns the number of
+ * problems reported.  A page that is changed meanwhile may be checked, and its problems be
+ * reported, more than once.  Callbacks get private copies, and only of pages that page_check
+ * accepts; no latch is held then.  The file must not be cut meanwhile.  A page that fails its
  * checksums raises the pool's error.
  */
 extern uint64 tree_verify(const PoolFile *file, const TreeVerify *how);

@@ -1,15 +1,18 @@
 /*
  * verify_lists.c
- *	  Checks a whole file while others change it: the version list, the free list, and pages that were not met.
+ *	  Checks a whole file while others change it: the version list, the free list, and pages that
+ *	  were not met.
  *
- * Both lists change only at their ends: version pages are added behind the tail and taken away at the head, free
- * pages are added and taken away at the head.  So what is behind a member in the list stays behind it while it is a member,
- * and a page that is a member all the time is met by whoever goes from member to member.  Each step is to be
- * believed if the member that it came from still is one afterwards; otherwise the list is followed from its head again.
- * As many pages must lie between the head and the end that a copy of the header names as that header says.
+ * Both lists change only at their ends: version pages are added behind the tail and taken away at
+ * the head, free pages are added and taken away at the head.  So what is behind a member in the
+ * list stays behind it while it is a member, and a page that is a member all the time is met by
+ * whoever goes from member to member.  Each step is to be believed if the member that it came from
+ * still is one afterwards; otherwise the list is followed from its head again. As many pages must
+ * lie between the head and the end that a copy of the header names as that header says.
  *
- * A page that was met nowhere may have been moved from a place not yet visited to one that was visited already.
- * It is looked for again, in the place that its type says, and reported if it does not change meanwhile.
+ * A page that was met nowhere may have been moved from a place not yet visited to one that was
+ * visited already. It is looked for again, in the place that its type says, and reported if it does
+ * not change meanwhile.
  */
 #include "postgres.h"
 
@@ -66,8 +69,10 @@ begin_list(Verification *v, ListWalk *walk, PageCopy *page)
 		verification_copy(v, ROWAN_HEADER_BLOCK, header);
 		walk->header = *file_header(copied_page(header));
 		v->high_water = Max(v->high_water, walk->header.high_water);
-		walk->first = walk->type == ROWAN_PAGE_FREE ? walk->header.free_head : walk->header.version_head;
-		walk->expected = walk->type == ROWAN_PAGE_FREE ? walk->header.free_count : walk->header.version_count;
+		walk->first = walk->type == ROWAN_PAGE_FREE ?
+			walk->header.free_head : walk->header.version_head;
+		walk->expected = walk->type == ROWAN_PAGE_FREE ?
+			walk->header.free_count : walk->header.version_count;
 		if (walk->first == InvalidBlockNumber)
 			return LIST_DONE;
 		if (!may_be_member(v, walk->first))
@@ -87,8 +92,9 @@ has_same_lsn(const Verification *v, XLogRecPtr a, XLogRecPtr b)
 }
 
 /*
- * Two copies of a page, the earlier one of a member: was it one of that list all the time, with the same pages behind it?  Version pages are
- * appended to, and the last one gets a successor; a version page used anew has other records.
+ * Two copies of a page, the earlier one of a member: was it one of that list all the time, with the
+ * same pages behind it?  Version pages are appended to, and the last one gets a successor; a
+ * version page used anew has other records.
  */
 static bool
 is_same_member(const Verification *v, PageCopy *earlier, PageCopy *later)
@@ -104,7 +110,8 @@ is_same_member(const Verification *v, PageCopy *earlier, PageCopy *later)
 	if (page_trailer(a)->type == ROWAN_PAGE_FREE)
 		return !v->file->logged && memcmp(a, b, BLCKSZ) == 0;
 	return lower > ROWAN_PAGE_BODY && ((PageHeader) b)->pd_lower >= lower &&
-		memcmp((char *) a + ROWAN_PAGE_BODY, (char *) b + ROWAN_PAGE_BODY, lower - ROWAN_PAGE_BODY) == 0;
+		memcmp((char *) a + ROWAN_PAGE_BODY, (char *) b + ROWAN_PAGE_BODY,
+			   lower - ROWAN_PAGE_BODY) == 0;
 }
 
 static void
@@ -124,7 +131,10 @@ meet_member(Verification *v, ListWalk *walk, PageCopy *page)
 	verification_reach(v, block);
 }
 
-/* From *page, a member, to the one behind it, copied while *page was a member.  *page is NULL at the list's end. */
+/*
+ * From *page, a member, to the one behind it, copied while *page was a member.  *page is NULL at
+ * the list's end.
+ */
 static ListResult
 step_behind(Verification *v, PageCopy **page, PageCopy **spare)
 {
@@ -204,7 +214,10 @@ list_problem(const ListWalk *walk)
 	return NULL;
 }
 
-/* Follows it until that succeeds; what does not fit has to do so twice.  LIST_OVERTAKEN: it is taken away too fast. */
+/*
+ * Follows it until that succeeds; what does not fit has to do so twice.  LIST_OVERTAKEN: it is
+ * taken away too fast.
+ */
 static ListResult
 check_list(Verification *v, uint8 type)
 {
@@ -280,7 +293,10 @@ look_at(Verification *v, BlockNumber block, Stray *stray)
 	stray->hash = hash_page(copied_page(copy));
 }
 
-/* It is what it was, and has been all the time.  A file without WAL may have gone to disk and back meanwhile: its bytes have to do. */
+/*
+ * It is what it was, and has been all the time.  A file without WAL may have gone to disk and back
+ * meanwhile: its bytes have to do.
+ */
 static bool
 is_still_so(Verification *v, const Stray *stray)
 {
@@ -335,7 +351,9 @@ any_of_type(const Stray *strays, uint32 n, uint8 type)
 	return false;
 }
 
-/* Reports those that were not found and have not changed; leaves the others to be looked for again. */
+/*
+ * Reports those that were not found and have not changed; leaves the others to be looked for again.
+ */
 static uint32
 settle_strays(Verification *v, Stray *strays, uint32 n, bool versions_known, bool free_known)
 {

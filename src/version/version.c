@@ -57,8 +57,9 @@ version_page_has_room(Page page, uint16 size)
 }
 
 /*
- * The remembered page may have been freed meanwhile and be a leaf now, even the very one that the caller has
- * latched.  So it is only tried; its holders are waited for in version_await_active, with no latch held.
+ * The remembered page may have been freed meanwhile and be a leaf now, even the very one that the
+ * caller has latched.  So it is only tried; its holders are waited for in version_await_active,
+ * with no latch held.
  */
 static PoolFrame *
 try_active(const PoolFile *file, ActivePage *active)
@@ -143,8 +144,8 @@ version_append_apply(Page page, const VersionRecordData *record)
 }
 
 /*
- * The active page of this backend's slot was read from the header, and found full (or none).  Somebody
- * sharing the slot may have replaced it meanwhile: then there is nothing to do.
+ * The active page of this backend's slot was read from the header, and found full (or none). 
+ * Somebody sharing the slot may have replaced it meanwhile: then there is nothing to do.
  */
 void
 version_add_page(const PoolFile *file)
@@ -207,12 +208,12 @@ version_record_plausible(Page page, uint16 offset, uint16 *size)
 }
 
 /*
- * A pointer may outlive its page, and even the part of the file where that was: blocks from high_water
- * on have no content that means anything, or do not exist.  What is in the pool exists; only before a
- * page is waited for or loaded the file header is asked, which changes all the time.
+ * A pointer may outlive its page, and even the part of the file where that was: blocks from
+ * high_water on have no content that means anything, or do not exist.  What is in the pool exists;
+ * only before a page is waited for or loaded the file header is asked, which changes all the time.
  *
- * What it leads to may be any page of the tree by now, whose holder may be waiting for the leaf that
- * the caller has latched: its latch is only tried.
+ * What it leads to may be any page of the tree by now, whose holder may be waiting for the leaf
+ * that the caller has latched: its latch is only tried.
  */
 static bool
 begin_read(const PoolFile *file, BlockNumber block, int attempt, PoolRead *read)
@@ -277,8 +278,8 @@ version_same_records(Page page, Page judged)
 }
 
 /*
- * Nothing on it, but it is where the next record of some backends goes.  Only the tail stays for that: a page that
- * its maker has not come to use would keep all behind it, perhaps for ever.
+ * Nothing on it, but it is where the next record of some backends goes.  Only the tail stays for
+ * that: a page that its maker has not come to use would keep all behind it, perhaps for ever.
  */
 static bool
 is_wanted(const FileHeaderData *header, BlockNumber block, Page page)
@@ -292,11 +293,12 @@ is_wanted(const FileHeaderData *header, BlockNumber block, Page page)
 }
 
 /*
- * Between judging and the latch the page may have been freed by somebody else, have come back at the list's end,
- * be at its head again, and be filled as far as before, by records that are needed.  So the records themselves are
- * compared.  What was found out about a record (every snapshot is younger than its superseder, which has
- * committed, or has aborted and was popped) stays true, and no transaction makes the same record twice: the same
- * bytes have the same answer, whatever has become of the page in between.
+ * Between judging and the latch the page may have been freed by somebody else, have come back at
+ * the list's end, be at its head again, and be filled as far as before, by records that are
+ * needed.  So the records themselves are compared.  What was found out about a record (every
+ * snapshot is younger than its superseder, which has committed, or has aborted and was popped)
+ * stays true, and no transaction makes the same record twice: the same bytes have the same answer,
+ * whatever has become of the page in between.
  */
 bool
 version_free_head(const PoolFile *file, BlockNumber block, Page judged)

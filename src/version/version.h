@@ -34,8 +34,8 @@ version_is_for(const VersionRecordData *record, RowId row, TransactionId newer_x
 }
 
 /*
- * An active version page with room for a record of size bytes, latched exclusively.  The caller may hold the
- * latch of a leaf.  NULL if there is none or it is busy: then release all latches, call
+ * An active version page with room for a record of size bytes, latched exclusively.  The caller may
+ * hold the latch of a leaf.  NULL if there is none or it is busy: then release all latches, call
  * version_await_active, if that says false version_add_page, and start again.
  */
 extern PoolFrame *version_latch_active(const PoolFile *file, uint16 size);
@@ -65,14 +65,16 @@ extern bool version_read(const PoolFile *file, BlockNumber block, uint16 offset,
  */
 extern const VersionRecordData *version_page_next(Page page, uint16 *offset);
 
-/* Pure: a version page that has, byte for byte, the records of `judged`, a copy of a version page. */
+/*
+ * Pure: a version page that has, byte for byte, the records of `judged`, a copy of a version page.
+ */
 extern bool version_same_records(Page page, Page judged);
 
 /*
- * Frees the page at the head of the list if it still is `block` and has the very records of `judged`,
- * the copy by which the caller found that nobody needs them.  An empty page at the list's end that
- * somebody is about to append to stays.  Returns true if freed.  No latches held.  One record, with the newest superseding xid as
- * horizon for standbys.
+ * Frees the page at the head of the list if it still is `block` and has the very records of
+ * `judged`, the copy by which the caller found that nobody needs them.  An empty page at the list's
+ * end that somebody is about to append to stays.  Returns true if freed.  No latches held.  One
+ * record, with the newest superseding xid as horizon for standbys.
  */
 extern bool version_free_head(const PoolFile *file, BlockNumber block, Page judged);
 
