@@ -2,7 +2,7 @@
  * export.h
  *	  What of the library others may see: functions that SQL or core look up by name.
  *
- * Everything else is hidden (-fvisibility=hidden), so that no other library's symbols meet ours. 
+ * Everything else is hidden (-fvisibility=hidden), so that no other library's symbols meet ours.
  * PostgreSQL marks what it looks up with PGDLLEXPORT, which says nothing in 15 but on Windows.
  */
 #ifndef ROWAN_BASE_EXPORT_H

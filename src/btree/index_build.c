@@ -296,7 +296,7 @@ rowan_index_build(Relation heap, Relation index, IndexInfo *info)
 void
 rowan_index_build_empty(Relation index)
 {
-	PoolFile	file = {.locator = index->rd_locator,.backend = INVALID_PROC_NUMBER};
+	PoolFile	file = {.locator = index->rd_locator, .backend = INVALID_PROC_NUMBER};
 
 	log_smgrcreate(&file.locator, INIT_FORKNUM);
 	itree_create_init_fork(&file);

@@ -43,10 +43,12 @@ typedef struct BuildState
 /* index_build.c */
 extern BuildState *build_state_create(Relation heap, Relation index, bool unique,
 									  bool nulls_not_distinct);
+
 /* Coordinates: of a sort in several processes, or NULL. */
 extern void build_begin_sorts(BuildState *state, int live_kb, SortCoordinate live, int dead_kb,
 							  SortCoordinate dead);
 extern void build_end_sorts(BuildState *state);
+
 /* Sends the table's rows, or a share of them, to the sorts. */
 extern void build_scan_table(BuildState *state, IndexInfo *info, bool progress,
 							 TableScanDesc scan);
@@ -56,8 +58,10 @@ typedef struct ParallelBuild ParallelBuild;
 
 /* Starts workers, and does our share of the scan; NULL: there are none to be had. */
 extern ParallelBuild *parallel_build_begin(BuildState *state, IndexInfo *info);
+
 /* The sorts that merge what all of them have sorted. */
 extern void parallel_build_begin_sorts(ParallelBuild *parallel, BuildState *state);
+
 /* Waits for the workers; what they counted goes to the state. */
 extern void parallel_build_wait(ParallelBuild *parallel, BuildState *state, IndexInfo *info);
 extern void parallel_build_end(ParallelBuild *parallel);

@@ -113,7 +113,7 @@ keep_undead(void *arg, int slot, ItemPointerData *tids, int ntids)
  */
 static bool
 remove_dead_entries(const IndexTree *tree, Relation heap, PoolFrame *frame, Candidates *all,
-			int *free_bytes)
+					int *free_bytes)
 {
 	TransactionId horizon = table_index_delete_tuples(heap, &all->op);
 	PageChange	change;
@@ -243,8 +243,8 @@ delete_marked(const IndexTree *tree, Relation index, Relation heap, const KeyPoi
 	propose_in_blocks(all);
 
 	/*
-	 * Who set the marks may have known a newer horizon than this backend does: heap expects that a simple
-	 * deletion finds something.
+	 * Who set the marks may have known a newer horizon than this backend does: heap expects
+	 * that a simple deletion finds something.
 	 */
 	(void) GetOldestNonRemovableTransactionId(heap);
 	return remove_dead_entries(tree, heap, frame, all, &free_bytes) && free_bytes >= needed;

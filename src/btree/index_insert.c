@@ -96,7 +96,11 @@ check_unique_row(const Insertion *insertion, ItemPointerData tid, UniqueResult *
 		result->token = dirty.speculativeToken;
 		return true;
 	}
-	/* a row that CREATE INDEX CONCURRENTLY adds may be dead by now: no conflict, and nothing more to find */
+
+	/*
+	 * a row that CREATE INDEX CONCURRENTLY adds may be dead by now: no conflict, and nothing
+	 * more to find
+	 */
 	tid = insertion->tuple->t_tid;
 	result->conflict = table_index_fetch_tuple_check(insertion->heap, &tid, SnapshotSelf, NULL);
 	if (!result->conflict)
@@ -269,7 +273,7 @@ move_right(const Insertion *insertion, PoolFrame *frame)
 static void
 make_leaf_room(const Insertion *insertion, bool versions)
 {
-	CellSource	source = {.tuple = insertion->tuple,.tids = &insertion->tuple->t_tid,.ntids = 1};
+	CellSource	source = {.tuple = insertion->tuple, .tids = &insertion->tuple->t_tid, .ntids = 1};
 
 	if (index_delete_dead(&insertion->tree, insertion->index, insertion->heap, &insertion->entry,
 						  &source, versions))

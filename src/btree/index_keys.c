@@ -653,7 +653,7 @@ put_bounds(ColumnKeys *column)
 	if (find_order(column, low->key, high->key, &order))
 	{
 		int			result = compare_condition_values(&order, low->key->sk_argument,
-											high->key->sk_argument);
+													  high->key->sk_argument);
 
 		conditions->equal[column->i] = result == 0;
 		return result < 0 || (result == 0 && !low->strict && !high->strict);

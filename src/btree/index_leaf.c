@@ -403,7 +403,7 @@ lock_predicate(void *arg, BlockNumber block)
  */
 static bool
 copy_scan_leaf(IndexScanDesc scan, const IndexTree *tree, ScanLeaf *leaf, const KeyPoint *point,
-		  const KeyPoint *part_end, bool backward, BlockNumber hint)
+			   const KeyPoint *part_end, bool backward, BlockNumber hint)
 {
 	bool		is_part = false;
 

@@ -35,7 +35,8 @@ typedef struct LeafScan
 	ScanLeaf	current;
 	ScanLeaf	mark;
 	LeafPlace	mark_at;
-	bool		mark_is_here;	/* mark_at is on the current leaf; else on mark, if that is valid */
+	bool		mark_is_here;	/* mark_at is on the current leaf; else on mark, if that is
+								 * valid */
 	bool		locked;			/* interlock with VACUUM held */
 	TidLookup	lookup;
 	KilledEntry *killed;		/* entries of the current leaf */

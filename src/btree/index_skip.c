@@ -32,7 +32,8 @@ struct ScanSkip
 	ScanConditions *conditions;
 	int			patience;
 	bool		dense;			/* many parts are on a leaf */
-	int			same;			/* parts in sequence that were on the same leaf as the one before */
+	int			same;			/* parts in sequence that were on the same leaf as the one
+								 * before */
 	BlockNumber part_block;
 	bool		pays;
 	bool		has_parent;

@@ -35,7 +35,7 @@
 static bool
 leaf_is_unchanged(const ScanLeaf *leaf)
 {
-	PoolRead	read = {.frame = leaf->frame,.version = leaf->version};
+	PoolRead	read = {.frame = leaf->frame, .version = leaf->version};
 
 	return leaf->version != 0 && pool_read_valid(&read);
 }

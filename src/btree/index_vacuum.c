@@ -224,7 +224,7 @@ static bool
 waits_for_us(int pid)
 {
 	int			us = MyProc->lockGroupLeader != NULL ? MyProc->lockGroupLeader->pid : MyProcPid;
-	Waiters		waiters = {.pids = palloc(sizeof(int) * 16),.room = 16};
+	Waiters		waiters = {.pids = palloc(sizeof(int) * 16), .room = 16};
 	bool		found = false;
 
 	add_waiter(&waiters, pid);
@@ -320,7 +320,7 @@ IndexBulkDeleteResult *
 rowan_index_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 						IndexBulkDeleteCallback callback, void *arg)
 {
-	Cleaning	cleaning = {.callback = callback,.arg = arg};
+	Cleaning	cleaning = {.callback = callback, .arg = arg};
 
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));

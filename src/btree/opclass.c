@@ -20,7 +20,7 @@
  *
  * Classes in families of the system belong to the extension.  Those in families of other extensions
  * and of users belong to nobody, since what belongs to an extension can only go with it: they
- * depend on the family and on the access method, go with either, and pg_dump prints them. 
+ * depend on the family and on the access method, go with either, and pg_dump prints them.
  * Restoring them finds that they are there, and that is all right.
  */
 #include "postgres.h"

@@ -3,7 +3,7 @@
  *	  Keeps pg_repack from exchanging the files of tables of different access methods.
  *
  * pg_repack copies a table into one that it makes by CREATE TABLE AS, and then exchanges the files
- * of the two in pg_class, but not the access methods: it does not know that there are several. 
+ * of the two in pg_class, but not the access methods: it does not know that there are several.
  * Where they differ, it is refused as it makes the copy, and again before the exchange, in case
  * that default_table_access_method has changed.  Tables that have the copy's name by chance are let
  * alone where the extension is not installed.

@@ -117,9 +117,9 @@ typedef struct IndexTree
 	const KeyDesc *keys;
 
 	/*
-	 * Called when a split or merge is going to make block `to` cover what leaf `from` does, both
-	 * latched, before anybody can see it: for those who remember leaves that they have read
-	 * (predicate locks).  May be NULL.
+	 * Called when a split or merge is going to make block `to` cover what leaf `from` does,
+	 * both latched, before anybody can see it: for those who remember leaves that they have
+	 * read (predicate locks).  May be NULL.
 	 */
 	void		(*leaf_moves) (void *owner, BlockNumber from, BlockNumber to);
 	void	   *owner;
@@ -130,26 +130,32 @@ extern void key_point_init(const KeyDesc *keys, KeyPoint *point, int nkeys, KeyT
 extern void key_point_from_tuple(const KeyDesc *keys, KeyPoint *point, IndexTuple tuple,
 								 int natts, KeyTail tail, const ItemPointerData *tid);
 extern void key_point_from_item(const KeyDesc *keys, KeyPoint *point, const IndexItem *item);
+
 /* subtype: the argument's type, if it is not the column's own. */
 extern HeadKind key_argument_kind(const KeyDesc *keys, int i, Oid subtype);
 extern HeadKind key_head_kind(Oid compare, Oid collation);
+
 /* As memcmp(point, item): an item with several TIDs is equal to each point within. */
 extern int	key_compare(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item);
+
 /*
  * The same, but an item with several TIDs counts as its first one.  *maybe_inside, if not NULL: the
  * point lies among them or behind.
  */
 extern int	key_compare_first(const KeyDesc *keys, const KeyPoint *point, const IndexItem *item,
 							  bool *maybe_inside);
+
 /* The same for column i of the point, and a value of it. */
 extern int	key_compare_column(const KeyDesc *keys, const KeyPoint *point, int i, Datum value,
 							   bool is_null);
+
 /*
  * As memcmp(argument of a condition on column i, a value of it), in the index's order.  kind: the
  * argument's.  sk_func: three-way comparison.
  */
 extern int	key_compare_argument(const KeyDesc *keys, int i, const ScanKeyData *key, HeadKind kind,
 								 Datum value, bool is_null);
+
 /* As memcmp(a, b), ascending; false: these are no integers. */
 extern bool key_compare_integers(HeadKind a_kind, Datum a, HeadKind b_kind, Datum b, int *result);
 extern bool key_same_point(const IndexItem *a, const IndexItem *b);
@@ -177,7 +183,8 @@ typedef struct CellSource
 	BlockNumber child;			/* separators */
 	const ItemPointerData *tids;
 	int			ntids;
-	const char *posting;		/* if not NULL: the list's bytes, and tids has only its first TID */
+	const char *posting;		/* if not NULL: the list's bytes, and tids has only its first
+								 * TID */
 	int			posting_size;
 	ItemPointerData last_tid;
 } CellSource;
@@ -189,9 +196,11 @@ extern void cell_prefix(Page page, CellPrefix *prefix);
 
 /* Bytes of the cell, even; writes it if dest is not NULL and they are not more than CELL_MAX. */
 extern int	cell_encode(const CellPrefix *prefix, const CellSource *source, char *dest);
+
 /* The TIDs of an item; tids has room for item->ntids.  False: bytes make no sense. */
 extern bool cell_tids(const IndexItem *item, ItemPointerData *tids);
 extern void cell_mark_dead(Page page, int pos);
+
 /* The TID of an entry that has only one; false: look with cell_decode. */
 extern bool cell_single_tid(Page page, int pos, ItemPointer tid, bool *is_dead);
 extern bool cell_last_tid(Page page, int pos, ItemPointer last);
@@ -219,6 +228,7 @@ extern void posting_start(PostingBuilder *builder);
 extern int	posting_size_with(const PostingBuilder *builder, const IndexItem *item);
 extern void posting_add(PostingBuilder *builder, const IndexItem *item);
 extern void posting_source(const PostingBuilder *builder, CellSource *source);
+
 /* Two entries of a stable leaf have the same columns, byte for byte. */
 extern bool cell_same_columns(Page page, int a, int b);
 extern int	cell_columns_bytes(Page page, int pos);
@@ -239,31 +249,41 @@ typedef struct PageView
 #define SEARCH_RETRY	(-1)	/* optimistic: the page changed */
 
 extern void view_page(PageView *view, const IndexTree *tree, Page page, PoolRead *read);
+
 /* The page's bytes were replaced. */
 extern void view_refresh(PageView *view);
 pg_noreturn extern void view_is_corrupted(const PageView *view);
+
 /* Decodes a cell; false only in an optimistic view: it changed. */
 extern bool view_item(const PageView *view, int pos, IndexItem *item, char *buffer);
 extern void view_tids(const PageView *view, const IndexItem *item, ItemPointerData *tids);
+
 /* First slot whose entry is at or behind the point; or nslots. */
 extern int	ipage_search(const PageView *view, const KeyPoint *point);
+
 /* The slot's head alone says that its entry is behind the point.  The page covers the point. */
 extern bool ipage_head_is_beyond(const PageView *view, const KeyPoint *point, int pos);
+
 /* Slot of the child that covers the point; with before: that covers what is just before it. */
 extern int	ipage_search_child(const PageView *view, const KeyPoint *point, bool before);
+
 /* The page covers the point (with before: what is just before it).  Stable views only. */
 extern bool ipage_covers(const PageView *view, const KeyPoint *point, bool before);
 extern void ipage_init(const KeyDesc *keys, Page page, const CellSource *low,
 					   const CellSource *high, IndexTuple first, IndexTuple last);
 extern uint16 ipage_head(const KeyDesc *keys, Page page, IndexTuple tuple, int natts);
+
 /* Inserts a cell before slot pos; false: it does not fit, even after a compaction. */
 extern bool ipage_insert(const KeyDesc *keys, Page page, int pos, const CellSource *source);
+
 /* Gives slot pos another cell; must fit. */
 extern bool ipage_replace(const KeyDesc *keys, Page page, int pos, const CellSource *source);
 extern void ipage_delete(Page page, int pos, int count);
 extern void item_source(const IndexItem *item, CellSource *source, ItemPointerData *tids);
+
 /* The same for one that stays as it is: the source points to its bytes.  tid: room for one. */
 extern void item_source_same(const IndexItem *item, CellSource *source, ItemPointerData *tid);
+
 /*
  * Dead marks do not reach the file: who deleted the row may have committed without having flushed
  * that.
@@ -293,11 +313,13 @@ extern void itree_create_init_fork(const PoolFile *file);
 /* Begins a read of the leaf that covers the point (with before: what is just before it). */
 extern void itree_read_leaf(const IndexTree *tree, const KeyPoint *point, bool before, int attempt,
 							PoolRead *read);
+
 /* A consistent private copy; frame and version: to find out later whether it still is so. */
 extern void itree_copy_leaf(const IndexTree *tree, const KeyPoint *point, bool before,
 							BlockNumber hint, char *dest, PoolFrame **frame, uint64 *version);
 extern bool itree_copy_few(const IndexTree *tree, const KeyPoint *start, const KeyPoint *end,
 						   char *dest, PoolFrame **frame, uint64 *version, int *first, int *last);
+
 /*
  * itree_copy_leaf with the leaf latched shared, and note called for its block before it is let go.
  */
@@ -307,6 +329,7 @@ extern void itree_copy_leaf_latched(const IndexTree *tree, const KeyPoint *point
 									uint64 *version);
 extern PoolFrame *itree_latch_page(const IndexTree *tree, const KeyPoint *point, int level,
 								   LWLockMode mode);
+
 /* The right sibling of a latched page, latched too; NULL if there is none. */
 extern PoolFrame *itree_latch_right(const IndexTree *tree, PoolFrame *frame, LWLockMode mode);
 extern int	itree_height(const IndexTree *tree);
@@ -326,16 +349,19 @@ extern bool itree_merge_leaf(const IndexTree *tree, const KeyPoint *point);
 /* entry_delete.c */
 /* Leaves in tids those that stay; returns how many. */
 typedef int (*IndexKeepTids) (void *arg, int slot, ItemPointerData *tids, int ntids);
+
 /* Removes TIDs from the copy of a latched leaf; returns how many. */
 extern int	ipage_remove_tids(const IndexTree *tree, PoolFrame *frame, Page copy,
 							  IndexKeepTids keep, void *arg);
 
 /* entry_insert.c */
 extern void itree_wal_init(void);
+
 /* Adds an entry to a latched leaf that covers it; releases it.  False: no room. */
 extern bool itree_insert_latched(const IndexTree *tree, PoolFrame *frame, const KeyPoint *point,
 								 IndexTuple tuple);
 extern bool itree_leaf_takes(const PageView *view, const KeyPoint *point, const CellSource *entry);
+
 /*
  * Joins equal keys of a latched leaf into posting lists; true if that made room: then it is
  * released.

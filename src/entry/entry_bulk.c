@@ -72,7 +72,7 @@ static void
 start_page(IndexBulk *bulk, int level, const CellSource *low)
 {
 	BulkLevel  *state = bulk->levels[level];
-	CellSource	high = {.is_separator = true,.is_infinite = true,.child = InvalidBlockNumber};
+	CellSource	high = {.is_separator = true, .is_infinite = true, .child = InvalidBlockNumber};
 
 	state->low_source = *low;
 	state->low_source.child = InvalidBlockNumber;
@@ -95,7 +95,7 @@ start_page(IndexBulk *bulk, int level, const CellSource *low)
 static void
 start_level(IndexBulk *bulk, int level)
 {
-	CellSource	low = {.is_separator = true,.child = InvalidBlockNumber};
+	CellSource	low = {.is_separator = true, .child = InvalidBlockNumber};
 
 	if (level >= MAX_LEVELS)
 		elog(ERROR, "index has too many levels");
@@ -175,7 +175,7 @@ next_page(IndexBulk *bulk, int level, const CellSource *separator)
 
 	if (level + 1 == bulk->nlevels)
 	{
-		CellSource	first = {.is_separator = true,.child = state->block};
+		CellSource	first = {.is_separator = true, .child = state->block};
 
 		start_level(bulk, level + 1);
 		add_separator(bulk, level + 1, &first);
@@ -279,7 +279,7 @@ joins_pending(IndexBulk *bulk, const IndexItem *item)
 void
 itree_bulk_add(IndexBulk *bulk, IndexTuple tuple)
 {
-	IndexItem	item = {.tuple = tuple,.tid = tuple->t_tid,.last_tid = tuple->t_tid,.ntids = 1};
+	IndexItem	item = {.tuple = tuple, .tid = tuple->t_tid, .last_tid = tuple->t_tid, .ntids = 1};
 
 	if (!joins_pending(bulk, &item))
 	{
@@ -319,7 +319,7 @@ itree_bulk_begin(const IndexTree *tree, int fillfactor, bool deduplicate)
 static void
 write_root(IndexBulk *bulk, int top)
 {
-	CellSource	high = {.is_separator = true,.is_infinite = true,.child = InvalidBlockNumber};
+	CellSource	high = {.is_separator = true, .is_infinite = true, .child = InvalidBlockNumber};
 	PageChange	change;
 	FileHeaderData *header;
 
@@ -337,7 +337,7 @@ write_root(IndexBulk *bulk, int top)
 void
 itree_bulk_end(IndexBulk *bulk)
 {
-	CellSource	high = {.is_separator = true,.is_infinite = true,.child = InvalidBlockNumber};
+	CellSource	high = {.is_separator = true, .is_infinite = true, .child = InvalidBlockNumber};
 	int			top = bulk->nlevels - 1;
 	BlockNumber spare;
 

@@ -2,7 +2,7 @@
  * entry_delete.c
  *	  Removing entries from a leaf; marks of dead ones.
  *
- * Works on the copy of a leaf that a PageChange has given; the caller has it latched, and logs it. 
+ * Works on the copy of a leaf that a PageChange has given; the caller has it latched, and logs it.
  * Slots are gone through from the last to the first, so that those before are where they were on
  * the page.
  */

@@ -18,7 +18,7 @@
 static CellSource
 entry_source(IndexTuple tuple)
 {
-	CellSource	source = {.tuple = tuple,.tids = &tuple->t_tid,.ntids = 1};
+	CellSource	source = {.tuple = tuple, .tids = &tuple->t_tid, .ntids = 1};
 
 	return source;
 }

@@ -20,8 +20,8 @@
 static void
 init_root(Page page, uint32 file_id)
 {
-	CellSource	low = {.is_separator = true,.child = InvalidBlockNumber};
-	CellSource	high = {.is_separator = true,.is_infinite = true,.child = InvalidBlockNumber};
+	CellSource	low = {.is_separator = true, .child = InvalidBlockNumber};
+	CellSource	high = {.is_separator = true, .is_infinite = true, .child = InvalidBlockNumber};
 
 	page_init(page, ROWAN_PAGE_INDEX_LEAF, 0, ROWAN_ROOT_BLOCK, file_id);
 	ipage_init(NULL, page, &low, &high, NULL, NULL);

@@ -291,7 +291,7 @@ best_slot(const PageView *view, const TreeWish *wish, int *new_pos)
 
 	*new_pos = leaf ? ipage_search(view, point) : ipage_search_child(view, point, false) + 1;
 	best = balanced_entry_slot(view, *new_pos, new_bytes + (int) sizeof(SlotData),
-						 leaf ? want->fillfactor : 100);
+							   leaf ? want->fillfactor : 100);
 	return best < SLOT_FIRST ? *new_pos : best;
 }
 
@@ -356,8 +356,8 @@ void
 entry_fill_root(const TreeWish *wish, Page root, BlockNumber left, BlockNumber right)
 {
 	const SplitPlan *plan = wish->plan;
-	CellSource	low = {.is_separator = true,.child = InvalidBlockNumber};
-	CellSource	high = {.is_separator = true,.is_infinite = true,.child = InvalidBlockNumber};
+	CellSource	low = {.is_separator = true, .child = InvalidBlockNumber};
+	CellSource	high = {.is_separator = true, .is_infinite = true, .child = InvalidBlockNumber};
 
 	ipage_init(entry_search(wish->search)->tree->keys, root, &low, &high, plan->separator.tuple,
 			   plan->separator.tuple);
@@ -386,10 +386,10 @@ itree_make_room(const IndexTree *tree, const KeyPoint *point, const CellSource *
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "rowan index split",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
-	LeafWish	want = {.entry = entry,.fillfactor = fillfactor};
+	LeafWish	want = {.entry = entry, .fillfactor = fillfactor};
 	SplitPlan	plan;
 	EntrySearch search;
-	TreeWish	wish = {.search = &search.search,.leaf = &want,.plan = &plan};
+	TreeWish	wish = {.search = &search.search, .leaf = &want, .plan = &plan};
 
 	entry_search_init(&search, tree, point, false);
 	tree_split(&wish);

@@ -63,7 +63,7 @@ expected_fence(const IndexTree *tree, Page parent, int slot, bool high, IndexIte
 
 	if (parent == NULL)
 	{
-		*item = (IndexItem) {.is_separator = true,.is_infinite = high};
+		*item = (IndexItem) {.is_separator = true, .is_infinite = high};
 		return true;
 	}
 	view_page(&view, tree, parent, NULL);

@@ -11,7 +11,8 @@ typedef struct IndexVerify
 {
 	const IndexTree *tree;
 	void		(*report) (BlockNumber block, const char *message, void *arg);
-	void		(*entry) (const IndexItem *item, void *arg);	/* each cell of a leaf; may be NULL */
+	void		(*entry) (const IndexItem *item, void *arg);	/* each cell of a leaf; may be
+																 * NULL */
 	void	   *arg;
 } IndexVerify;
 

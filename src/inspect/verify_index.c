@@ -58,9 +58,9 @@ static void
 report_tid(Check *check, ItemPointer tid, const char *format)
 {
 	report_index_problem(InvalidBlockNumber,
-				   psprintf(format, ItemPointerGetBlockNumberNoCheck(tid),
-							ItemPointerGetOffsetNumberNoCheck(tid)),
-				   check);
+						 psprintf(format, ItemPointerGetBlockNumberNoCheck(tid),
+								  ItemPointerGetOffsetNumberNoCheck(tid)),
+						 check);
 }
 
 /* ---- from rows to entries ---- */

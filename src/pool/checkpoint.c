@@ -58,7 +58,7 @@ bool		pool_checkpoint_gate_setting = true;
 #define TICK_MS				10
 #define CLOSE_FILES_MS		10000
 #define ARM_TIMEOUT_MS		30000
-#define WAKE_TURNS			20		/* of TICK_MS */
+#define WAKE_TURNS			20	/* of TICK_MS */
 #define SLOW_FLUSH_MS		30000
 #define HUNG_WORKER_MS		30000
 

@@ -8,7 +8,7 @@
  * the old page's gap, whatever they were.
  *
  * Marks on a page (pool_forget_marks) are not logged and do not reach the file, but may be part of
- * a page image: redo may have them or not.  So both sides begin with a page without them. 
+ * a page image: redo may have them or not.  So both sides begin with a page without them.
  * Otherwise a byte of the new page that happens to be what a marked byte was would be taken for
  * equal, and redo would keep the byte without the mark.
  *

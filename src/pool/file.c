@@ -145,7 +145,7 @@ write_init_fork(RelFileLocator locator, char *const *pages, int npages)
 void
 pool_write_init_fork(const PoolFile *file, char *const *pages, int npages)
 {
-	InitForkRecordData record = {.locator = file->locator,.npages = npages};
+	InitForkRecordData record = {.locator = file->locator, .npages = npages};
 
 	Assert(npages <= INIT_FORK_PAGES);
 	XLogBeginInsert();
@@ -203,7 +203,7 @@ init_fork_desc(StringInfo buf, XLogReaderState *record)
 
 typedef struct DiscardRange
 {
-	const RelFileLocator *locators;	/* sorted; NULL: by database */
+	const RelFileLocator *locators; /* sorted; NULL: by database */
 	int			n;
 	ProcNumber	backend;
 	BlockNumber first_block;

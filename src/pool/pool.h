@@ -55,14 +55,14 @@ typedef struct PoolFrame
 {
 	pg_atomic_uint64 version;	/* odd: being changed, loaded or reused */
 	PoolTag		tag;			/* 20 bytes; changed only with version odd */
-	pg_atomic_uint32 hash_next;	/* next frame in its bucket, or POOL_NO_FRAME */
+	pg_atomic_uint32 hash_next; /* next frame in its bucket, or POOL_NO_FRAME */
 	LWLock		latch;
 	volatile uint8 dirty;		/* set under exclusive, cleared under any latch */
 	volatile uint8 referenced;	/* CLOCK's count, 0..POOL_REFERENCED_MAX */
 	volatile uint8 temporary;	/* backend-local file: no WAL, no fsync */
 	volatile uint8 unlogged;	/* no WAL flush before writing */
-	pg_atomic_uint32 waiters;	/* waiting for the latch of this very page: it must
-								 * not be reused meanwhile, or latch order breaks */
+	pg_atomic_uint32 waiters;	/* waiting for the latch of this very page: it must not be
+								 * reused meanwhile, or latch order breaks */
 	uint8		pad[4];
 } PoolFrame;
 

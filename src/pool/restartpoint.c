@@ -18,13 +18,13 @@
  * has been asked, and a frame becomes clean only after its write.
  *
  * A candidate is made known by core's redo function, as there is no other way: with a record of our
- * own making, an online checkpoint's, whose counters are minimums and have been believed already. 
+ * own making, an online checkpoint's, whose counters are minimums and have been believed already.
  * To believe the counters only, its position is invalid, which core takes for "no candidate".
  *
  * The recovery writer is a process without a database, so that it runs before consistency and
  * without hot_standby.  The startup process asks for it at the first record of ours in archive
  * recovery, and at checkpoint records if it is not there.  In crash recovery there is none: a
- * process that writes while pg_control has no minimum recovery point will not move it later (I2). 
+ * process that writes while pg_control has no minimum recovery point will not move it later (I2).
  * It ends with recovery. It only writes; the gate (checkpoint.c) is the pool worker's, which starts
  * after it.  It hears of no invalidations, so each page is written to a file newly opened by name;
  * the frame's latch, which whoever removes a file has to wait for, keeps that file in place.
@@ -84,7 +84,7 @@ uint64		restartpoint_request = 0;	/* the writer's, for noted; 0: none */
 static Candidate
 candidate_of(XLogReaderState *record)
 {
-	Candidate	candidate = {.start = record->ReadRecPtr,.end = record->EndRecPtr};
+	Candidate	candidate = {.start = record->ReadRecPtr, .end = record->EndRecPtr};
 
 	memcpy(&candidate.checkpoint, XLogRecGetData(record), sizeof(CheckPoint));
 	return candidate;

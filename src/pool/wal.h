@@ -23,7 +23,8 @@
 #define ROWAN_XLOG_INSERT		0x10	/* row/leafop.c: rows added to a leaf */
 #define ROWAN_XLOG_REPLACE		0x20	/* row/leafop.c: a row's cell replaced, version appended */
 #define ROWAN_XLOG_TRUNCATE		0x30	/* pool/file.c: file cut */
-#define ROWAN_XLOG_ENTRY		0x40	/* entry/entry_insert.c: an entry added to a leaf of an index */
+#define ROWAN_XLOG_ENTRY		0x40	/* entry/entry_insert.c: an entry added to a leaf of an
+										 * index */
 #define ROWAN_XLOG_INIT_FORK	0x50	/* pool/file.c: the init fork of an unlogged file */
 #define ROWAN_XLOG_KIND_MASK	0xF0
 

@@ -243,7 +243,7 @@ void
 row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid, CommandId cid,
 		   uint32 token, RowId *ids)
 {
-	NewRows		new = {.xid = xid,.cid = cid,.token = token};
+	NewRows		new = {.xid = xid, .cid = cid, .token = token};
 
 	Assert(TransactionIdIsValid(xid));
 	insert_rows(table, rows, nrows, &new, ids);
@@ -253,7 +253,7 @@ void
 row_insert_frozen(RowTable *table, const RowData *rows, int nrows, const TransactionId *xids,
 				  RowId *ids)
 {
-	NewRows		new = {.xid = InvalidTransactionId,.frozen_xids = xids};
+	NewRows		new = {.xid = InvalidTransactionId, .frozen_xids = xids};
 
 	insert_rows(table, rows, nrows, &new, ids);
 }
@@ -322,7 +322,7 @@ void
 row_insert_moved(RowTable *table, const RowData *data, RowId old_row, const RowWriter *writer,
 				 TransactionId lock_xid, uint16 lock_bits, RowId *id)
 {
-	NewRows		new = {.xid = writer->xid,.cid = writer->cid,.lock_xid = lock_xid,
+	NewRows		new = {.xid = writer->xid, .cid = writer->cid, .lock_xid = lock_xid,
 	.lock_bits = lock_bits};
 
 	pool_prepare_write();

@@ -60,7 +60,11 @@ leaf_append_apply(Page page, const InsertRecordData *insert, const char *cells)
 	if (page_nslots(page) == 0)
 	{
 		trailer->flags |= PAGE_UNIFORM;
-		/* the caller has cleared the first row's block; earlier blocks of the leaf may have bits still */
+
+		/*
+		 * the caller has cleared the first row's block; earlier blocks of the leaf may have
+		 * bits still
+		 */
 		if (row_logical_block(trailer->low_fence) == row_logical_block(row))
 			trailer->flags &= ~PAGE_VISIBLE_BITS;
 	}
@@ -329,9 +333,9 @@ void
 row_wal_init(void)
 {
 	static const RowanRecordOps insert_ops =
-		{"INSERT", leaf_append_redo, leaf_append_desc, leaf_decode};
+	{"INSERT", leaf_append_redo, leaf_append_desc, leaf_decode};
 	static const RowanRecordOps replace_ops =
-		{"REPLACE", leaf_replace_redo, leaf_replace_desc, leaf_decode};
+	{"REPLACE", leaf_replace_redo, leaf_replace_desc, leaf_decode};
 
 	wal_register_kind(ROWAN_XLOG_INSERT, &insert_ops);
 	wal_register_kind(ROWAN_XLOG_REPLACE, &replace_ops);

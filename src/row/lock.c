@@ -182,8 +182,8 @@ lock_word_add(RowMeta *meta, TransactionId xid, LockTupleMode mode)
 		return false;
 
 	/*
-	 * Also where there is no MultiXactId yet: others may make one of this lock, and who does not see us among
-	 * its possible members takes it for one that nobody holds any more.
+	 * Also where there is no MultiXactId yet: others may make one of this lock, and who does
+	 * not see us among its possible members takes it for one that nobody holds any more.
 	 */
 	MultiXactIdSetOldestMember();
 	if (n == 0 || (n == 1 && members == &single && single.xid == xid))

@@ -348,7 +348,7 @@ announce_if_settled(Page page)
 bool
 row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat)
 {
-	PruneState	state = {.table = table,.stat = stat,.uniform = true};
+	PruneState	state = {.table = table, .stat = stat, .uniform = true};
 	PoolFrame  *leaf = tree_latch_leaf(&table->file, key, LW_EXCLUSIVE);
 	PageChange	change;
 	int			nslots = page_nslots(pool_page(leaf));

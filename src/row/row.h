@@ -26,12 +26,16 @@ typedef struct RowTable
 {
 	PoolFile	file;
 	GlobalVisState *horizon;	/* of this table; only needed for writing and pruning */
-	int			fill_reserve;	/* bytes that appending leaves free on a leaf; -1: for each
-								 * row as many as an update in place adds to its header */
+	int			fill_reserve;	/* bytes that appending leaves free on a leaf; -1: for each row
+								 * as many as an update in place adds to its header */
 	/* Clears the visibility-map bits of a logical block; called under the row's leaf latch. */
 	void		(*clear_visibility) (void *arg, BlockNumber logical_block);
 	void	   *visibility_arg;
-	/* Serializable reads: a newer version by xid, a top transaction, was stepped over. May be NULL. */
+
+	/*
+	 * Serializable reads: a newer version by xid, a top transaction, was stepped over. May be
+	 * NULL.
+	 */
 	void		(*conflict_out) (void *arg, TransactionId xid);
 	void	   *conflict_arg;
 } RowTable;
@@ -102,16 +106,16 @@ typedef struct RowHint
 typedef struct RowVersion
 {
 	RowMeta		meta;			/* meta.xid, .cid: who made this version */
-	RowData		data;			/* borrowed: from the caller's copy, or from the RowWork
-								 * (valid until its next use) */
+	RowData		data;			/* borrowed: from the caller's copy, or from the RowWork (valid
+								 * until its next use) */
 	bool		superseded;		/* there is a newer one, or a deletion */
 	TransactionId newer_xid;	/* who made that */
 	CommandId	newer_cid;
 	bool		newer_is_delete;	/* deletion or move */
 	bool		newer_is_move;	/* it says where the row went */
 	VersionKey	newer_key;		/* what that was to the row's key */
-	ItemPointerData newer_tid;	/* where the row is then: itself with the next tag, or
-								 * where it moved; its own TID if it is deleted */
+	ItemPointerData newer_tid;	/* where the row is then: itself with the next tag, or where it
+								 * moved; its own TID if it is deleted */
 } RowVersion;
 
 /* Both were read as the newest version of one row, and it has not changed in between. */
@@ -262,28 +266,35 @@ typedef struct RowOutcome
 	TransactionId lock_xid;		/* row_update, row_delete: the lockers that stay (lock word), or
 								 * Invalid */
 	uint16		lock_bits;
-	bool		follow;			/* row_lock: TM_Ok, but the row has moved: lock it at follow_tid too */
+	bool		follow;			/* row_lock: TM_Ok, but the row has moved: lock it at follow_tid
+								 * too */
 	ItemPointerData follow_tid;
-	bool		traversed;		/* row_lock: this is about the newest version, not the one asked about */
+	bool		traversed;		/* row_lock: this is about the newest version, not the one asked
+								 * about */
 	bool		again;			/* somebody aborted while we looked: look again */
 	uint8		tag;			/* TM_Ok, or traversed: tag of the version written or locked */
 	bool		must_move;		/* row_update: in place is not possible (tag wrap) */
 	bool		holds_lock;		/* TM_BeingModified: we are one of the row's lockers */
-	bool		later;			/* row_lock: the result is due to a later version of the row than the
-								 * one to be locked; then wait even if the lock is NOWAIT or SKIP LOCKED */
+	bool		later;			/* row_lock: the result is due to a later version of the row
+								 * than the one to be locked; then wait even if the lock is
+								 * NOWAIT or SKIP LOCKED */
 	int			nwait;
 	TransactionId wait[ROW_MAX_WAIT];
 } RowOutcome;
 
 typedef struct RowWriter
 {
-	TransactionId xid;			/* ours; valid, but for row_lock, which assigns one when it needs it */
+	TransactionId xid;			/* ours; valid, but for row_lock, which assigns one when it
+								 * needs it */
 	CommandId	cid;
 	Snapshot	crosscheck;		/* or InvalidSnapshot */
 	LockTupleMode mode;			/* how strongly lockers are in our way */
-	bool		contended;		/* others probably change or lock the row: look before it is latched */
-	bool		find_newest;	/* row_lock: the version is superseded? lock the newest of the row */
-	bool		traversed;		/* row_lock: the newest in any case, the row has moved to this one */
+	bool		contended;		/* others probably change or lock the row: look before it is
+								 * latched */
+	bool		find_newest;	/* row_lock: the version is superseded? lock the newest of the
+								 * row */
+	bool		traversed;		/* row_lock: the newest in any case, the row has moved to this
+								 * one */
 } RowWriter;
 
 /* In-place update of the version with that tag. */
@@ -294,7 +305,8 @@ extern void row_update(RowTable *table, RowId row, uint8 tag, const RowData *dat
 typedef enum RowDeletion
 {
 	ROW_DELETE,
-	ROW_MOVE,					/* an update that cannot be made in place; a key may have changed */
+	ROW_MOVE,					/* an update that cannot be made in place; a key may have
+								 * changed */
 	ROW_MOVE_KEY_KEPT,			/* the same, but no key has: FOR KEY SHARE may pass */
 	ROW_MOVE_PARTITION			/* readers and writers are told so */
 } RowDeletion;

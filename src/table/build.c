@@ -155,7 +155,11 @@ row_is_to_be_indexed(IndexBuild *build, RowStatus status, TransactionId xid, Ite
 				*again = true;
 				return false;
 			}
-			/* as heap: our own deletions are dead, others' undecided ones alive for statistics only */
+
+			/*
+			 * as heap: our own deletions are dead, others' undecided ones alive for statistics
+			 * only
+			 */
 			*alive = false;
 			*reltuples += own ? 0 : 1;
 			return true;
@@ -221,7 +225,7 @@ build_row_any(IndexBuild *build, RowId row, RowVersion *version, IndexBuildCallb
 	{
 		TransactionId xid;
 		RowStatus	status = table_row_status(&scan->table, row, version, scan->work,
-												  scan->cell, &xid);
+											  scan->cell, &xid);
 
 		if (row_is_to_be_indexed(build, status, xid, &tid, &alive, &again, reltuples))
 			break;
@@ -229,9 +233,11 @@ build_row_any(IndexBuild *build, RowId row, RowVersion *version, IndexBuildCallb
 		if (!again || !row_read(&scan->table, row, NULL, scan->cell, version))
 			return;
 	}
+
 	/*
-	 * By a newer horizon than ours everybody may see the deletion, and the record of it be reclaimed; BRIN, which
-	 * summarises beside writers, meets that.  An entry too many does no harm.
+	 * By a newer horizon than ours everybody may see the deletion, and the record of it be
+	 * reclaimed; BRIN, which summarises beside writers, meets that.  An entry too many does no
+	 * harm.
 	 */
 	if (version->meta.flags & ROW_DELETED)
 		row_undelete(&scan->table, row, version, scan->work);

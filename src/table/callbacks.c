@@ -46,7 +46,10 @@ table_row_table(Relation rel, RowTable *table)
 {
 	int			fillfactor;
 
-	/* the pool would not mind, but what is beside the table is in the other session's own memory */
+	/*
+	 * the pool would not mind, but what is beside the table is in the other session's own
+	 * memory
+	 */
 	if (RELATION_IS_OTHER_TEMP(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -135,7 +135,7 @@ TransactionId
 rowan_index_delete_tuples(Relation rel, TM_IndexDeleteOp *op)
 {
 	TransactionId horizon = InvalidTransactionId;
-	Progress	progress = {.goal = op->bottomupfreespace,.block = InvalidBlockNumber};
+	Progress	progress = {.goal = op->bottomupfreespace, .block = InvalidBlockNumber};
 	RowHint		hint = {0};
 	RowTable	table;
 	char	   *cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);

@@ -39,8 +39,8 @@
 /* A version as it is to be stored; meta says who made it. */
 typedef struct VersionImage
 {
-	RowMeta		meta;			/* xid (Invalid: frozen), frozen_xid, cid, ROW_DELETED, ROW_KEY_KEPT,
-								 * ROW_FORWARD and forward_* */
+	RowMeta		meta;			/* xid (Invalid: frozen), frozen_xid, cid, ROW_DELETED,
+								 * ROW_KEY_KEPT, ROW_FORWARD and forward_* */
 	VersionKey	newer_key;		/* what its superseder was to the row's key */
 	RowData		data;			/* none for a deletion */
 } VersionImage;
@@ -89,7 +89,7 @@ typedef struct Rewrite
 static HTAB *
 create_map(const char *name)
 {
-	HASHCTL		control = {.keysize = sizeof(RowId),.entrysize = sizeof(RowMapping),
+	HASHCTL		control = {.keysize = sizeof(RowId), .entrysize = sizeof(RowMapping),
 	.hcxt = CurrentMemoryContext};
 
 	return hash_create(name, 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -248,7 +248,7 @@ fits_batch(Rewrite *rewrite, TransactionId xid, CommandId cid)
 }
 
 /*
- * The values of older versions that lie out of line were given to the new toast table as well. 
+ * The values of older versions that lie out of line were given to the new toast table as well.
  * They are dead there as soon as we commit, or nobody would ever remove them.
  */
 static void
@@ -576,7 +576,7 @@ store_sorted(Rewrite *rewrite, HeapTuple tuple)
 {
 	RowId		row = row_id_from_tid(&tuple->t_self);
 	TupleTableSlot *slot = rewrite->new_slot;
-	VersionImage image = {.meta = {.xid = InvalidTransactionId,.cid = FirstCommandId}};
+	VersionImage image = {.meta = {.xid = InvalidTransactionId, .cid = FirstCommandId}};
 	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	RowVersion	version;
 

@@ -2,7 +2,7 @@
  * scan.c
  *	  Scans over the table itself: sequential, parallel, TID range, bitmap, sample.
  *
- * A scan copies one leaf at a time into its own memory, under no latch, and works on the copy. 
+ * A scan copies one leaf at a time into its own memory, under no latch, and works on the copy.
  * Rows it returns point into the copy (or into memory for older versions), which stays until the
  * scan moves on; the executor has its slot filled anew or cleared by then.  No latch is held
  * between calls.
@@ -408,7 +408,10 @@ next_listed_row(RowanScan scan, TupleTableSlot *slot)
 							 scan->creator);
 		if (scan->table.conflict_out != NULL)
 		{
-			/* as in fetch.c: see who changed it before our lock was there; the slot keeps its own bytes */
+			/*
+			 * as in fetch.c: see who changed it before our lock was there; the slot keeps its
+			 * own bytes
+			 */
 			RowVersion	version;
 
 			ExecMaterializeSlot(slot);

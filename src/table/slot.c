@@ -408,8 +408,9 @@ rowan_slot_copy_heap_tuple(TupleTableSlot *slot)
 		return tuple;
 
 	/*
-	 * Some minor versions of 15 mark what heap_form_tuple makes as a composite value, by a pair of hint bits that no
-	 * stored row has together: its type and length would be looked for where its creator is.
+	 * Some minor versions of 15 mark what heap_form_tuple makes as a composite value, by a pair
+	 * of hint bits that no stored row has together: its type and length would be looked for
+	 * where its creator is.
 	 */
 	header = tuple->t_data;
 	header->t_infomask &= ~(HEAP_XMAX_COMMITTED | HEAP_XMAX_INVALID);

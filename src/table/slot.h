@@ -21,6 +21,7 @@ extern bool rowan_slot_is_current_xact_tuple(TupleTableSlot *slot);
 extern void rowan_slot_materialize(TupleTableSlot *slot);
 extern void rowan_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src);
 extern HeapTuple rowan_slot_copy_heap_tuple(TupleTableSlot *slot);
+
 /* extra: bytes in front of the tuple, for the caller. */
 extern MinimalTuple rowan_slot_copy_minimal_tuple(TupleTableSlot *slot, Size extra);
 
@@ -30,14 +31,16 @@ typedef struct RowanSlot
 {
 	TupleTableSlot base;
 	RowLayout  *layout;			/* of base.tts_tupleDescriptor; made at first use */
-	RowData		row;			/* what is stored; row.data == NULL: a virtual tuple (values only) */
+	RowData		row;			/* what is stored; row.data == NULL: a virtual tuple (values
+								 * only) */
 	uint32		decode_offset;
 	char	   *buffer;			/* own memory that row may point into (slot's context) */
 	Size		buffer_size;
 
 	/* the identity of the version held; kept through copy and materialise */
 	TransactionId xmin,
-				xmax;			/* xmax: deleter, updater or locker as heap shows it; Invalid if none */
+				xmax;			/* xmax: deleter, updater or locker as heap shows it; Invalid if
+								 * none */
 	CommandId	cmin,
 				cmax;
 } RowanSlot;

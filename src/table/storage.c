@@ -43,9 +43,9 @@ create_init_fork(SMgrRelation srel, const PoolFile *file)
 
 void
 rowan_set_new_filelocator(Relation rel, const RelFileLocator *locator, char persistence,
-					   TransactionId *freeze_xid, MultiXactId *min_multi)
+						  TransactionId *freeze_xid, MultiXactId *min_multi)
 {
-	PoolFile	file = {.locator = *locator,.backend = INVALID_PROC_NUMBER,
+	PoolFile	file = {.locator = *locator, .backend = INVALID_PROC_NUMBER,
 	.logged = persistence == RELPERSISTENCE_PERMANENT};
 	SMgrRelation srel;
 
@@ -59,8 +59,8 @@ rowan_set_new_filelocator(Relation rel, const RelFileLocator *locator, char pers
 		create_init_fork(srel, &file);
 
 	/*
-	 * Frames of a file that had the name before and was never heard of again: tree_create forgets them,
-	 * unless it takes the header that we know from it for the new file's.
+	 * Frames of a file that had the name before and was never heard of again: tree_create
+	 * forgets them, unless it takes the header that we know from it for the new file's.
 	 */
 	if (tree_exists(&file))
 		pool_discard_file(&file, 0);

@@ -182,8 +182,8 @@ run_pass(ToastTupleContext *ttc, const RowLayout *layout, const ToastPass *pass,
 			toast_tuple_try_compression(ttc, biggest);
 
 		/*
-		 * A value that alone is too long goes out at once, which saves
-		 * compressing the others in vain.
+		 * A value that alone is too long goes out at once, which saves compressing the others
+		 * in vain.
 		 */
 		if (pass->externalize && has_toast_table && (Size) attr->tai_size > max_size)
 			toast_tuple_externalize(ttc, biggest, options);
@@ -328,9 +328,9 @@ toast_row(Relation rel, TupleTableSlot *slot, TupleTableSlot *old_slot, int opti
 	}
 
 	/*
-	 * A speculative insertion stores and, undone, deletes its values as any other.  Logical decoding gets no
-	 * chunks: it keeps them until the row comes that they belong to, and rows of ours do not come, so
-	 * that it would take them for parts of another table's row.
+	 * A speculative insertion stores and, undone, deletes its values as any other.  Logical
+	 * decoding gets no chunks: it keeps them until the row comes that they belong to, and rows
+	 * of ours do not come, so that it would take them for parts of another table's row.
 	 */
 	options &= ~HEAP_INSERT_SPECULATIVE;
 	options |= HEAP_INSERT_NO_LOGICAL;

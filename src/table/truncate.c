@@ -96,7 +96,7 @@ static bool
 lock_patiently(Truncation *truncation)
 {
 	pool_assert_unlatched();
-	for (int waited_ms = 0; ; waited_ms += LOCK_WAIT_MS)
+	for (int waited_ms = 0;; waited_ms += LOCK_WAIT_MS)
 	{
 		if (ConditionalLockRelation(truncation->rel, AccessExclusiveLock))
 		{
@@ -167,7 +167,7 @@ cut_tail(Truncation *truncation)
 void
 table_truncate_tail(Relation rel, int message_level, bool rows_removed)
 {
-	Truncation	truncation = {.rel = rel,.message_level = message_level,
+	Truncation	truncation = {.rel = rel, .message_level = message_level,
 	.timeout_ms = rows_removed ? LOCK_TIMEOUT_MS : 0};
 	bool		empty;
 

@@ -325,7 +325,7 @@ visibility_pass(Vacuum *vacuum)
 			occupied = occupied || leaf_has_rows_of((Page) vacuum->page, block);
 			if (nleaves <= ROWS_PER_LOGICAL_BLOCK)
 				leaves[nleaves++] = (RowLeaf) {trailer->self_block, trailer->low_fence,
-					trailer->high_fence};
+															   trailer->high_fence};
 			else
 				settled = false;
 			if (block >= nblocks || trailer->high_fence < ((TreeKey) (block + 1) << 8))
@@ -358,9 +358,9 @@ report(Vacuum *vacuum, const PGRUsage *usage)
 
 	ereport(vacuum->params->options & VACOPT_VERBOSE ? INFO : LOG,
 			(errmsg_internal("%s \"%s.%s.%s\": index scans: %d", what,
-					get_database_name(MyDatabaseId),
-					get_namespace_name(RelationGetNamespace(vacuum->rel)),
-					RelationGetRelationName(vacuum->rel), vacuum->index_passes),
+							 get_database_name(MyDatabaseId),
+							 get_namespace_name(RelationGetNamespace(vacuum->rel)),
+							 RelationGetRelationName(vacuum->rel), vacuum->index_passes),
 			 errdetail("%llu leaves, %llu rows, %llu rows recently dead, %llu rows removed, %llu stubs left, %llu version pages freed.\n%s",
 					   (unsigned long long) vacuum->leaves,
 					   (unsigned long long) vacuum->stat.rows,

@@ -97,7 +97,11 @@ table_flush_visible(Relation rel, RowTable *table, VisibleBlocks *batch)
 		return;
 	FAULT_POINT(vacuum_visibility);
 	visibilitymap_pin(rel, batch->block[0], &buffer);
-	/* until the bits are set: a writer who comes after we have looked at his leaf waits, and clears them */
+
+	/*
+	 * until the bits are set: a writer who comes after we have looked at his leaf waits, and
+	 * clears them
+	 */
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	page = begin_map_change(rel, buffer, &state);
 	for (int i = 0; i < batch->nblocks; i++)

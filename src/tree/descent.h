@@ -70,8 +70,8 @@ descent_step(const TreeSearch *search, const TreeKind *kind, bool note, int atte
 		kind->note_parent(search, read);
 
 	/*
-	 * The child's version was taken while the parent still pointed to it: from
-	 * here on the child's version alone tells whether it still is the right page.
+	 * The child's version was taken while the parent still pointed to it: from here on the
+	 * child's version alone tells whether it still is the right page.
 	 */
 	if (!pool_read_end(read))
 	{

@@ -181,9 +181,9 @@ balanced_division(Page left, Page right)
 			page_slot_bytes(right, n - 1 - left_slots);
 		if (Max(bytes, total - bytes) < Max(best.left_bytes, best.right_bytes))
 			best = (Division)
-			{
-				n, bytes, total - bytes
-			};
+		{
+			n, bytes, total - bytes
+		};
 	}
 	return best;
 }

@@ -12,7 +12,8 @@
 /* What somebody wants of a leaf. */
 typedef struct LeafWish
 {
-	bool		append;			/* an empty right neighbour for the rightmost leaf, if that has this low fence */
+	bool		append;			/* an empty right neighbour for the rightmost leaf, if that has
+								 * this low fence */
 	TreeKey		low_fence;
 	uint16		size;			/* room for a cell of this size */
 	bool		aligned;
@@ -209,7 +210,7 @@ fulfil_leaf_wish(const PoolFile *file, TreeKey key, const LeafWish *want)
 {
 	IdSearch	search;
 	SplitPoint	plan;
-	TreeWish	wish = {.search = &search.search,.leaf = want,.plan = &plan};
+	TreeWish	wish = {.search = &search.search, .leaf = want, .plan = &plan};
 
 	id_search_init(&search, file, key);
 	tree_split(&wish);
@@ -218,7 +219,7 @@ fulfil_leaf_wish(const PoolFile *file, TreeKey key, const LeafWish *want)
 void
 tree_make_room(const PoolFile *file, TreeKey key, uint16 size, bool aligned)
 {
-	LeafWish	want = {.size = size,.aligned = aligned};
+	LeafWish	want = {.size = size, .aligned = aligned};
 
 	fulfil_leaf_wish(file, key, &want);
 }
@@ -226,7 +227,7 @@ tree_make_room(const PoolFile *file, TreeKey key, uint16 size, bool aligned)
 void
 tree_append_leaf(const PoolFile *file, TreeKey full_leaf_low_fence)
 {
-	LeafWish	want = {.append = true,.low_fence = full_leaf_low_fence};
+	LeafWish	want = {.append = true, .low_fence = full_leaf_low_fence};
 
 	fulfil_leaf_wish(file, TREE_KEY_MAX - 1, &want);
 }

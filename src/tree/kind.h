@@ -45,7 +45,8 @@ typedef struct TreeChild
 {
 	int			slot;			/* negative: the page has none, or its bytes make no sense */
 	BlockNumber block;
-	int			likely_slot;	/* where on the child the key probably is, to be prefetched; negative: unknown */
+	int			likely_slot;	/* where on the child the key probably is, to be prefetched;
+								 * negative: unknown */
 } TreeChild;
 
 /* What room is wanted on a page, and what the kind plans to make it. */
@@ -55,7 +56,8 @@ typedef struct TreeWish
 	int			level;
 	int			room;			/* inner page: bytes of a child's cell */
 	const void *leaf;			/* leaf: the kind's own wish */
-	void	   *plan;			/* plan_split writes the kind's plan here, divide and the others follow it */
+	void	   *plan;			/* plan_split writes the kind's plan here, divide and the others
+								 * follow it */
 } TreeWish;
 
 struct TreeKind
@@ -67,31 +69,41 @@ struct TreeKind
 	/* ---- finding pages ---- */
 
 	/*
-	 * Is it the page of that level that covers what is looked for?  may_cover is asked of bytes that may be changing, and may say
-	 * true of a page that is not; covers is asked of a page that does not change, and decides.
+	 * Is it the page of that level that covers what is looked for?  may_cover is asked of bytes
+	 * that may be changing, and may say true of a page that is not; covers is asked of a page
+	 * that does not change, and decides.
 	 */
 	bool		(*may_cover) (const TreeSearch *search, Page page, int level);
 	bool		(*covers) (const TreeSearch *search, Page page, int level);
 
 	/*
-	 * The child of an inner page that covers what is looked for.  read: the page may be changing, and the result be nonsense
-	 * then, so the caller checks the read before following it; NULL: the page does not change.
+	 * The child of an inner page that covers what is looked for.  read: the page may be
+	 * changing, and the result be nonsense then, so the caller checks the read before following
+	 * it; NULL: the page does not change.
 	 */
 	void		(*find_child) (const TreeSearch *search, Page page, PoolRead *read,
 							   TreeChild *child);
 
 	/*
-	 * Optional, to begin a descent to a leaf further down than at the root.  recall_parent begins a read of an inner page of level 1
-	 * that covers what is looked for, if one is remembered that has not changed since; note_parent remembers one, by the version of
-	 * its frame: the page may have changed since the read began, then that version never comes again.
+	 * Optional, to begin a descent to a leaf further down than at the root.  recall_parent
+	 * begins a read of an inner page of level 1 that covers what is looked for, if one is
+	 * remembered that has not changed since; note_parent remembers one, by the version of its
+	 * frame: the page may have changed since the read began, then that version never comes
+	 * again.
 	 */
 	bool		(*recall_parent) (const TreeSearch *search, PoolRead *read);
 	void		(*note_parent) (const TreeSearch *search, const PoolRead *read);
 
-	/* Latches the page of that level that covers what is looked for; NULL if the tree is not that high. */
+	/*
+	 * Latches the page of that level that covers what is looked for; NULL if the tree is not
+	 * that high.
+	 */
 	PoolFrame  *(*latch) (const TreeSearch *search, int level, LWLockMode mode);
 
-	/* The child of a slot of a latched inner page; is a latched page what the parent says of that child (level, fences)? */
+	/*
+	 * The child of a slot of a latched inner page; is a latched page what the parent says of
+	 * that child (level, fences)?
+	 */
 	BlockNumber (*child_of_slot) (const TreeSearch *search, Page parent, int slot);
 	bool		(*is_child) (const TreeSearch *search, Page parent, int slot, Page page);
 
@@ -100,32 +112,50 @@ struct TreeKind
 	/* The latched leaf fulfils the wish. */
 	bool		(*leaf_has_room) (const TreeWish *wish, Page leaf);
 
-	/* Plans how to divide a latched page; returns how many bytes the right half's cell in the parent takes at most. */
+	/*
+	 * Plans how to divide a latched page; returns how many bytes the right half's cell in the
+	 * parent takes at most.
+	 */
 	int			(*plan_split) (const TreeWish *wish, Page page);
 
-	/* As planned: the left working copy holds all and keeps the left half, the right one is new. */
+	/*
+	 * As planned: the left working copy holds all and keeps the left half, the right one is
+	 * new.
+	 */
 	void		(*divide) (const TreeWish *wish, Page left, Page right);
 
-	/* Adds the right half to its parent, as that slot; makes both halves children of a root that was reset to an empty inner page. */
+	/*
+	 * Adds the right half to its parent, as that slot; makes both halves children of a root
+	 * that was reset to an empty inner page.
+	 */
 	void		(*add_child) (const TreeWish *wish, Page parent, int slot, BlockNumber right);
 	void		(*fill_root) (const TreeWish *wish, Page root, BlockNumber left, BlockNumber right);
 
 	/* ---- merging ---- */
 
 	/*
-	 * Would both pages make a good one?  What absorb needs to know goes to plan.  The left one may be a working copy that has
-	 * absorbed others already.
+	 * Would both pages make a good one?  What absorb needs to know goes to plan.  The left one
+	 * may be a working copy that has absorbed others already.
 	 */
 	bool		(*may_merge) (const TreeSearch *search, Page left, Page right, void *plan);
 
-	/* Next, if they do: the left working copy takes over what the right page has, fence and link too. */
+	/*
+	 * Next, if they do: the left working copy takes over what the right page has, fence and
+	 * link too.
+	 */
 	void		(*absorb) (const TreeSearch *search, Page left, Page right, void *plan);
 
-	/* Optional: moves cells between two neighbours that cannot become one; if it does, all latches are released. */
+	/*
+	 * Optional: moves cells between two neighbours that cannot become one; if it does, all
+	 * latches are released.
+	 */
 	bool		(*even_out) (const TreeSearch *search, PoolFrame *parent, int slot, PoolFrame *left,
 							 PoolFrame *right);
 
-	/* Optional: leaf `to` is about to cover what leaf `from` covers, or part of it.  Both are latched, nobody can see it yet. */
+	/*
+	 * Optional: leaf `to` is about to cover what leaf `from` covers, or part of it.  Both are
+	 * latched, nobody can see it yet.
+	 */
 	void		(*leaf_moves) (const TreeSearch *search, BlockNumber from, BlockNumber to);
 };
 

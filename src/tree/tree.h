@@ -35,7 +35,7 @@ extern void tree_create_init_fork(const PoolFile *file, uint16 tree_kind, TreeRo
 extern void tree_create_table_init_fork(const PoolFile *file);
 
 /*
- * Makes a table's file one of header and empty root, row ids begin anew, and cuts it. 
+ * Makes a table's file one of header and empty root, row ids begin anew, and cuts it.
  * AccessExclusiveLock; the visibility map has been emptied before.  A crash between the two steps
  * leaves a file that is longer than needed.
  */
@@ -129,7 +129,7 @@ extern BlockNumber space_count_free_tail(const PoolFile *file, int others, Space
 /*
  * Takes the free pages at the file's end off the free list and lowers high_water, as far as it
  * gets; moves a tree page that is in the way where that is cheap for what it gains (the leaf at the
- * right edge tends to be the last page).  Nobody else may use the relation (AccessExclusiveLock). 
+ * right edge tends to be the last page).  Nobody else may use the relation (AccessExclusiveLock).
  * Returns the new high_water; the caller cuts the file there.
  */
 extern BlockNumber space_trim(const PoolFile *file, SpaceStop stop, void *arg);

@@ -16,7 +16,7 @@
 typedef struct Verification Verification;
 
 /*
- * What a kind of tree knows of its pages.  All of them are private copies that page_check accepts. 
+ * What a kind of tree knows of its pages.  All of them are private copies that page_check accepts.
  * The cursor is a place between keys: what is before it has been visited.
  */
 typedef struct VerifyKind
@@ -29,7 +29,10 @@ typedef struct VerifyKind
 	/* Checks what is on the page, and reports; false: it is not to be searched. */
 	bool		(*check_page) (Verification *v, Page page, void *arg);
 
-	/* Fences against what the parent says of the slot's child (NULL: it is the root), reported; false: they differ. */
+	/*
+	 * Fences against what the parent says of the slot's child (NULL: it is the root), reported;
+	 * false: they differ.
+	 */
 	bool		(*check_fences) (Verification *v, Page parent, int slot, Page page, void *arg);
 
 	/* The right one begins where the left one ends. */
@@ -41,7 +44,10 @@ typedef struct VerifyKind
 	/* The slot whose child the cursor is on; negative: the bytes make no sense. */
 	int			(*slot_at_cursor) (Page page, void *arg);
 
-	/* Moves the cursor: before all keys, to where the slot's child ends (unless that is behind all keys), to the low fence. */
+	/*
+	 * Moves the cursor: before all keys, to where the slot's child ends (unless that is behind
+	 * all keys), to the low fence.
+	 */
 	void		(*cursor_to_start) (void *arg);
 	void		(*cursor_past_child) (Page page, int slot, void *arg);
 	bool		(*cursor_to_page) (Page page, void *arg);

@@ -225,7 +225,7 @@ check_list(Verification *v, uint8 type)
 
 	for (int attempt = 0; attempt < LIST_ATTEMPTS; attempt++)
 	{
-		ListWalk	walk = {.type = type,.last = InvalidBlockNumber};
+		ListWalk	walk = {.type = type, .last = InvalidBlockNumber};
 		ListResult	result = follow_list(v, &walk);
 		const char *message;
 

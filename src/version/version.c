@@ -144,7 +144,7 @@ version_append_apply(Page page, const VersionRecordData *record)
 }
 
 /*
- * The active page of this backend's slot was read from the header, and found full (or none). 
+ * The active page of this backend's slot was read from the header, and found full (or none).
  * Somebody sharing the slot may have replaced it meanwhile: then there is nothing to do.
  */
 void

@@ -164,7 +164,7 @@ journal_mark(const struct entry *e, int type)
 static void
 lock_blocks(const struct entry *e, short type)
 {
-	struct flock lock = {.l_type = type,.l_whence = SEEK_SET};
+	struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
 
 	lock.l_start = (off_t) (e->inode & 0xffffff) << 32 | e->offset / 512;
 	lock.l_len = (e->length + 511) / 512;

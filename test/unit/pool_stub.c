@@ -18,7 +18,7 @@ PoolFrame  *pool_frames;
 char	   *pool_pages;
 int			pool_n_frames = MAX_BLOCKS;
 
-const PoolFile stub_file = {.locator = {1663, 5, 16384},.backend = INVALID_PROC_NUMBER,.logged = true};
+const PoolFile stub_file = {.locator = {1663, 5, 16384}, .backend = INVALID_PROC_NUMBER, .logged = true};
 
 uint64		stub_commits;
 uint64		stub_logged_bytes;

@@ -521,9 +521,9 @@ test_frozen(void)
 
 	for (int i = 0; i < (int) lengthof(cases); i++)
 	{
-		RowMeta		meta = {.flags = cases[i].flags,.xid = 99,.frozen_xid = 99};
+		RowMeta		meta = {.flags = cases[i].flags, .xid = 99, .frozen_xid = 99};
 		RowMeta		back;
-		RowData		data = {.natts = 3,.data = "x",.size = 1};
+		RowData		data = {.natts = 3, .data = "x", .size = 1};
 		RowData		data_back;
 		char		cell[64];
 		uint16		size = row_cell_size(&meta, &data, 3);
@@ -655,7 +655,7 @@ test_sizes(void)
 	static const int types[] = {3, 2, 9};	/* int8, int4, text */
 	TupleDesc	desc = make_desc(3, types);
 	RowLayout  *layout = row_layout_create(desc);
-	char		text[VARHDRSZ + 5];
+	char text[	VARHDRSZ + 5];
 	Datum		values[3] = {Int64GetDatum(-1), Int32GetDatum(-2), PointerGetDatum(text)};
 	bool		isnull[3] = {false, false, false};
 	char		buffer[64] pg_attribute_aligned(8);
@@ -722,7 +722,7 @@ test_short_row(void)
 	static const int types[] = {2, 2, 9};
 	TupleDesc	desc = make_desc(3, types);
 	RowLayout  *layout = row_layout_create(desc);
-	RowData		row = {.natts = 1,.size = 4,.data = "\1\0\0\0"};
+	RowData		row = {.natts = 1, .size = 4, .data = "\1\0\0\0"};
 	Datum		values[3] = {0, 42, 43};
 	bool		isnull[3] = {true, true, true};
 	uint32		offset = 0;
@@ -770,7 +770,7 @@ test_pointer_refused(void)
 	TupleDesc	desc = make_desc(1, types);
 	RowLayout  *layout = row_layout_create(desc);
 	char		bytes[18] = {0};
-	RowData		row = {.natts = 1,.size = sizeof(bytes),.data = bytes};
+	RowData		row = {.natts = 1, .size = sizeof(bytes), .data = bytes};
 	Datum		value;
 	bool		isnull;
 	uint32		offset = 0;

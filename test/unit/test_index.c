@@ -51,7 +51,7 @@ static const Kind kinds[] = {
 
 static const Kind *kind;
 static KeyDesc keys;
-static IndexTree tree = {.file = {{1663, 5, 16384}, INVALID_PROC_NUMBER, true},.keys = &keys};
+static IndexTree tree = {.file = {{1663, 5, 16384}, INVALID_PROC_NUMBER, true}, .keys = &keys};
 
 static void
 set_kind(const Kind *which)
@@ -100,6 +100,7 @@ static Datum
 random_text(void)
 {
 	int			number = test_below(kind->values);
+
 	/* of one number always the same text, some with a long common beginning */
 	int			prefix = number % 3 == 0 ? kind->longest / 2 : number % 7;
 	int			length = kind->longest > 1000 && test_below(3) ? number % 60 :
@@ -188,7 +189,7 @@ model_search(IndexTuple tuple)
 static CellSource
 random_source(bool separator, ItemPointerData *tids, int room)
 {
-	CellSource	source = {.child = InvalidBlockNumber,.tids = tids};
+	CellSource	source = {.child = InvalidBlockNumber, .tids = tids};
 
 	source.tuple = random_tuple();
 	if (!separator)
@@ -265,8 +266,8 @@ check_decoded(const CellSource *source, const IndexItem *item)
 static void
 init_page(Page page)
 {
-	CellSource	low = {.is_separator = true,.child = InvalidBlockNumber};
-	CellSource	high = {.is_separator = true,.is_infinite = true,.child = InvalidBlockNumber};
+	CellSource	low = {.is_separator = true, .child = InvalidBlockNumber};
+	CellSource	high = {.is_separator = true, .is_infinite = true, .child = InvalidBlockNumber};
 	ItemPointerData tid = random_tid(100);
 
 	page_init(page, ROWAN_PAGE_INDEX_LEAF, 0, 7, 1);
@@ -353,7 +354,7 @@ do_insert(IndexTuple tuple)
 {
 	int			at = model_search(tuple);
 	KeyPoint	point = point_of(tuple);
-	CellSource	source = {.tuple = tuple,.tids = &tuple->t_tid,.ntids = 1};
+	CellSource	source = {.tuple = tuple, .tids = &tuple->t_tid, .ntids = 1};
 
 	if ((at < nmodel && compare_entries(model[at], tuple) == 0) || nmodel == MAX_ENTRIES)
 		return;
@@ -567,7 +568,7 @@ check_searches(int count)
 static void
 check_all(void)
 {
-	IndexVerify how = {.tree = &tree,.report = report,.entry = check_entry};
+	IndexVerify how = {.tree = &tree, .report = report, .entry = check_entry};
 
 	nentries = 0;
 	must(itree_verify(&how) == 0 && nproblems == 0);

@@ -84,7 +84,7 @@ random_size(bool aligned)
 static bool
 do_insert(Page page, TreeKey low, uint32 delta, int aligned_share)
 {
-	ModelCell	m = {.delta = delta,.stamp = test_below(256)};
+	ModelCell	m = {.delta = delta, .stamp = test_below(256)};
 	int			pos = model_search(delta);
 
 	m.aligned = (int) test_below(100) < aligned_share;
@@ -236,7 +236,7 @@ test_leaf_search(void)
 		for (uint32 delta = test_below(3); delta < LEAF_KEY_SPAN && nmodel < 900;
 			 delta += (int) test_below(100) < hole_share ? 1 + test_below(300) : 1)
 		{
-			ModelCell	m = {.delta = delta,.size = 4};
+			ModelCell	m = {.delta = delta, .size = 4};
 
 			fill_cell(page_insert_cell(page, nmodel, delta, 4, false), &m);
 			model[nmodel++] = m;

@@ -270,8 +270,8 @@ see_leaf(Page leaf, BlockNumber block, void *arg)
 static void
 do_verify(Worker *w)
 {
-	SeenByVerify state = {.worker = w,.seen = palloc0(MAX_KEYS)};
-	TreeVerify	how = {.report = report_problem,.leaf_check = see_leaf,.arg = &state};
+	SeenByVerify state = {.worker = w, .seen = palloc0(MAX_KEYS)};
+	TreeVerify	how = {.report = report_problem, .leaf_check = see_leaf, .arg = &state};
 
 	must(tree_verify(FILE, &how) == 0);
 	must(state.nrows == w->nrows);

@@ -90,7 +90,7 @@ choose_creator(ModelRow *row, Page page)
 	if (!rows_depend)
 		return;
 	if (page_nslots(page) == 0)
-		row->creator = (TransactionId[]) {0, 500, 501, 502}[test_below(4)];
+		row->creator = (TransactionId) COMPOUND_LITERAL[] (0, 500, 501, 502)[test_below(4)];
 	else if (test_below(4) > 0)
 		row->creator = page_trailer(page)->page_xid;
 }
@@ -138,7 +138,7 @@ leaf_takes(Page page, const ModelRow *row)
 static ModelRow
 random_row(TreeKey key)
 {
-	ModelRow	row = {.key = key,.stamp = test_random()};
+	ModelRow	row = {.key = key, .stamp = test_random()};
 
 	row.aligned = test_below(4) == 0;
 	row.size = (4 + test_below(test_below(50) == 0 ? 7000 : size_limit)) & ~1;
@@ -286,7 +286,7 @@ see_leaf(Page leaf, BlockNumber block, void *arg)
 static void
 verify(void)
 {
-	TreeVerify	how = {.report = report_problem,.leaf_check = see_leaf};
+	TreeVerify	how = {.report = report_problem, .leaf_check = see_leaf};
 
 	leaves_seen = 0;
 	must(tree_verify(FILE, &how) == 0);
@@ -459,7 +459,7 @@ test_append(void)
 		BlockNumber blocks;
 
 		start(11 + order, 50);
-		size_limit = 400;	/* the hint is stale: that must not matter */
+		size_limit = 400;		/* the hint is stale: that must not matter */
 		for (int i = 0; i < 20000; i++)
 			do_append(&hint);
 		check_all();
@@ -545,7 +545,7 @@ test_queue(void)
 		if (nmodel > 3000)
 			do_delete(0, i % 7 == 0);
 		if (i % 5000 == 0)
-			merge_everywhere();		/* as VACUUM */
+			merge_everywhere(); /* as VACUUM */
 		if (i % 30000 == 0)
 			check_all();
 	}

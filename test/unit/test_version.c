@@ -14,9 +14,10 @@
 
 static PGPROC me;
 PGPROC	   *MyProc = &me;
+
 DEFINE_MY_PROC_NUMBER
 
-static BlockNumber last_block;	/* of the last record, and where it is */
+static BlockNumber last_block;		/* of the last record, and where it is */
 static uint16 last_offset;
 
 static FileHeaderData
