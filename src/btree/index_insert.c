@@ -214,7 +214,7 @@ report_not_found(const Insertion *insertion)
 }
 
 /*
- * Serializable transactions that have read the leaf, which stays latched: see copy_leaf
+ * Serializable transactions that have read the leaf, which stays latched: see copy_scan_leaf
  * (index_leaf.c).
  */
 static void
