@@ -35,7 +35,9 @@
 #include "varatt.h"
 #else
 #include "storage/relfilenode.h"
+#endif
 
+#if PG_VERSION_NUM < 180000
 /* exported by the server, in no header */
 extern PGDLLIMPORT bool ignore_checksum_failure;
 extern PGDLLIMPORT bool ignore_invalid_pages;
@@ -276,6 +278,14 @@ named_wait_event(const char *name, uint32 *event)
 #else
 #define scan_whole_index(rel, index, snapshot) \
 	index_beginscan(rel, index, snapshot, 0, 0)
+#endif
+
+/* A search of the index, for EXPLAIN, which asks since 18. */
+#if PG_VERSION_NUM >= 180000
+#define count_index_search(scan) \
+	((scan)->instrument != NULL ? (void) (scan)->instrument->nsearches++ : (void) 0)
+#else
+#define count_index_search(scan)	((void) (scan))
 #endif
 
 /* The next of sorted values, by value or in the sort's memory. */
