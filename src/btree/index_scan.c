@@ -459,6 +459,7 @@ begin(IndexScanDesc scan, ScanDirection direction)
 	bool		found;
 
 	pgstat_count_index_scan(scan->indexRelation);
+	count_index_search(scan);
 	found = first_leaf(scan, direction);
 	if (!found)
 		leave_leaf(scan);

@@ -54,6 +54,7 @@ NAMES = {
     'ConditionalXactLockTableWait': 'try_wait_for_xid',
     'pgstat_count_heap_update': 'count_update',
     'index_beginscan': 'scan_whole_index',
+    'nsearches': 'count_index_search',
     'tuplesort_getdatum': 'next_sorted_datum',
     'estimate_array_length': 'expected_elements',
     'make_restrictinfo': 'implied_restriction',
