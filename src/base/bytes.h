@@ -7,7 +7,7 @@
 #ifndef ROWAN_BASE_BYTES_H
 #define ROWAN_BASE_BYTES_H
 
-/* How many of the first `limit` bytes are equal, from the front. */
+/* How many of the first `limit` bytes (none, if that is negative) are equal, from the front. */
 static inline int
 common_prefix(const char *a, const char *b, int limit)
 {

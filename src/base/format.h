@@ -50,16 +50,30 @@ typedef uint64 TreeKey;
 #define TREE_KEY_MIN	((TreeKey) 0)
 #define TREE_KEY_MAX	PG_UINT64_MAX	/* high fence of the right edge: no key reaches it */
 
+/*
+ * Symbol, number, name for users, whether it has slots.  Switch over (RowanPageType) of a trailer's
+ * type without `default`, then the compiler names each place that a new type concerns.
+ *
+ *	LEAF			leaf of a table
+ *	VERSION			older row versions
+ *	FREE			on the free list
+ *	UNUSED			the file was extended by it in advance; no content
+ */
+#define ROWAN_PAGE_TYPES(TYPE) \
+	TYPE(HEADER, 1, "header", false) \
+	TYPE(INNER, 2, "inner", true) \
+	TYPE(LEAF, 3, "leaf", true) \
+	TYPE(VERSION, 4, "version", false) \
+	TYPE(FREE, 5, "free", false) \
+	TYPE(INDEX_INNER, 6, "index inner", true) \
+	TYPE(INDEX_LEAF, 7, "index leaf", true) \
+	TYPE(UNUSED, 8, "unused", false)
+
+#define PAGE_TYPE_NUMBER(symbol, number, name, has_slots) ROWAN_PAGE_##symbol = (number),
+
 typedef enum RowanPageType
 {
-	ROWAN_PAGE_HEADER = 1,
-	ROWAN_PAGE_INNER = 2,
-	ROWAN_PAGE_LEAF = 3,		/* leaf of a table */
-	ROWAN_PAGE_VERSION = 4,		/* older row versions */
-	ROWAN_PAGE_FREE = 5,		/* on the free list */
-	ROWAN_PAGE_INDEX_INNER = 6,
-	ROWAN_PAGE_INDEX_LEAF = 7,
-	ROWAN_PAGE_UNUSED = 8		/* the file was extended by it in advance; no content */
+	ROWAN_PAGE_TYPES(PAGE_TYPE_NUMBER)
 } RowanPageType;
 
 /*

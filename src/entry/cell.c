@@ -9,7 +9,8 @@
 #include "postgres.h"
 
 #include "access/tupmacs.h"
-#include "entry/entry.h"
+#include "base/bytes.h"
+#include "entry/posting.h"
 
 /* Zeroes at a payload's end that may be left out: the tuple's size is a multiple of 8. */
 #define MAX_STRIPPED	7
@@ -18,68 +19,6 @@
 #define POSTING_HEADER		10	/* behind size and control: number, bytes, last TID */
 #define MAX_PREFIX			255
 
-/* ---- numbers of variable length ---- */
-
-static inline int
-varint_size(uint64 value)
-{
-	int			size = 1;
-
-	while (value >= 0x80)
-	{
-		value >>= 7;
-		size++;
-	}
-	return size;
-}
-
-static inline char *
-put_varint(char *to, uint64 value)
-{
-	while (value >= 0x80)
-	{
-		*to++ = (char) (value | 0x80);
-		value >>= 7;
-	}
-	*to++ = (char) value;
-	return to;
-}
-
-/* NULL: there is none before `end`. */
-static pg_attribute_always_inline const char *
-get_varint(const char *from, const char *end, uint64 *value)
-{
-	if (from < end && (*from & 0x80) == 0)
-	{
-		*value = (uint8) *from;
-		return from + 1;
-	}
-	*value = 0;
-	for (int shift = 0; from < end && shift < 63; shift += 7)
-	{
-		uint8		byte = (uint8) *from++;
-
-		*value |= (uint64) (byte & 0x7F) << shift;
-		if ((byte & 0x80) == 0)
-			return from;
-	}
-	return NULL;
-}
-
-/* As ItemPointerSet, in two stores as whoever copies a TID loads it: a load of parts stored one by one has to wait for them. */
-static inline void
-set_tid(ItemPointer tid, BlockNumber block, OffsetNumber offset)
-{
-#ifdef WORDS_BIGENDIAN
-	uint32		halves = block;
-#else
-	uint32		halves = block >> 16 | block << 16;
-#endif
-
-	memcpy(&tid->ip_blkid, &halves, sizeof(halves));
-	tid->ip_posid = offset;
-}
-
 static inline uint16
 get_u16(const char *from)
 {
@@ -87,216 +26,6 @@ get_u16(const char *from)
 
 	memcpy(&value, from, sizeof(value));
 	return value;
-}
-
-/* ---- posting lists ---- */
-
-/* A TID behind the one before it. */
-static inline int
-next_tid_size(const ItemPointerData *before, const ItemPointerData *tid)
-{
-	BlockNumber from = ItemPointerGetBlockNumberNoCheck(before);
-	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
-	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
-
-	if (block == from)
-		return varint_size((uint64) (offset - ItemPointerGetOffsetNumberNoCheck(before)) << 1);
-	return varint_size((uint64) (block - from) << 1 | 1) + varint_size(offset);
-}
-
-static inline char *
-put_next_tid(char *to, const ItemPointerData *before, const ItemPointerData *tid)
-{
-	BlockNumber from = ItemPointerGetBlockNumberNoCheck(before);
-	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
-	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
-
-	if (block == from)
-		return put_varint(to, (uint64) (offset - ItemPointerGetOffsetNumberNoCheck(before)) << 1);
-	return put_varint(put_varint(to, (uint64) (block - from) << 1 | 1), offset);
-}
-
-/* What the first TID follows. */
-static const ItemPointerData nothing = {{0, 0}, 0};
-
-static int
-posting_size(const ItemPointerData *tids, int ntids)
-{
-	int			size = next_tid_size(&nothing, &tids[0]);
-
-	for (int i = 1; i < ntids; i++)
-		size += next_tid_size(&tids[i - 1], &tids[i]);
-	return size;
-}
-
-static char *
-put_posting(char *to, const ItemPointerData *tids, int ntids)
-{
-	to = put_next_tid(to, &nothing, &tids[0]);
-	for (int i = 1; i < ntids; i++)
-		to = put_next_tid(to, &tids[i - 1], &tids[i]);
-	return to;
-}
-
-/* Reads the next TID; NULL: bytes make no sense. */
-static pg_attribute_always_inline const char *
-get_posting(const char *from, const char *end, BlockNumber *block, OffsetNumber *offset)
-{
-	uint64		value;
-
-	from = get_varint(from, end, &value);
-	if (from == NULL)
-		return NULL;
-	if ((value & 1) == 0)
-	{
-		*offset += value >> 1;
-		return from;
-	}
-	*block += value >> 1;
-	from = get_varint(from, end, &value);
-	*offset = value;
-	return from;
-}
-
-void
-posting_begin(const IndexItem *item, PostingReader *reader)
-{
-	reader->at = item->posting;
-	reader->end = item->posting + item->posting_size;
-	reader->block = 0;
-	reader->offset = 0;
-}
-
-/*
- * get_posting for the lengths that are common, without branches: whether the block is another one, and whether the offset takes one
- * byte or two, is not to be foreseen.  NULL: other lengths, or the end is near.
- */
-static pg_attribute_always_inline const char *
-get_posting_fast(const char *from, const char *end, BlockNumber *block, OffsetNumber *offset)
-{
-	uint8		first,
-				low,
-				high;
-	uint32		other,
-				two;
-	uint32		value;
-
-	if (end - from < 3)
-		return NULL;
-	first = (uint8) from[0];
-	low = (uint8) from[1];
-	high = (uint8) from[2];
-	other = first & 1;
-	two = low >> 7;
-	if ((first & 0x80) | (other & two & (high >> 7)))
-		return NULL;
-	value = (low & 0x7F) | ((high << 7) & -two);
-	*block += (first >> 1) & -other;
-	*offset = (value & -other) | ((*offset + (first >> 1)) & (other - 1));
-	return from + 1 + other + (other & two);
-}
-
-/* The next n TIDs; false: bytes make no sense. */
-bool
-posting_read(PostingReader *reader, ItemPointerData *tids, int n)
-{
-	const char *at = reader->at;
-	BlockNumber block = reader->block;
-	OffsetNumber offset = reader->offset;
-
-	for (int i = 0; i < n; i++)
-	{
-		const char *next = get_posting_fast(at, reader->end, &block, &offset);
-
-		if (unlikely(next == NULL))
-			next = get_posting(at, reader->end, &block, &offset);
-		if (next == NULL)
-			return false;
-		at = next;
-		set_tid(&tids[i], block, offset);
-	}
-	reader->at = at;
-	reader->block = block;
-	reader->offset = offset;
-	return true;
-}
-
-bool
-cell_tids(const IndexItem *item, ItemPointerData *tids)
-{
-	PostingReader reader;
-
-	if (item->posting == NULL)
-	{
-		tids[0] = item->tid;
-		return true;
-	}
-	posting_begin(item, &reader);
-	return posting_read(&reader, tids, item->ntids);
-}
-
-/* ---- making posting lists ---- */
-
-void
-posting_start(PostingBuilder *builder)
-{
-	builder->ntids = builder->size = 0;
-	builder->last = nothing;
-}
-
-/* What follows a list's first TID: the same bytes wherever the list is added. */
-static const char *
-rest_of_list(const IndexItem *item, int *size)
-{
-	BlockNumber block = 0;
-	OffsetNumber offset = 0;
-	const char *end = item->posting + item->posting_size;
-	const char *rest;
-
-	*size = 0;
-	if (item->ntids == 1)
-		return NULL;
-	rest = get_posting(item->posting, end, &block, &offset);
-	if (rest != NULL)
-		*size = end - rest;
-	return rest;
-}
-
-int
-posting_size_with(const PostingBuilder *builder, const IndexItem *item)
-{
-	int			rest;
-
-	(void) rest_of_list(item, &rest);
-	return builder->size + next_tid_size(&builder->last, &item->tid) + rest;
-}
-
-void
-posting_add(PostingBuilder *builder, const IndexItem *item)
-{
-	char	   *to = builder->bytes + builder->size;
-	int			size;
-	const char *rest = rest_of_list(item, &size);
-
-	Assert(posting_size_with(builder, item) <= (int) sizeof(builder->bytes));
-	if (builder->ntids == 0)
-		builder->first = item->tid;
-	to = put_next_tid(to, &builder->last, &item->tid);
-	if (size > 0)
-		memcpy(to, rest, size);
-	builder->size = to + size - builder->bytes;
-	builder->ntids += item->ntids;
-	builder->last = item->last_tid;
-}
-
-void
-posting_source(const PostingBuilder *builder, CellSource *source)
-{
-	source->tids = &builder->first;
-	source->ntids = builder->ntids;
-	source->posting = builder->bytes;
-	source->posting_size = builder->size;
-	source->last_tid = builder->last;
 }
 
 /* ---- decoding ---- */
@@ -348,9 +77,9 @@ read_posting(CellReader *reader, IndexItem *item)
 	if (item->ntids < 2 || item->posting_size > reader->end - item->posting)
 		return false;
 	reader->at = item->posting + item->posting_size;
-	if (get_posting(item->posting, reader->at, &block, &offset) == NULL)
+	if (posting_get(item->posting, reader->at, &block, &offset) == NULL)
 		return false;
-	set_tid(&item->tid, block, offset);
+	entry_set_tid(&item->tid, block, offset);
 	return true;
 }
 
@@ -383,8 +112,8 @@ read_entry(CellReader *reader, const KeyDesc *keys, IndexItem *item)
 		return read_posting(reader, item);
 	if (!read_single(reader, &block, &offset))
 		return false;
-	set_tid(&item->tid, block, offset);
-	set_tid(&item->last_tid, block, offset);
+	entry_set_tid(&item->tid, block, offset);
+	entry_set_tid(&item->last_tid, block, offset);
 	return true;
 }
 
@@ -605,7 +334,7 @@ cell_last_tid(Page page, int pos, ItemPointer last)
 	}
 	if (!read_single(&reader, &block, &offset))
 		return false;
-	set_tid(last, block, offset);
+	entry_set_tid(last, block, offset);
 	return true;
 }
 
@@ -620,7 +349,7 @@ cell_single_tid(Page page, int pos, ItemPointer tid, bool *is_dead)
 		(reader.control & CELL_SEPARATOR) || !read_single(&reader, &block, &offset))
 		return false;
 	*is_dead = (reader.size_flags & CELL_DEAD) != 0;
-	set_tid(tid, block, offset);
+	entry_set_tid(tid, block, offset);
 	return true;
 }
 
@@ -662,27 +391,6 @@ typedef struct CellPlan
 	uint8		control;
 } CellPlan;
 
-/* How many bytes are the same, up to limit (which may be negative). */
-static int
-common_bytes(const char *a, const char *b, int limit)
-{
-	int			n = 0;
-
-	for (; n + 8 <= limit; n += 8)
-	{
-		uint64		x,
-					y;
-
-		memcpy(&x, a + n, 8);
-		memcpy(&y, b + n, 8);
-		if (x != y)
-			break;
-	}
-	while (n < limit && a[n] == b[n])
-		n++;
-	return n;
-}
-
 static void
 plan_payload(CellPlan *plan, const CellPrefix *prefix, const CellSource *source)
 {
@@ -700,7 +408,7 @@ plan_payload(CellPlan *plan, const CellPrefix *prefix, const CellSource *source)
 	if (prefix == NULL || IndexTupleHasNulls(source->tuple))
 		return;
 	limit = Min(Min(prefix->size, plan->payload_size) - 1, MAX_PREFIX);
-	plan->prefix = common_bytes(prefix->bytes + 1, plan->payload + 1, limit);
+	plan->prefix = common_prefix(prefix->bytes + 1, plan->payload + 1, limit);
 	if (plan->prefix <= 1)
 		plan->prefix = 0;
 }
@@ -721,7 +429,7 @@ plan_cell(CellPlan *plan, const CellPrefix *prefix, const CellSource *source)
 	else if (source->ntids > 1)
 	{
 		plan->posting_bytes = source->posting != NULL ? source->posting_size :
-			posting_size(source->tids, source->ntids);
+			posting_list_size(source->tids, source->ntids);
 		size += POSTING_HEADER + plan->posting_bytes;
 	}
 	else
@@ -762,7 +470,7 @@ put_list(char *to, const CellPlan *plan, const CellSource *source)
 	memcpy(to + sizeof(counts), last, sizeof(ItemPointerData));
 	to += POSTING_HEADER;
 	if (source->posting == NULL)
-		return put_posting(to, source->tids, source->ntids);
+		return posting_put_list(to, source->tids, source->ntids);
 	memcpy(to, source->posting, source->posting_size);
 	return to + source->posting_size;
 }

@@ -1,32 +1,26 @@
 /*
  * pages.c
- *	  SQL functions that look into pages, trees and the pool (keys of indexes: index_pages.c).
+ *	  SQL functions that look into pages (keys of indexes: index_pages.c).
  *
  * Pages are looked at as private copies, or as bytes that a user brings along, and
  * those may be anything: nothing here believes an offset, a length or a flag.
  * Bytes that make no sense give a row with a problem in it, not an error and
  * never a crash.
  *
- * Latches: only those that the pool takes for a copy or a flush.
+ * Latches: only those that the pool takes for a copy.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/relation.h"
 #include "base/checksum.h"
 #include "base/export.h"
-#include "base/preload.h"
-#include "btree/btree.h"
 #include "catalog/pg_type.h"
+#include "entry/entry.h"
 #include "funcapi.h"
 #include "inspect/result.h"
-#include "miscadmin.h"
 #include "row/codec.h"
 #include "table/table.h"
 #include "tree/page.h"
-#include "tree/tree.h"
-#include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 #include "utils/rel.h"
@@ -37,152 +31,8 @@ ROWAN_SQL_FUNCTION(rowan_page_header);
 ROWAN_SQL_FUNCTION(rowan_page_header_bytes);
 ROWAN_SQL_FUNCTION(rowan_page_items);
 ROWAN_SQL_FUNCTION(rowan_page_items_bytes);
-ROWAN_SQL_FUNCTION(rowan_file_header);
-ROWAN_SQL_FUNCTION(rowan_tree_stats);
-ROWAN_SQL_FUNCTION(rowan_version_store_stats);
-ROWAN_SQL_FUNCTION(rowan_pool_stat);
-ROWAN_SQL_FUNCTION(rowan_flush);
-ROWAN_SQL_FUNCTION(rowan_prewarm);
-
-/* How many blocks rowan.prewarm announces to the operating system in advance. */
-#define PREWARM_AHEAD_BLOCKS	32
-
-/* ---- opening ---- */
-
-static void
-refuse_relation(Relation rel, bool tables_only)
-{
-	char		kind = rel->rd_rel->relkind;
-
-	ereport(ERROR,
-			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 tables_only ?
-			 errmsg("\"%s\" is not a Rowan table", RelationGetRelationName(rel)) :
-			 errmsg("\"%s\" is not a Rowan table or index", RelationGetRelationName(rel)),
-			 RELKIND_HAS_STORAGE(kind) && kind != RELKIND_SEQUENCE ? 0 :
-			 errdetail_relkind_not_supported(kind),
-			 RELKIND_HAS_PARTITIONS(kind) ? errhint("Name its partitions.") : 0));
-}
-
-static Relation
-open_for_looking(Oid relid, bool tables_only, PoolFile *file)
-{
-	Relation	rel = try_relation_open(relid, AccessShareLock);
-	bool		is_table;
-
-	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
-	is_table = rowan_relation_is_rowan(rel) && RELKIND_HAS_STORAGE(rel->rd_rel->relkind);
-	if (!is_table && (tables_only || !index_is_rowan(rel)))
-		refuse_relation(rel, tables_only);
-	if (RELATION_IS_OTHER_TEMP(rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot access temporary tables of other sessions")));
-	table_pool_file(rel, file);
-	return rel;
-}
-
-static Relation
-open_table(Oid relid, PoolFile *file)
-{
-	return open_for_looking(relid, true, file);
-}
-
-Relation
-inspect_open(Oid relid, PoolFile *file)
-{
-	return open_for_looking(relid, false, file);
-}
-
-static BlockNumber
-check_block(Relation rel, const PoolFile *file, int64 block)
-{
-	BlockNumber nblocks = pool_file_blocks(file);
-
-	if (block < 0 || block >= (int64) nblocks)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("block %lld of \"%s\" does not exist",
-						(long long) block, RelationGetRelationName(rel)),
-				 errdetail("Its file has %u blocks.", nblocks)));
-	if (pool_block_is_blank(file, (BlockNumber) block))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("block %lld of \"%s\" has no content",
-						(long long) block, RelationGetRelationName(rel)),
-				 errdetail("The file was made longer by it in advance, or what was written there is lost.")));
-	return (BlockNumber) block;
-}
-
-Page
-inspect_copy_page(Oid relid, int64 block)
-{
-	PoolFile	file;
-	Relation	rel = inspect_open(relid, &file);
-	BlockNumber checked = check_block(rel, &file, block);
-	Page		page = palloc(BLCKSZ);
-
-	pool_read_copy(&file, checked, NULL, page);
-	if (!PageIsNew(page))
-		page_set_checksums(page, checked);
-	relation_close(rel, AccessShareLock);
-	return page;
-}
-
-Page
-inspect_page_from_bytes(bytea *bytes)
-{
-	Page		page;
-
-	if (VARSIZE_ANY_EXHDR(bytes) != BLCKSZ)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid page size"),
-				 errdetail("Expected %d bytes, got %d.",
-						   BLCKSZ, (int) VARSIZE_ANY_EXHDR(bytes))));
-	page = palloc(BLCKSZ);
-	memcpy(page, VARDATA_ANY(bytes), BLCKSZ);
-	return page;
-}
 
 /* ---- making SQL values of what is on a page ---- */
-
-/* A key; those beyond what SQL can show, like that of the right edge, stay NULL. */
-static inline void
-set_key(ResultRow *row, int column, TreeKey key)
-{
-	if (key <= (TreeKey) PG_INT64_MAX)
-		set_bigint(row, column, key);
-}
-
-static inline void
-set_xid(ResultRow *row, int column, TransactionId xid)
-{
-	if (TransactionIdIsValid(xid))
-		set_datum(row, column, TransactionIdGetDatum(xid));
-}
-
-void
-inspect_set_bytes(ResultRow *row, int column, const char *p, Size size)
-{
-	bytea	   *bytes = palloc(VARHDRSZ + size);
-
-	SET_VARSIZE(bytes, VARHDRSZ + size);
-	memcpy(VARDATA(bytes), p, size);
-	set_datum(row, column, PointerGetDatum(bytes));
-}
-
-void
-inspect_set_tid(ResultRow *row, int column, BlockNumber block, OffsetNumber offset)
-{
-	ItemPointer tid = palloc(sizeof(ItemPointerData));
-
-	ItemPointerSet(tid, block, offset);
-	set_datum(row, column, PointerGetDatum(tid));
-}
 
 static const FlagName row_flag_names[] = {
 	{ROW_XID, "xid"},
@@ -205,25 +55,6 @@ static const FlagName page_flag_names[] = {
 	{PAGE_VISIBLE_BITS, "visible_bits"},
 	{PAGE_STUBS, "stubs"}
 };
-
-void
-inspect_set_flags(ResultRow *row, int column, uint16 flags, const FlagName *names, int nnames)
-{
-	Datum		elements[17];
-	int			n = 0;
-
-	for (int i = 0; i < nnames; i++)
-	{
-		if ((flags & names[i].flag) == 0)
-			continue;
-		elements[n++] = CStringGetTextDatum(names[i].name);
-		flags &= ~names[i].flag;
-	}
-	if (flags != 0)
-		elements[n++] = CStringGetTextDatum(psprintf("0x%04x", flags));
-	set_datum(row, column,
-			  PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT)));
-}
 
 static void
 set_row_flags(ResultRow *row, int column, uint16 flags)
@@ -249,48 +80,23 @@ set_null_bits(ResultRow *row, int column, const RowData *data)
 static const char *
 page_type_name(uint8 type)
 {
+#define NAME_OF_TYPE(symbol, number, name, has_slots) case ROWAN_PAGE_##symbol: return name;
 	switch ((RowanPageType) type)
 	{
-		case ROWAN_PAGE_HEADER:
-			return "header";
-		case ROWAN_PAGE_INNER:
-			return "inner";
-		case ROWAN_PAGE_LEAF:
-			return "leaf";
-		case ROWAN_PAGE_VERSION:
-			return "version";
-		case ROWAN_PAGE_INDEX_INNER:
-			return "index inner";
-		case ROWAN_PAGE_INDEX_LEAF:
-			return "index leaf";
-		case ROWAN_PAGE_FREE:
-			return "free";
-		case ROWAN_PAGE_UNUSED:
-			return "unused";
+		ROWAN_PAGE_TYPES(NAME_OF_TYPE)
 	}
 	return "unknown";
 }
 
-/* The single row of a function that returns a composite value. */
-static Datum
-row_result(FunctionCallInfo fcinfo, ResultRow *row)
+static bool
+page_type_has_slots(uint8 type)
 {
-	TupleDesc	desc;
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	Assert(desc->natts <= (int) lengthof(row->values));
-	desc = BlessTupleDesc(desc);
-	return HeapTupleGetDatum(heap_form_tuple(desc, row->values, row->isnull));
-}
-
-void
-inspect_put_row(FunctionCallInfo fcinfo, ResultRow *row)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	Assert(rsinfo->setDesc->natts <= (int) lengthof(row->values));
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row->values, row->isnull);
+#define SLOTS_OF_TYPE(symbol, number, name, has_slots) case ROWAN_PAGE_##symbol: return has_slots;
+	switch ((RowanPageType) type)
+	{
+		ROWAN_PAGE_TYPES(SLOTS_OF_TYPE)
+	}
+	return false;
 }
 
 /* ---- pages ---- */
@@ -335,14 +141,6 @@ enum
 	HEADER_PROBLEM
 };
 
-static bool
-has_slots(Page page)
-{
-	uint8		type = page_trailer(page)->type;
-
-	return type == ROWAN_PAGE_LEAF || type == ROWAN_PAGE_INNER || ipage_is_index(page);
-}
-
 static const char *
 page_problem(Page page)
 {
@@ -382,7 +180,7 @@ page_header_result(FunctionCallInfo fcinfo, Page page)
 		set_datum(&row, HEADER_PAGE_CID, CommandIdGetDatum(trailer->page_cid));
 	set_xid(&row, HEADER_NEWEST_XID, trailer->newest_xid);
 	set_bigint(&row, HEADER_FILE_ID, trailer->file_id);
-	if (has_slots(page))
+	if (page_type_has_slots(page_trailer(page)->type))
 		set_int(&row, HEADER_SLOTS, page_nslots(page));
 	set_int(&row, HEADER_DEAD_BYTES, trailer->dead_bytes);
 	set_int(&row, HEADER_PAGE_NATTS, trailer->page_natts);
@@ -392,7 +190,7 @@ page_header_result(FunctionCallInfo fcinfo, Page page)
 	set_bigint(&row, HEADER_CRC, trailer->crc);
 	if (problem != NULL)
 		set_text(&row, HEADER_PROBLEM, problem);
-	return row_result(fcinfo, &row);
+	return inspect_row_result(fcinfo, &row);
 }
 
 Datum
@@ -556,11 +354,8 @@ set_version_item(ResultRow *row, const VersionRecordData *record)
 			  record->size - sizeof(VersionRecordData));
 }
 
-/*
- * The record at offset if all of it lies within the page's used part, or NULL.
- */
-static const VersionRecordData *
-version_record_at(Page page, uint32 offset, uint32 end)
+const VersionRecordData *
+inspect_version_record(Page page, uint32 offset, uint32 end)
 {
 	const VersionRecordData *record = (const VersionRecordData *) ((char *) page + offset);
 
@@ -579,7 +374,7 @@ put_version_items(FunctionCallInfo fcinfo, Page page)
 
 	for (int pos = 0; offset < end; pos++)
 	{
-		const VersionRecordData *record = version_record_at(page, offset, end);
+		const VersionRecordData *record = inspect_version_record(page, offset, end);
 		ResultRow	row;
 
 		clear_row(&row);
@@ -609,7 +404,7 @@ put_page_items(FunctionCallInfo fcinfo, Page page)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("these bytes are not a Rowan page"),
 				 errdetail("Their magic number is %u, not %u.", page_trailer(page)->magic, ROWAN_MAGIC)));
-	if (has_slots(page))
+	if (page_type_has_slots(page_trailer(page)->type))
 		put_slotted_items(fcinfo, page);
 	else if (page_trailer(page)->type == ROWAN_PAGE_VERSION)
 		put_version_items(fcinfo, page);
@@ -626,253 +421,4 @@ Datum
 rowan_page_items_bytes(PG_FUNCTION_ARGS)
 {
 	return put_page_items(fcinfo, inspect_page_from_bytes(PG_GETARG_BYTEA_PP(0)));
-}
-
-/* ---- files ---- */
-
-static ArrayType *
-block_array(const BlockNumber *blocks, int n)
-{
-	Datum	   *elements = palloc(n * sizeof(Datum));
-	int			found = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		if (BlockNumberIsValid(blocks[i]))
-			elements[found++] = Int64GetDatum((int64) blocks[i]);
-	}
-	return construct_array(elements, found, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-						   TYPALIGN_DOUBLE);
-}
-
-/*
- * The file header; NULL for a table without a row so far.
- */
-Datum
-rowan_file_header(PG_FUNCTION_ARGS)
-{
-	PoolFile	file;
-	Relation	rel = inspect_open(PG_GETARG_OID(0), &file);
-	bool		exists = tree_exists(&file);
-	FileHeaderData header;
-	ResultRow	row;
-	int			column = 0;
-
-	if (exists)
-		space_read_header(&file, &header);
-	relation_close(rel, AccessShareLock);
-	if (!exists)
-		PG_RETURN_NULL();
-
-	clear_row(&row);
-	set_bigint(&row, column++, header.file_id);
-	set_int(&row, column++, header.tree_kind);
-	set_int(&row, column++, header.page_size_kb);
-	set_bigint(&row, column++, header.high_water);
-	set_block(&row, column++, header.free_head);
-	set_bigint(&row, column++, header.free_count);
-	set_block(&row, column++, header.version_head);
-	set_block(&row, column++, header.version_tail);
-	set_bigint(&row, column++, header.version_count);
-	set_datum(&row, column++,
-			  PointerGetDatum(block_array(header.version_active, ROWAN_ACTIVE_VERSION_PAGES)));
-	return row_result(fcinfo, &row);
-}
-
-Datum
-rowan_tree_stats(PG_FUNCTION_ARGS)
-{
-	PoolFile	file;
-	Relation	rel = inspect_open(PG_GETARG_OID(0), &file);
-	TreeStat	stat;
-	ResultRow	row;
-	int			column = 0;
-
-	if (index_is_rowan(rel))
-		inspect_index_stat(rel, &stat);
-	else
-		tree_get_stat(&file, &stat);
-	relation_close(rel, AccessShareLock);
-
-	clear_row(&row);
-	set_int(&row, column++, stat.height);
-	set_bigint(&row, column++, stat.inner_pages);
-	set_bigint(&row, column++, stat.leaf_pages);
-	set_bigint(&row, column++, stat.version_pages);
-	set_bigint(&row, column++, stat.free_pages);
-	set_bigint(&row, column++, stat.unused_pages);
-	set_bigint(&row, column++, stat.rows);
-	set_bigint(&row, column++, stat.leaf_free_bytes);
-	set_bigint(&row, column++, stat.leaf_dead_bytes);
-	return row_result(fcinfo, &row);
-}
-
-typedef struct VersionStat
-{
-	uint64		pages,
-				records,
-				record_bytes;
-	TransactionId oldest_xid,	/* superseding xids */
-				newest_xid;
-} VersionStat;
-
-static void
-count_version_page(Page page, VersionStat *stat)
-{
-	uint32		offset = ROWAN_PAGE_BODY;
-	uint32		end = Min(((PageHeader) page)->pd_lower, ROWAN_PAGE_SPECIAL);
-	const VersionRecordData *record;
-
-	stat->pages++;
-	while (offset < end && (record = version_record_at(page, offset, end)) != NULL)
-	{
-		TransactionId xid = record->superseder;
-
-		stat->records++;
-		stat->record_bytes += MAXALIGN(record->size);
-		if (TransactionIdIsNormal(xid))
-		{
-			if (!TransactionIdIsValid(stat->oldest_xid) ||
-				TransactionIdPrecedes(xid, stat->oldest_xid))
-				stat->oldest_xid = xid;
-			if (!TransactionIdIsValid(stat->newest_xid) ||
-				TransactionIdPrecedes(stat->newest_xid, xid))
-				stat->newest_xid = xid;
-		}
-		offset += MAXALIGN(record->size);
-	}
-}
-
-/*
- * Walks the list of version pages, which may lose its head meanwhile: a page
- * that has become something else ends the walk, and a list can have no more
- * pages than the file.
- */
-static void
-count_versions(const PoolFile *file, BlockNumber block, VersionStat *stat)
-{
-	BlockNumber nblocks = pool_file_blocks(file);
-	Page		page = palloc(BLCKSZ);
-
-	while (BlockNumberIsValid(block) && block < nblocks && stat->pages < nblocks)
-	{
-		CHECK_FOR_INTERRUPTS();
-		pool_read_copy(file, block, NULL, page);
-		if (page_trailer(page)->type != ROWAN_PAGE_VERSION)
-			break;
-		count_version_page(page, stat);
-		block = page_trailer(page)->right_block;
-	}
-	pfree(page);
-}
-
-Datum
-rowan_version_store_stats(PG_FUNCTION_ARGS)
-{
-	PoolFile	file;
-	Relation	rel = open_table(PG_GETARG_OID(0), &file);
-	FileHeaderData header;
-	VersionStat stat;
-	ResultRow	row;
-	int			column = 0;
-
-	memset(&stat, 0, sizeof(stat));
-	if (tree_exists(&file))
-	{
-		space_read_header(&file, &header);
-		count_versions(&file, header.version_head, &stat);
-	}
-	relation_close(rel, AccessShareLock);
-
-	clear_row(&row);
-	set_bigint(&row, column++, stat.pages);
-	set_bigint(&row, column++, stat.records);
-	set_bigint(&row, column++, stat.record_bytes);
-	set_xid(&row, column++, stat.oldest_xid);
-	set_xid(&row, column++, stat.newest_xid);
-	return row_result(fcinfo, &row);
-}
-
-/* ---- the pool ---- */
-
-Datum
-rowan_pool_stat(PG_FUNCTION_ARGS)
-{
-	PoolStat	stat;
-	ResultRow	row;
-	int			column = 0;
-
-	rowan_require_preload();
-	pool_get_stat(&stat);
-	clear_row(&row);
-	set_bigint(&row, column++, stat.frames);
-	set_bigint(&row, column++, stat.used);
-	set_bigint(&row, column++, stat.dirty);
-	set_bigint(&row, column++, stat.reads);
-	set_bigint(&row, column++, stat.writes);
-	set_bigint(&row, column++, stat.evictions);
-	set_bigint(&row, column++, stat.backend_writes);
-	set_bigint(&row, column++, stat.discards);
-	set_bigint(&row, column++, stat.flushes);
-	set_datum(&row, column++, BoolGetDatum(stat.armed != 0));
-	return row_result(fcinfo, &row);
-}
-
-Datum
-rowan_flush(PG_FUNCTION_ARGS)
-{
-	PoolFile	file;
-	Relation	rel = inspect_open(PG_GETARG_OID(0), &file);
-
-	pool_flush_file(&file);
-	relation_close(rel, AccessShareLock);
-	PG_RETURN_VOID();
-}
-
-/* Loads every page that the file uses; returns how many. */
-static int64
-load_pages(const PoolFile *file)
-{
-	FileHeaderData header;
-	BlockNumber nblocks;
-
-	if (!tree_exists(file))
-		return 0;
-	space_read_header(file, &header);
-	nblocks = Min(header.high_water, pool_file_blocks(file));
-	for (BlockNumber block = 0; block < nblocks; block++)
-	{
-		PoolRead	read;
-
-		CHECK_FOR_INTERRUPTS();
-		if (block % PREWARM_AHEAD_BLOCKS == 0)
-		{
-			BlockNumber end = Min(nblocks, block + 2 * PREWARM_AHEAD_BLOCKS);
-
-			for (BlockNumber ahead = block + PREWARM_AHEAD_BLOCKS; ahead < end; ahead++)
-				pool_prefetch(file, ahead);
-		}
-
-		/* that the page was in the pool is all that matters */
-		pool_read_begin(file, block, 0, NULL, &read);
-		(void) pool_read_end(&read);
-	}
-	return nblocks;
-}
-
-Datum
-rowan_prewarm(PG_FUNCTION_ARGS)
-{
-	PoolFile	file;
-	Relation	rel = inspect_open(PG_GETARG_OID(0), &file);
-	Oid			table = index_is_rowan(rel) ? rel->rd_index->indrelid : RelationGetRelid(rel);
-	AclResult	acl = pg_class_aclcheck(table, GetUserId(), ACL_SELECT);
-	int64		loaded;
-
-	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, get_relkind_objtype(rel->rd_rel->relkind),
-					   RelationGetRelationName(rel));
-	loaded = load_pages(&file);
-	relation_close(rel, AccessShareLock);
-	PG_RETURN_INT64(loaded);
 }

@@ -14,9 +14,12 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "version/version.h"
 
 /* Opens a Rowan table or a rowan_btree index for looking at its file. */
 extern Relation inspect_open(Oid relid, PoolFile *file);
+/* The same; a table. */
+extern Relation inspect_open_table(Oid relid, PoolFile *file);
 /* A copy of the page as it would be written now, sums included. */
 extern Page inspect_copy_page(Oid relid, int64 block);
 /* The user's bytes, MAXALIGNed. */
@@ -29,7 +32,7 @@ typedef struct ResultRow
 	bool		isnull[32];
 } ResultRow;
 
-static void
+static inline void
 clear_row(ResultRow *row)
 {
 	memset(row->values, 0, sizeof(row->values));
@@ -68,6 +71,21 @@ set_block(ResultRow *row, int column, BlockNumber block)
 		set_bigint(row, column, block);
 }
 
+/* A key; those beyond what SQL can show, like that of the right edge, stay NULL. */
+static inline void
+set_key(ResultRow *row, int column, TreeKey key)
+{
+	if (key <= (TreeKey) PG_INT64_MAX)
+		set_bigint(row, column, key);
+}
+
+static inline void
+set_xid(ResultRow *row, int column, TransactionId xid)
+{
+	if (TransactionIdIsValid(xid))
+		set_datum(row, column, TransactionIdGetDatum(xid));
+}
+
 extern void inspect_set_bytes(ResultRow *row, int column, const char *p, Size size);
 extern void inspect_set_tid(ResultRow *row, int column, BlockNumber block, OffsetNumber offset);
 
@@ -80,7 +98,9 @@ typedef struct FlagName
 /* Names of the flags; bits that nobody knows are shown as a number. */
 extern void inspect_set_flags(ResultRow *row, int column, uint16 flags, const FlagName *names,
 							  int nnames);
+/* A row of a function that returns a set; the single row of another. */
 extern void inspect_put_row(FunctionCallInfo fcinfo, ResultRow *row);
+extern Datum inspect_row_result(FunctionCallInfo fcinfo, ResultRow *row);
 
 /* Columns of rowan.page_items. */
 enum
@@ -111,6 +131,10 @@ enum
 	ITEM_SUFFIX,
 	ITEM_PROBLEM
 };
+
+/* pages.c */
+/* The record at offset of a version page if all of it lies before `end`, or NULL. */
+extern const VersionRecordData *inspect_version_record(Page page, uint32 offset, uint32 end);
 
 /* index_pages.c */
 /* What rowan.page_items says of a cell of an index page, whatever is in it. */

@@ -49,7 +49,8 @@ static int	nheld;
 static void
 note_kind(HeldLatch *latch, Page page)
 {
-	switch (page_trailer(page)->type)
+	latch->kind = 0;
+	switch ((RowanPageType) page_trailer(page)->type)
 	{
 		case ROWAN_PAGE_HEADER:
 			latch->kind = file_header(page)->tree_kind;
@@ -63,8 +64,8 @@ note_kind(HeldLatch *latch, Page page)
 		case ROWAN_PAGE_INDEX_LEAF:
 			latch->kind = ROWAN_TREE_INDEX;
 			break;
-		default:
-			latch->kind = 0;
+		case ROWAN_PAGE_FREE:
+		case ROWAN_PAGE_UNUSED:
 			break;
 	}
 }
@@ -72,7 +73,7 @@ note_kind(HeldLatch *latch, Page page)
 static int
 place_of(Page page)
 {
-	switch (page_trailer(page)->type)
+	switch ((RowanPageType) page_trailer(page)->type)
 	{
 		case ROWAN_PAGE_HEADER:
 			return PLACE_HEADER;
@@ -83,9 +84,11 @@ place_of(Page page)
 			return PLACE_OF_LEVEL(page_trailer(page)->level);
 		case ROWAN_PAGE_VERSION:
 			return PLACE_VERSION;
-		default:
-			return PLACE_FREE;
+		case ROWAN_PAGE_FREE:
+		case ROWAN_PAGE_UNUSED:
+			break;
 	}
+	return PLACE_FREE;
 }
 
 /* Where a page that is about to be made will stand: free, unless it is a file's header or root. */

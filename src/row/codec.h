@@ -32,6 +32,13 @@ typedef struct RowData
 	const char *data;
 } RowData;
 
+/* Bytes of a null bitmap. */
+static inline Size
+row_nulls_size(int natts)
+{
+	return (natts + 7) / 8;
+}
+
 /*
  * In RowMeta.flags only, for ROW_DELETED_FROZEN, then without ROW_VERSION: a deletion that has no record of the version
  * deleted, whose creator is said by frozen_xid and not by the page.
@@ -114,6 +121,8 @@ extern void row_write(char *dest, const RowMeta *meta, const RowData *data, uint
 #define ROW_MAX_HEADER	40
 #define ROW_MAX_DATA	(ROWAN_PAGE_ROOM - sizeof(SlotData) - 8 - ROW_MAX_HEADER)
 
+/* ---- columns.c ---- */
+
 /*
  * How to find the columns of a row type; made once per slot or scan, in the current
  * memory context.
@@ -149,7 +158,7 @@ extern Size row_encoded_size(const RowLayout *layout, const Datum *values, const
 static inline Size
 row_encode_room(const RowLayout *layout, Size encoded_size)
 {
-	return MAXALIGN((layout->natts + 7) / 8) + MAXALIGN(encoded_size);
+	return MAXALIGN(row_nulls_size(layout->natts)) + MAXALIGN(encoded_size);
 }
 
 /*

@@ -195,7 +195,7 @@ older_data(RowData *data, const VersionRecordData *record, RowWork *work)
 	{
 		int			total = record->prefix + length + record->suffix;
 		const bits8 *nulls = data->nulls;
-		int			nulls_size = nulls ? (data->natts + 7) / 8 : 0;
+		int			nulls_size = nulls ? row_nulls_size(data->natts) : 0;
 
 		if (record->prefix + record->suffix > data->size ||
 			total + MAXALIGN(nulls_size) > BLCKSZ)
@@ -213,7 +213,7 @@ older_data(RowData *data, const VersionRecordData *record, RowWork *work)
 	}
 	else if (record->kind == VERSION_FULL)
 	{
-		int			nulls_size = (record->flags & ROW_NULLS) ? (record->natts + 7) / 8 : 0;
+		int			nulls_size = (record->flags & ROW_NULLS) ? row_nulls_size(record->natts) : 0;
 
 		if (nulls_size > length)
 			return false;

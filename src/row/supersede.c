@@ -54,7 +54,7 @@ same_nulls(const RowData *a, const RowData *b)
 {
 	if (a->natts != b->natts || (a->nulls == NULL) != (b->nulls == NULL))
 		return false;
-	return a->nulls == NULL || memcmp(a->nulls, b->nulls, (a->natts + 7) / 8) == 0;
+	return a->nulls == NULL || memcmp(a->nulls, b->nulls, row_nulls_size(a->natts)) == 0;
 }
 
 static void
@@ -76,7 +76,7 @@ record_delta(VersionRecordData *record, const RowData *old, const RowData *newer
 static void
 record_full(VersionRecordData *record, const RowData *old)
 {
-	int			nulls_size = old->nulls ? (old->natts + 7) / 8 : 0;
+	int			nulls_size = old->nulls ? row_nulls_size(old->natts) : 0;
 	char	   *dest = (char *) record + sizeof(*record);
 
 	record->kind = VERSION_FULL;

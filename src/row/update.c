@@ -615,7 +615,7 @@ copy_version(RowVersion *version, char *dest)
 
 	if (version->data.nulls != NULL)
 	{
-		memmove(dest, version->data.nulls, (version->data.natts + 7) / 8);
+		memmove(dest, version->data.nulls, row_nulls_size(version->data.natts));
 		version->data.nulls = (bits8 *) dest;
 	}
 	memmove(data, version->data.data, version->data.size);

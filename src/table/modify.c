@@ -1,20 +1,16 @@
 /*
  * modify.c
- *	  INSERT, UPDATE, DELETE and row locks: what the executor asks for, in terms of the row
- *	  layer, with toasting before and waiting in between.
- *
- * Waiting follows heapam: take the heavyweight tuple lock, so that those who wait are served in
- * order, then wait for the transaction; then look again.  No latch is held meanwhile.
+ *	  INSERT, UPDATE and DELETE: what the executor asks for, in terms of the row
+ *	  layer, with toasting before and waiting in between (row_lock.c).
  */
 #include "postgres.h"
 
-#include "access/multixact.h"
 #include "access/xact.h"
 #include "base/fault.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/lmgr.h"
 #include "storage/predicate.h"
+#include "table/row_lock.h"
 #include "table/table.h"
 #include "table/toast.h"
 #include "utils/datum.h"
@@ -78,8 +74,8 @@ slot_row_for_storage(Relation rel, TupleTableSlot *slot, TupleTableSlot *old_slo
  */
 #define ROW_CONTEXT_BYTES	(16 * BLCKSZ)
 
-static MemoryContext
-enter_row_context(void)
+MemoryContext
+table_enter_row_context(void)
 {
 	static MemoryContext row_context = NULL;
 
@@ -143,7 +139,7 @@ insert_rows(RowTable *table, const RowData *data, int nrows, CommandId cid, int 
 static void
 insert_one(Relation rel, TupleTableSlot *slot, CommandId cid, int options, uint32 token)
 {
-	MemoryContext caller = enter_row_context();
+	MemoryContext caller = table_enter_row_context();
 	TransactionId xid = GetCurrentTransactionId();
 	RowTable	table;
 	RowData		data;
@@ -177,7 +173,7 @@ rowan_tuple_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid
 static void
 undo_toasting(Relation rel, RowTable *table, RowId row)
 {
-	MemoryContext caller = enter_row_context();
+	MemoryContext caller = table_enter_row_context();
 	RowVersion	version;
 
 	if (row_read(table, row, NULL, palloc(BLCKSZ + MAXIMUM_ALIGNOF), &version))
@@ -201,7 +197,7 @@ void
 rowan_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options,
 				   struct BulkInsertStateData *bistate)
 {
-	MemoryContext caller = enter_row_context();
+	MemoryContext caller = table_enter_row_context();
 	TransactionId xid = GetCurrentTransactionId();
 	RowTable	table;
 	RowData    *data = palloc(sizeof(RowData) * nslots);
@@ -219,268 +215,13 @@ rowan_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId c
 	pgstat_count_heap_insert(rel, nslots);
 }
 
-/* ---- waiting ---- */
-
-static const LOCKMODE heavy_lock_of[] = {
-	[LockTupleKeyShare] = AccessShareLock,
-	[LockTupleShare] = RowShareLock,
-	[LockTupleNoKeyExclusive] = ExclusiveLock,
-	[LockTupleExclusive] = AccessExclusiveLock,
-};
-
-/* A verb's wait for other transactions, over its retries. */
-typedef struct RowWait
-{
-	Relation	rel;
-	ItemPointerData tid;		/* untagged: one form for heavyweight locks */
-	LockTupleMode mode;
-	LockWaitPolicy policy;
-	XLTW_Oper	oper;
-	bool		have_lock;		/* heavyweight tuple lock */
-} RowWait;
-
-static void
-wait_init(RowWait *wait, Relation rel, RowId row, LockTupleMode mode, LockWaitPolicy policy,
-		  XLTW_Oper oper)
-{
-	wait->rel = rel;
-	row_tid_set(&wait->tid, row, 0);
-	wait->mode = mode;
-	wait->policy = policy;
-	wait->oper = oper;
-	wait->have_lock = false;
-}
-
-static void
-refuse_lock(RowWait *wait)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("could not obtain lock on row in relation \"%s\"",
-					RelationGetRelationName(wait->rel))));
-}
-
-static bool
-wait_get_lock(RowWait *wait)
-{
-	LOCKMODE	heavy = heavy_lock_of[wait->mode];
-
-	if (wait->have_lock)
-		return true;
-	pool_assert_unlatched();
-	if (wait->policy == LockWaitBlock)
-		LockTuple(wait->rel, &wait->tid, heavy);
-	else if (!try_lock_tuple(wait->rel, &wait->tid, heavy, wait->policy == LockWaitError))
-	{
-		if (wait->policy == LockWaitError)
-			refuse_lock(wait);
-		return false;
-	}
-	wait->have_lock = true;
-	return true;
-}
-
-static void
-wait_end(RowWait *wait)
-{
-	if (wait->have_lock)
-		UnlockTuple(wait->rel, &wait->tid, heavy_lock_of[wait->mode]);
-	wait->have_lock = false;
-}
-
-/*
- * Who locks an old version FOR KEY SHARE waits for those at work on later ones whatever the policy, and out of turn:
- * heap_lock_updated_tuple does.
- */
-static void
-wait_for_later(RowWait *wait, const RowOutcome *outcome)
-{
-	pool_assert_unlatched();
-	for (int i = 0; i < outcome->nwait; i++)
-		XactLockTableWait(outcome->wait[i], wait->rel, &wait->tid, XLTW_LockUpdated);
-}
-
-/* Waits for whoever outcome names; false: the policy is to skip. */
-static bool
-wait_for(RowWait *wait, const RowOutcome *outcome)
-{
-	pool_assert_unlatched();
-	if (outcome->later)
-	{
-		wait_for_later(wait, outcome);
-		return true;
-	}
-	/* one who has a lock already must not queue behind those who wait for it */
-	if (!outcome->holds_lock && !wait_get_lock(wait))
-		return false;
-	for (int i = 0; i < outcome->nwait; i++)
-	{
-		TransactionId xid = outcome->wait[i];
-
-		if (wait->policy == LockWaitBlock)
-			XactLockTableWait(xid, wait->rel, &wait->tid, wait->oper);
-		else if (!try_wait_for_xid(xid, wait->policy == LockWaitError))
-		{
-			if (wait->policy == LockWaitError)
-				refuse_lock(wait);
-			return false;
-		}
-	}
-	return true;
-}
-
-static TM_Result
-report_outcome(const RowOutcome *outcome, TM_FailureData *tmfd)
-{
-	if (outcome->result != TM_Ok)
-	{
-		tmfd->ctid = outcome->newer_tid;
-		tmfd->xmax = outcome->newer_xid;
-		tmfd->cmax = outcome->result == TM_SelfModified ? outcome->newer_cid : InvalidCommandId;
-		if (outcome->moved_partition)
-			ItemPointerSetMovedPartitions(&tmfd->ctid);
-	}
-	return outcome->result;
-}
-
-/* ---- locking ---- */
-
-/*
- * The rest of a lock that passed moves: at each place the row has gone to.  False: it never went there, who moved
- * it has aborted; the lock has to be tried again from the start.
- */
-static bool
-lock_where_it_went(RowTable *table, const RowWriter *writer, RowWait *wait, RowWork *work,
-				   RowOutcome *outcome)
-{
-	ItemPointerData at = outcome->follow_tid;
-	TransactionId mover = outcome->top_xid;
-
-	for (;;)
-	{
-		RowOutcome	there;
-
-		row_lock_moved(table, row_id_from_tid(&at), writer, work, &there);
-		if (there.result == TM_BeingModified)
-		{
-			wait_for_later(wait, &there);
-			continue;
-		}
-		if (there.result == TM_Deleted && xid_state(mover) == XID_ABORTED)
-			return false;
-		if (there.result != TM_Ok)
-		{
-			outcome->result = there.result;
-			outcome->newer_tid = at;
-			outcome->newer_xid = there.newer_xid;
-			return true;
-		}
-		if (!there.follow)
-			return true;
-		at = there.follow_tid;
-		mover = there.top_xid;
-	}
-}
-
-/* Locks one version, waiting as the policy says; on TM_WouldBlock outcome->result says so. */
-static void
-lock_version(RowTable *table, ItemPointer tid, RowWriter *writer, RowWait *wait, char *dest,
-			 RowWork *work, RowVersion *version, RowOutcome *outcome)
-{
-	RowId		row = row_id_from_tid(tid);
-	uint8		tag = row_tag_from_tid(tid);
-
-	for (;;)
-	{
-		row_lock(table, row, tag, writer, dest, work, version, outcome);
-		if (outcome->result == TM_BeingModified)
-		{
-			if (wait_for(wait, outcome))
-			{
-				writer->contended = true;
-				continue;
-			}
-			outcome->result = TM_WouldBlock;
-		}
-		if (outcome->result != TM_Ok || !outcome->follow ||
-			lock_where_it_went(table, writer, wait, work, outcome))
-			break;
-	}
-	wait_end(wait);
-}
-
-static void
-refuse_moved_partition(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("tuple to be locked was already moved to another partition due to concurrent update")));
-}
-
-TM_Result
-rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
-				 CommandId cid, LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags,
-				 TM_FailureData *tmfd)
-{
-	MemoryContext caller = enter_row_context();
-	RowWriter	writer = {.xid = InvalidTransactionId,.cid = cid,
-	.crosscheck = InvalidSnapshot,.mode = mode};
-	RowWork    *work = row_work_create();
-	char	   *dest = palloc(2 * BLCKSZ);
-	ItemPointerData at = *tid;
-	RowTable	table;
-	RowVersion	version;
-	RowOutcome	outcome;
-
-	table_row_table(rel, &table);
-	writer.find_newest = (flags & TUPLE_LOCK_FLAG_FIND_LAST_VERSION) != 0;
-	writer.contended = writer.find_newest || wait_policy != LockWaitBlock;
-	tmfd->traversed = false;
-	for (;;)
-	{
-		RowWait		wait;
-
-		CHECK_FOR_INTERRUPTS();
-		version.data.data = NULL;
-		wait_init(&wait, rel, row_id_from_tid(&at), mode, wait_policy, XLTW_Lock);
-		lock_version(&table, &at, &writer, &wait, dest, work, &version, &outcome);
-		if (outcome.traversed)
-		{
-			row_tid_set(&at, row_id_from_tid(&at), outcome.tag);
-			tmfd->traversed = true;
-		}
-		if (outcome.result != TM_Updated || !writer.find_newest)
-			break;
-		if (outcome.moved_partition)
-			refuse_moved_partition();
-		if (ItemPointerEquals(&at, &outcome.newer_tid))
-			break;
-		at = outcome.newer_tid;
-		writer.traversed = tmfd->traversed = true;
-	}
-	MemoryContextSwitchTo(caller);
-	if (tmfd->traversed && (outcome.result == TM_Invisible || outcome.result == TM_SelfModified))
-	{
-		/* as heap: it is the newest version's command that is the trouble */
-		outcome.result = TM_SelfModified;
-		outcome.newer_xid = outcome.top_xid;
-		outcome.newer_cid = outcome.top_cid;
-	}
-	*tid = at;
-	if (version.data.data != NULL && outcome.result != TM_Deleted && outcome.result != TM_Updated)
-		table_store_version(rel, slot, row_id_from_tid(&at), &version, true);
-	slot->tts_tid = at;
-	slot->tts_tableOid = RelationGetRelid(rel);
-	return report_outcome(&outcome, tmfd);
-}
-
 /* ---- delete ---- */
 
 TM_Result
 rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot,
 				   Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changing_part)
 {
-	MemoryContext caller = enter_row_context();
+	MemoryContext caller = table_enter_row_context();
 	RowWriter	writer = {.xid = GetCurrentTransactionId(),.cid = cid,
 	.crosscheck = crosscheck,.mode = LockTupleExclusive};
 	RowWork    *work = row_work_create();
@@ -491,17 +232,17 @@ rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapsh
 
 	table_row_table(rel, &table);
 	check_conflicts_in(rel, tid);
-	wait_init(&waiting, rel, row, LockTupleExclusive, LockWaitBlock, XLTW_Delete);
+	row_wait_init(&waiting, rel, row, LockTupleExclusive, LockWaitBlock, XLTW_Delete);
 	for (;;)
 	{
 		row_delete(&table, row, row_tag_from_tid(tid),
 				   changing_part ? ROW_MOVE_PARTITION : ROW_DELETE, &writer, work, &outcome);
 		if (outcome.result != TM_BeingModified || !wait)
 			break;
-		(void) wait_for(&waiting, &outcome);
+		(void) row_wait_for(&waiting, &outcome);
 		writer.contended = true;
 	}
-	wait_end(&waiting);
+	row_wait_end(&waiting);
 	if (outcome.result == TM_Ok)
 	{
 		RowVersion	version;
@@ -514,7 +255,7 @@ rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapsh
 			toast_delete_row_data(rel, &version.data, false);
 	}
 	MemoryContextSwitchTo(caller);
-	return report_outcome(&outcome, tmfd);
+	return row_report_outcome(&outcome, tmfd);
 }
 
 /* ---- update ---- */
@@ -584,8 +325,8 @@ lock_before_toasting(UpdateState *state)
 	RowWait		wait;
 
 	row_tid_set(&tid, state->row, state->tag);
-	wait_init(&wait, state->rel, state->row, state->writer.mode, LockWaitBlock, XLTW_Update);
-	lock_version(&state->table, &tid, &state->writer, &wait, palloc(2 * BLCKSZ), state->work,
+	row_wait_init(&wait, state->rel, state->row, state->writer.mode, LockWaitBlock, XLTW_Update);
+	row_lock_waiting(&state->table, &tid, &state->writer, &wait, palloc(2 * BLCKSZ), state->work,
 				 &version, &state->outcome);
 	return state->outcome.result == TM_Ok;
 }
@@ -613,7 +354,7 @@ update_in_place(UpdateState *state, const RowData *data)
 				   &state->outcome);
 		if (state->outcome.result != TM_BeingModified)
 			break;
-		(void) wait_for(&state->waiting, &state->outcome);
+		(void) row_wait_for(&state->waiting, &state->outcome);
 		state->writer.contended = true;
 	}
 }
@@ -631,7 +372,7 @@ update_by_moving(UpdateState *state, const RowData *data)
 				   &state->writer, state->work, &state->outcome);
 		if (state->outcome.result != TM_BeingModified)
 			break;
-		(void) wait_for(&state->waiting, &state->outcome);
+		(void) row_wait_for(&state->waiting, &state->outcome);
 		state->writer.contended = true;
 	}
 	if (state->outcome.result != TM_Ok)
@@ -685,7 +426,7 @@ do_update(UpdateState *state, LockTupleMode *lockmode)
 	*lockmode = move && index_columns_differ(state, key_columns(state->rel))
 		? LockTupleExclusive : LockTupleNoKeyExclusive;
 	state->writer.mode = *lockmode;
-	wait_init(&state->waiting, state->rel, state->row, *lockmode, LockWaitBlock, XLTW_Update);
+	row_wait_init(&state->waiting, state->rel, state->row, *lockmode, LockWaitBlock, XLTW_Update);
 	if (needs_toasting(state))
 	{
 		if (!lock_before_toasting(state))
@@ -705,7 +446,7 @@ do_update(UpdateState *state, LockTupleMode *lockmode)
 	}
 	if (move)
 		update_by_moving(state, &data);
-	wait_end(&state->waiting);
+	row_wait_end(&state->waiting);
 	return indexes_to_update(state, move);
 }
 
@@ -714,7 +455,7 @@ rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 				   Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
 				   LockTupleMode *lockmode, TU_UpdateIndexes *update_indexes)
 {
-	MemoryContext caller = enter_row_context();
+	MemoryContext caller = table_enter_row_context();
 	UpdateState state;
 
 	memset(&state, 0, sizeof(state));
@@ -753,5 +494,5 @@ rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 		count_update(rel, *update_indexes != TU_All);
 	}
 	ExecDropSingleTupleTableSlot(state.old);
-	return report_outcome(&state.outcome, tmfd);
+	return row_report_outcome(&state.outcome, tmfd);
 }

@@ -107,6 +107,8 @@ extern bool rowan_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapsho
 extern TransactionId rowan_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate);
 
 /* modify.c */
+/* Switches to a context that is reset by each call: for one row's verb.  Returns the caller's. */
+extern MemoryContext table_enter_row_context(void);
 extern void rowan_tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 							   struct BulkInsertStateData *bistate);
 extern void rowan_tuple_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid,
@@ -123,6 +125,8 @@ extern TM_Result rowan_tuple_update(Relation rel, ItemPointer otid, TupleTableSl
 									CommandId cid, Snapshot snapshot, Snapshot crosscheck,
 									bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
 									TU_UpdateIndexes *update_indexes);
+
+/* row_lock.c */
 extern TM_Result rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
 								  TupleTableSlot *slot, CommandId cid, LockTupleMode mode,
 								  LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd);

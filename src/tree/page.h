@@ -60,6 +60,25 @@ page_cell(Page page, int pos, uint16 *size)
 	return (char *) page + offset;
 }
 
+/* The slot's delta, read once. */
+static inline uint16
+page_slot_delta(Page page, int pos)
+{
+	return ((volatile SlotData *) page_slots(page))[pos].delta;
+}
+
+/* A cell that must keep its 8-byte alignment. */
+static inline bool
+page_cell_is_aligned(Page page, const char *cell)
+{
+	RowHeaderData row;
+
+	if (page_trailer(page)->type != ROWAN_PAGE_LEAF)
+		return false;
+	memcpy(&row, cell, sizeof(row));
+	return (row_header_flags(&row) & ROW_ALIGNED) != 0;
+}
+
 static inline TreeKey
 page_low_fence(Page page)
 {
@@ -88,6 +107,15 @@ static inline TreeKey
 leaf_key(Page page, int pos)
 {
 	return page_trailer(page)->low_fence + page_slots(page)[pos].delta;
+}
+
+static inline InnerCellData *
+inner_cell(Page page, int pos)
+{
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
+
+	return cell == NULL || size < sizeof(InnerCellData) ? NULL : (InnerCellData *) cell;
 }
 
 /* First slot whose key is >= key (nslots if none). Dense ids: tried by position first. */
@@ -149,6 +177,8 @@ extern void inner_set_key(Page page, int pos, TreeKey key);
 extern void inner_set_child(Page page, int pos, BlockNumber child);
 
 /*
+ * page_check.c
+ *
  * Checks everything that can be checked on one page: header, trailer, slots in
  * order and within bounds, cells not overlapping, dead bytes exact, keys within fences.  NULL if
  * fine, else a message (static text).  Safe on any bytes.

@@ -14,7 +14,7 @@ TESTS += test_codec
 .PHONY: all check-codec
 all: $(BUILD)/test_codec
 
-$(BUILD)/test_codec: test_codec.c $(TOP)/src/row/codec.c $(TOP)/src/row/codec.h \
+$(BUILD)/test_codec: test_codec.c $(TOP)/src/row/codec.c $(TOP)/src/row/columns.c $(TOP)/src/row/codec.h \
 		$(TOP)/src/base/format.h
 	@mkdir -p $(BUILD)
 	$(CC) $(CODEC_CPPFLAGS) $(CODEC_CFLAGS) -o $@ $(filter %.c,$^)
