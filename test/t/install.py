@@ -20,7 +20,7 @@ OPEN_TO_MONITOR = {'rowan.page_header(regclass,bigint)', 'rowan.page_header(byte
 EXPORTED = {'Pg_magic_func', '_PG_init', 'rowan_pool_worker_main', 'rowan_recovery_writer_main', 'rowan_index_build_worker'}
 
 # Of builds with fault points; tests declare them themselves.
-FAULT_FUNCTIONS = {'rowan_fault_arm', 'rowan_fault_hits'}
+FAULT_FUNCTIONS = {'rowan_fault_arm', 'rowan_fault_hits', 'rowan_latch_blocks'}
 
 ATTACK = """
 CREATE FUNCTION %s LANGUAGE plpgsql AS $$
