@@ -80,8 +80,8 @@ bench:
 	$(RUN) bench/run.py $(BENCHFLAGS)
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
-CAMPAIGNS = twin xmin index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
-	visible segments storm hot replica verify extensions serializable upgrade
+CAMPAIGNS = twin xmin index-keys index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
+	visible segments storm hot replica verify extensions serializable upgrade incremental
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-xmin:       ; $(RUN) test/t/xmin.py --long $(TESTFLAGS)
@@ -110,6 +110,7 @@ check-replica:    ; $(RUN) test/t/replica.py --long $(TESTFLAGS)
 check-extensions: ; $(RUN) test/t/extensions.py --long $(TESTFLAGS)
 check-serializable: ; $(RUN) test/t/serializable.py --long $(TESTFLAGS)
 check-upgrade:    ; $(RUN) test/t/upgrade.py --long $(TESTFLAGS)
+check-incremental: ; $(RUN) test/t/incremental.py --long $(TESTFLAGS)
 
 # PostgreSQL's own suites with Rowan as the default; fetches the sources and builds a
 # cassert server first (ROWAN_TEST_POSTGRES says where).
@@ -122,3 +123,9 @@ check-core-indexes:
 # Its TAP suites (recovery, subscription, pg_rewind and other tools), on the same server.
 check-tap:
 	$(RUN) test/tap.py $(TESTFLAGS)
+
+# The suite of somebody's extension, Rowan being the default: SUITE is its directory, and TESTFLAGS
+# say what it needs (test/suite.py --help).
+.PHONY: check-suite
+check-suite:
+	$(RUN) test/suite.py $(SUITE) $(TESTFLAGS)

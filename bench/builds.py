@@ -3,10 +3,10 @@
 
     builds.py OLD [NEW] [--pairs 5] [--rows 100000] [--only NAME]
 
-OLD and NEW are checkouts (NEW: this one).  Each builds itself and starts a server of its own; the same
-statements run in one session of the one and of the other, by turns.  What is compared is the CPU time
-of the server process, so that a busy machine does little harm: for each measure the median of the
-pairs' ratios new/old, and the smallest and largest.
+OLD and NEW are checkouts (NEW: this one).  Each builds itself and starts a server of its own; the
+same statements run in one session of the one and of the other, by turns.  What is compared is the
+CPU time of the server process, so that a busy machine does little harm: for each measure the median
+of the pairs' ratios new/old, and the smallest and largest.
 """
 import argparse
 import os
@@ -23,7 +23,9 @@ SERVER = """
 import sys
 sys.path.insert(0, %r)
 import cluster
-server = cluster.make('builds', conf={'shared_buffers': '256MB', 'rowan.buffers': '256MB', 'max_wal_size': '8GB', 'checkpoint_timeout': '30min'})
+server = cluster.make('builds', conf={
+    'shared_buffers': '256MB', 'rowan.buffers': '256MB',
+    'max_wal_size': '8GB', 'checkpoint_timeout': '30min'})
 print('SERVER', server.conninfo(), flush=True)
 sys.stdin.read()
 """
@@ -42,20 +44,32 @@ BEGIN
   FOR i IN 1 .. n LOOP EXECUTE sql USING (1 + random() * (most - 1))::int, i; END LOOP;
 END $$;
 """
-INDEX = 'SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; SET enable_indexonlyscan = %s;'
+INDEX = 'SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; ' \
+    'SET enable_indexonlyscan = %s;'
 # name, settings, statement; {n}: rows of the tables
 MEASURES = [
-    ('insert', '', "TRUNCATE t; INSERT INTO t SELECT i, i % 1000, i, repeat(md5(i::text), 3) FROM generate_series(1, {n}) i"),
-    ('insert_single', '', "TRUNCATE t; SELECT each('INSERT INTO t VALUES ($2, 1, 1, ''some words'')', {n} / 3, {n})"),
+    ('insert', '',
+     'TRUNCATE t; INSERT INTO t SELECT i, i % 1000, i, repeat(md5(i::text), 3) '
+     'FROM generate_series(1, {n}) i'),
+    ('insert_single', '',
+     "TRUNCATE t; SELECT each('INSERT INTO t VALUES ($2, 1, 1, ''some words'')', {n} / 3, {n})"),
     ('lookup_by_key', INDEX % 'off', "SELECT each('SELECT v FROM u WHERE id = $1', {n}, {n})"),
-    ('lookup_by_rowan_btree', INDEX % 'off', "SELECT each('SELECT v FROM x WHERE id = $1', {n}, {n})"),
-    ('range_by_rowan_btree', INDEX % 'off', "SELECT each('SELECT sum(v) FROM x WHERE id BETWEEN $1 AND $1 + 100', {n} / 30, {n})"),
-    ('array_by_rowan_btree', INDEX % 'off', "SELECT each('SELECT sum(v) FROM x WHERE id = ANY (ARRAY[$1, $1 + 5, $1 + 50, 7, 9, $1 + 500])', {n} / 10, {n})"),
-    ('two_columns_by_rowan_btree', INDEX % 'off', "SELECT each('SELECT sum(v) FROM x WHERE k = $1 % 1000 AND id > $1', {n} / 30, {n})"),
-    ('index_only_scan', INDEX % 'on', 'SELECT count(k), sum(id) FROM x WHERE k >= 0; SELECT count(*) FROM x WHERE k < 900'),
-    ('skip_scan', INDEX % 'on', "SELECT each('SELECT count(*) FROM x WHERE id = $1', {n} / 500, {n})"),
+    ('lookup_by_rowan_btree', INDEX % 'off',
+     "SELECT each('SELECT v FROM x WHERE id = $1', {n}, {n})"),
+    ('range_by_rowan_btree', INDEX % 'off',
+     "SELECT each('SELECT sum(v) FROM x WHERE id BETWEEN $1 AND $1 + 100', {n} / 30, {n})"),
+    ('array_by_rowan_btree', INDEX % 'off',
+     "SELECT each('SELECT sum(v) FROM x WHERE id = ANY (ARRAY[$1, $1 + 5, $1 + 50, 7, $1 + 500])', "
+     "{n} / 10, {n})"),
+    ('two_columns_by_rowan_btree', INDEX % 'off',
+     "SELECT each('SELECT sum(v) FROM x WHERE k = $1 % 1000 AND id > $1', {n} / 30, {n})"),
+    ('index_only_scan', INDEX % 'on',
+     'SELECT count(k), sum(id) FROM x WHERE k >= 0; SELECT count(*) FROM x WHERE k < 900'),
+    ('skip_scan', INDEX % 'on',
+     "SELECT each('SELECT count(*) FROM x WHERE id = $1', {n} / 500, {n})"),
     ('order_by_index', INDEX % 'off', 'SELECT count(*) FROM (SELECT v FROM x ORDER BY k, id) s'),
-    ('seq_scan', 'SET enable_indexscan = off; SET enable_indexonlyscan = off;', 'SELECT sum(v), max(payload) FROM x; SELECT sum(v) FROM u; SELECT count(*) FROM x'),
+    ('seq_scan', 'SET enable_indexscan = off; SET enable_indexonlyscan = off;',
+     'SELECT sum(v), max(payload) FROM x; SELECT sum(v) FROM u; SELECT count(*) FROM x'),
     ('update_in_place', '', "SELECT each('UPDATE u SET v = v + 1 WHERE id = $1', {n} / 3, {n})"),
     ('update_many', '', 'UPDATE u SET v = v + 1'),
     ('update_indexed', '', "SELECT each('UPDATE u SET k = $2 WHERE id = $1', {n} / 5, {n})"),
@@ -66,7 +80,9 @@ MEASURES = [
 
 class Build:
     def __init__(self, checkout, rows):
-        self.process = subprocess.Popen([sys.executable, '-c', SERVER % (os.path.abspath(checkout) + '/test/lib')], text=True,
+        self.process = subprocess.Popen([sys.executable, '-c',
+                                         SERVER % (os.path.abspath(checkout) + '/test/lib')],
+                                        text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=checkout)
         for line in self.process.stdout:
             if line.startswith('SERVER '):
@@ -74,7 +90,8 @@ class Build:
                 break
         else:
             sys.exit('%s: no server' % checkout)
-        for statement in (SETUP.format(n=rows), 'VACUUM ANALYZE x', 'VACUUM ANALYZE u', 'CHECKPOINT'):
+        for statement in (SETUP.format(n=rows), 'VACUUM ANALYZE x', 'VACUUM ANALYZE u',
+                          'CHECKPOINT'):
             self.connection.exec(statement)
         self.pid = int(self.connection.one('SELECT pg_backend_pid()'))
 
@@ -96,7 +113,8 @@ class Build:
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('old')
     p.add_argument('new', nargs='?', default=TOP)
     p.add_argument('--pairs', type=int, default=5)
@@ -104,7 +122,8 @@ def main():
     p.add_argument('--only', help='measures whose names contain this')
     options = p.parse_args()
     builds = [Build(options.old, options.rows), Build(options.new, options.rows)]
-    print('| measure | old, CPU s | new, CPU s | new/old | smallest | largest |\n|---|---|---|---|---|---|')
+    print('| measure | old, CPU s | new, CPU s | new/old | smallest | largest |')
+    print('|---|---|---|---|---|---|')
     for name, settings, statement in MEASURES:
         if options.only and options.only not in name:
             continue
