@@ -49,6 +49,10 @@ extern PGDLLIMPORT bool ignore_invalid_pages;
 #include "storage/backendid.h"
 #endif
 
+/* Its ICU part wants headers that PostgreSQL's development package does not bring along. */
+#undef USE_ICU
+#include "utils/pg_locale.h"
+
 /* ---- names ---- */
 
 #if PG_VERSION_NUM < 160000

@@ -19,11 +19,7 @@
 #include "entry/entry.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/pg_locale.h"
 #include "utils/uuid.h"
-
-/* Its ICU part wants headers that PostgreSQL's development package does not bring along. */
-#undef USE_ICU
 
 /* ---- points ---- */
 
