@@ -322,13 +322,16 @@ leaf_go_to(IndexScanDesc scan, ScanLeaf *leaf, LeafPlace place)
 static void
 set_limits(ScanLeaf *leaf, const ScanRange *range, int at, bool from_start, bool backward)
 {
+	/* skipping to a column's next value may have led beyond the end */
+	bool		unordered = range->may_be_empty || range->skip != NULL;
+
 	leaf->first = SLOT_FIRST;
 	leaf->last = page_nslots(leaf->view.page);
 	leaf->more_left = leaf->more_right = true;
 	if (!from_start || backward)
-		leaf->first = search_start(leaf, &range->start, range->may_be_empty, &leaf->more_left);
+		leaf->first = search_start(leaf, &range->start, unordered, &leaf->more_left);
 	if (!from_start || !backward)
-		leaf->last = search_end(leaf, &range->end, range->may_be_empty, &leaf->more_right);
+		leaf->last = search_end(leaf, &range->end, unordered, &leaf->more_right);
 	if (from_start && backward)
 	{
 		leaf->last = at;

@@ -14,6 +14,7 @@
 
 #include "access/relscan.h"
 #include "access/xlog.h"
+#include "base/compat.h"
 #include "btree/index_keys.h"
 #include "btree/index_leaf.h"
 #include "btree/index_skip.h"

@@ -307,7 +307,8 @@ def family_part(server, rnd, options):
                 answer = c.rows(query)
                 check([r[:2] for r in answer] == [r[:2] for r in expected] and sorted(r[2] for r in answer) == sorted(r[2] for r in expected),
                       'a%s, b%s: %s: %d rows, a sequential scan has %d' % (x, y, condition, len(answer), len(expected)))
-                check('f_ab' in str(c.rows('EXPLAIN ' + query)), 'the index is not used: ' + condition)
+                plan = str(c.rows('EXPLAIN ' + query))       # newer planners see some contradictions
+                check('f_ab' in plan or 'One-Time Filter: false' in plan, 'the index is not used: ' + condition)
                 conditions += 1
     say('family: %d sets of conditions' % conditions)
 

@@ -220,6 +220,9 @@ class ClassRun:
         v = self.c.one('SELECT quote_literal(((%s)::%s)::text) FROM (SELECT %d AS r) q' % (expression, kind, abs(self.rnd.randrange(self.span))))
         return '%s::%s' % (v, kind)
 
+    def any_of(self, operator, right):
+        return 'c %s ANY (ARRAY[%s])' % (operator, ', '.join(self.literal(right) for _ in range(self.rnd.choice([1, 2, 5, 30]))))
+
     def condition(self):
         strategy, operator, right = self.rnd.choice(self.operators)
         kind = self.rnd.random()
@@ -227,7 +230,11 @@ class ClassRun:
         if kind < 0.45:
             q = '%s %s %s' % (column, operator, self.literal(right))
         elif kind < 0.6 and not self.type.endswith('[]'):       # an array of arrays is an array
-            q = '%s %s ANY (ARRAY[%s])' % (column, operator, ', '.join(self.literal(right) for _ in range(self.rnd.choice([1, 2, 5, 30]))))
+            q = self.any_of(operator, right)
+            if self.rnd.random() < 0.5:         # perhaps a contradiction
+                other = self.rnd.choice(self.operators)
+                q += ' AND ' + (self.any_of('=', self.input_type) if other[1] == '=' and self.rnd.random() < 0.5 else
+                                'c %s %s' % (other[1], self.literal(other[2])))
         elif kind < 0.75:
             other = self.rnd.choice(self.operators)
             q = '%s %s %s AND %s %s %s' % (column, operator, self.literal(right), column, other[1], self.literal(other[2]))
