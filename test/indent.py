@@ -36,7 +36,7 @@ BEFORE = (
     (r'(?m)^\} (pg_attribute_packed\(\)) (\w+;)$', r'} PACKED_\2'),
 )
 AFTER = (
-    (r'\((\w+)\) COMPOUND_LITERAL(\[\]|)\(([^{};]*?)\)(?=[;,)[])', r'(\1\2) {\3}'),
+    (r'\((\w+)\) COMPOUND_LITERAL(\[\]|) ?\(([^{};]*?)\)(?=[;,)[])', r'(\1\2) {\3}'),
     (r'(?m)^\}\s+PACKED_(\w+;)$', r'} pg_attribute_packed() \1'),
     (r',\.(\w+ = )', r', .\1'),
 )

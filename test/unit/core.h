@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/tupdesc.h"
+#include "catalog/pg_type_d.h"
 #include "common/relpath.h"
 #include "storage/proc.h"
 

@@ -20,6 +20,9 @@
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 
+#undef USE_ICU					/* whose headers may not be there */
+#include "utils/pg_locale.h"
+
 /* ---- memory ---- */
 
 MemoryContext CurrentMemoryContext;
@@ -229,11 +232,21 @@ datum_image_eq(Datum value1, Datum value2, bool typByVal, int typLen)
 	return typByVal ? value1 == value2 : compare_texts(value1, value2) == 0;
 }
 
+#if PG_VERSION_NUM >= 180000
+pg_locale_t
+pg_newlocale_from_collation(Oid collation)
+{
+	static struct pg_locale_struct locale = {.collate_is_c = true};
+
+	return &locale;
+}
+#else
 bool
 lc_collate_is_c(Oid collation)
 {
 	return true;
 }
+#endif
 
 struct varlena *
 detoast_attr(struct varlena *attr)

@@ -164,6 +164,12 @@ palloc_extended(Size size, int flags)
 	return (flags & MCXT_ALLOC_ZERO) ? calloc(1, size) : malloc(size);
 }
 
+char *
+pstrdup(const char *in)
+{
+	return strdup(in);
+}
+
 void
 pfree(void *pointer)
 {

@@ -90,7 +90,7 @@ choose_creator(ModelRow *row, Page page)
 	if (!rows_depend)
 		return;
 	if (page_nslots(page) == 0)
-		row->creator = (TransactionId) COMPOUND_LITERAL[] (0, 500, 501, 502)[test_below(4)];
+		row->creator = (TransactionId[]) {0, 500, 501, 502}[test_below(4)];
 	else if (test_below(4) > 0)
 		row->creator = page_trailer(page)->page_xid;
 }
