@@ -164,10 +164,14 @@ palloc_extended(Size size, int flags)
 	return (flags & MCXT_ALLOC_ZERO) ? calloc(1, size) : malloc(size);
 }
 
+/* Of a path, for a message: nobody frees it. */
 char *
 pstrdup(const char *in)
 {
-	return strdup(in);
+	static char copy[MAXPGPATH];
+
+	snprintf(copy, sizeof(copy), "%s", in);
+	return copy;
 }
 
 void
