@@ -121,6 +121,17 @@ def incremental_files(path):
     return sum(f.startswith('INCREMENTAL.') for _, _, files in os.walk(path) for f in files)
 
 
+def check_cut_is_seen(server):
+    """Of a file that was cut, core's summary says where."""
+    for _, t in PAIRS[1:2]:
+        cuts = server.sql(
+            'SELECT c.relblocknumber FROM pg_available_wal_summaries() s, '
+            'pg_wal_summary_contents(s.tli, s.start_lsn, s.end_lsn) c '
+            "WHERE c.relfilenode = pg_relation_filenode('%s') AND c.is_limit_block "
+            'AND c.relblocknumber > 0' % t)
+        check(cuts, 'the summary of WAL says nothing of the cut of %s' % t)
+
+
 def compare(server, pairs):
     for a, b in pairs:
         x, y = (server.sql(FINGERPRINT.replace('{t}', t))[0] for t in (a, b))
@@ -169,6 +180,7 @@ def test(options):
         for w in writers:
             w.end()
         found += incremental_files(chain[-1])
+        check_cut_is_seen(server)
         restore(server, chain, step)
         say('backup %d: %d transactions meanwhile, %d files sent in part' %
             (step, sum(w.done for w in writers), incremental_files(chain[-1])))
