@@ -1,6 +1,6 @@
 /*
  * posting.c
- *	  Posting lists: the TIDs of equal keys, each behind the one before it (format.h has the format).
+ *	  Posting lists: the TIDs of equal keys, each behind the one before it (format.h).
  *
  * Pure functions over bytes, without latches or allocation; reading checks every length.
  */
@@ -65,8 +65,9 @@ posting_begin(const IndexItem *item, PostingReader *reader)
 }
 
 /*
- * posting_get for the lengths that are common, without branches: whether the block is another one, and whether the offset takes one
- * byte or two, is not to be foreseen.  NULL: other lengths, or the end is near.
+ * posting_get for the lengths that are common, without branches: whether the block is another one,
+ * and whether the offset takes one byte or two, is not to be foreseen.  NULL: other lengths, or the
+ * end is near.
  */
 static pg_attribute_always_inline const char *
 get_fast(const char *from, const char *end, BlockNumber *block, OffsetNumber *offset)

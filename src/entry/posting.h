@@ -59,7 +59,10 @@ varint_get(const char *from, const char *end, uint64 *value)
 
 /* ---- TIDs ---- */
 
-/* As ItemPointerSet, in two stores as whoever copies a TID loads it: a load of parts stored one by one has to wait for them. */
+/*
+ * As ItemPointerSet, in two stores as whoever copies a TID loads it: a load of parts stored one by
+ * one has to wait for them.
+ */
 static inline void
 entry_set_tid(ItemPointer tid, BlockNumber block, OffsetNumber offset)
 {

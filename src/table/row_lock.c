@@ -73,8 +73,8 @@ row_wait_end(RowWait *wait)
 }
 
 /*
- * Who locks an old version FOR KEY SHARE waits for those at work on later ones whatever the policy, and out of turn:
- * heap_lock_updated_tuple does.
+ * Who locks an old version FOR KEY SHARE waits for those at work on later ones whatever the policy,
+ * and out of turn: heap_lock_updated_tuple does.
  */
 static void
 wait_for_later(RowWait *wait, const RowOutcome *outcome)
@@ -130,8 +130,8 @@ row_report_outcome(const RowOutcome *outcome, TM_FailureData *tmfd)
 /* ---- locking ---- */
 
 /*
- * The rest of a lock that passed moves: at each place the row has gone to.  False: it never went there, who moved
- * it has aborted; the lock has to be tried again from the start.
+ * The rest of a lock that passed moves: at each place the row has gone to.  False: it never went
+ * there, who moved it has aborted; the lock has to be tried again from the start.
  */
 static bool
 lock_where_it_went(RowTable *table, const RowWriter *writer, RowWait *wait, RowWork *work,
