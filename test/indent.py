@@ -32,11 +32,13 @@ TYPEDEF = re.compile(r'^typedef\s+(?:[^{;]*\{.*?^\}[^;]*;|[^{;]*;)', re.M | re.S
 
 # how a layout that pgindent would spoil is hidden from it, and what it leaves to be mended
 BEFORE = (
-    (r'\((\w+)(\[\]|)\) \{([^{};]*)\}', r'(\1) COMPOUND_LITERAL\2(\3)'),
+    (r'\((\w+)\) \{([^{};]*)\}', r'(\1) COMPOUND_LITERAL(\2)'),
+    (r'\((\w+)\[\]\) \{([^{};]*)\}', r'(\1) COMPOUND_ARRAY(\2)'),
     (r'(?m)^\} (pg_attribute_packed\(\)) (\w+;)$', r'} PACKED_\2'),
 )
 AFTER = (
-    (r'\((\w+)\) COMPOUND_LITERAL(\[\]|) ?\(([^{};]*?)\)(?=[;,)[])', r'(\1\2) {\3}'),
+    (r'\((\w+)\) COMPOUND_LITERAL\(([^{};]*?)\)(?=[;,)])', r'(\1) {\2}'),
+    (r'\((\w+)\) COMPOUND_ARRAY\(([^{};]*?)\)(?=[;,)[])', r'(\1[]) {\2}'),
     (r'(?m)^\}\s+PACKED_(\w+;)$', r'} pg_attribute_packed() \1'),
     (r',\.(\w+ = )', r', .\1'),
 )
@@ -110,7 +112,11 @@ def laid_out(texts):
                            stderr=subprocess.STDOUT)
         if p.returncode:
             raise Failure('pgindent failed:\n' + p.stdout)
-        return [changed(open(path).read(), AFTER) for path in paths]
+        results = [changed(open(path).read(), AFTER) for path in paths]
+    for (name, _), result in zip(texts, results):
+        if re.search(r'COMPOUND_|PACKED_', result):
+            raise Failure('what was hidden from pgindent is not back in ' + name)
+    return results
 
 
 def main():
