@@ -20,6 +20,7 @@
 #include "storage/smgr.h"
 #include "storage/standby.h"
 #include "utils/guc.h"
+#include "utils/pg_locale.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
@@ -51,7 +52,6 @@ extern PGDLLIMPORT bool ignore_invalid_pages;
 
 /* Its ICU part wants headers that PostgreSQL's development package does not bring along. */
 #undef USE_ICU
-#include "utils/pg_locale.h"
 
 /* ---- names ---- */
 
