@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The check of latch order is at work in a server: a negative control.
 
-In order, nothing happens; out of order, or kept beyond the statement, the server goes down, and its log says which page.
+In order, nothing happens; out of order, or kept beyond the statement, the server goes down, and its
+log says which page.
 """
 import os
 import re
@@ -39,7 +40,8 @@ def control(server, relation, blocks, kept, message):
         c.close()
         return
     check(r.error is not None, '%s: nobody noticed' % what)
-    harness.wait_for(lambda: log_has(server, message, start), '%s: the log does not say "%s"' % (what, message))
+    harness.wait_for(lambda: log_has(server, message, start),
+                     '%s: the log does not say "%s"' % (what, message))
     say('%s was noticed' % what)
 
 
@@ -47,8 +49,10 @@ def test(options):
     if not ENGINE:
         return
     server = cluster.make('latches', variant='faults')
-    server.sql('CREATE TABLE t (i int) USING rowan; INSERT INTO t SELECT generate_series(1, 10); CREATE INDEX i ON t USING rowan_btree (i); '
-               "CREATE FUNCTION latch_blocks(regclass, int[], bool) RETURNS void LANGUAGE c AS '$libdir/rowan', 'rowan_latch_blocks'")
+    server.sql("CREATE TABLE t (i int) USING rowan; INSERT INTO t SELECT generate_series(1, 10); "
+               "CREATE INDEX i ON t USING rowan_btree (i); "
+               "CREATE FUNCTION latch_blocks(regclass, int[], bool) RETURNS void LANGUAGE c "
+               "AS '$libdir/rowan', 'rowan_latch_blocks'")
     for relation, blocks, kept, message in CONTROLS:
         control(server, relation, blocks, kept, message)
     with server.connect_patiently() as c:
