@@ -13,6 +13,9 @@
 #ifndef ROWAN_BASE_COMPAT_H
 #define ROWAN_BASE_COMPAT_H
 
+/* The ICU part of pg_locale.h wants headers that PostgreSQL's development package does not bring. */
+#undef USE_ICU
+
 #include "access/xloginsert.h"
 #include "access/xlogreader.h"
 #include "common/relpath.h"
@@ -49,9 +52,6 @@ extern PGDLLIMPORT bool ignore_invalid_pages;
 #else
 #include "storage/backendid.h"
 #endif
-
-/* Its ICU part wants headers that PostgreSQL's development package does not bring along. */
-#undef USE_ICU
 
 /* ---- names ---- */
 
