@@ -13,7 +13,7 @@
 #ifndef ROWAN_BASE_COMPAT_H
 #define ROWAN_BASE_COMPAT_H
 
-/* The ICU part of pg_locale.h wants headers that PostgreSQL's development package does not bring. */
+/* The ICU part of pg_locale.h wants headers that PostgreSQL's package does not bring along. */
 #undef USE_ICU
 
 #include "access/xloginsert.h"
