@@ -133,6 +133,12 @@ typedef struct RowLayout
 	int			natts;
 	int			nfixed;			/* leading columns at constant offsets when no NULLs */
 	bool		has_aligned_fixed;	/* any fixed-length by-reference column of attalign > 1 */
+
+	/*
+	 * The catalog does not tell whether dropped columns were passed by value: here all of those are
+	 * taken for such, in this one none.  Each row tells which it was made by.  NULL: it is known.
+	 */
+	struct RowLayout *by_catalog;
 	struct RowColumn
 	{
 		int16		len;		/* attlen */

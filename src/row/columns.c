@@ -37,27 +37,26 @@ align_bytes(char attalign)
 }
 
 /*
- * Do values of the column lie without alignment, as those passed by value do?  After pg_upgrade the
- * catalog says of every dropped column that it is passed by reference; its length and alignment are
- * those it had.  Types passed by value are aligned to their length, no other built-in type is.
+ * Values passed by value lie without alignment.  After pg_upgrade the catalog says of every dropped
+ * column that it is passed by reference; its length and alignment are those it had.  Types passed
+ * by value are aligned to their length; no built-in type passed by reference is, but somebody's own
+ * may be.
  */
 static bool
-lies_unaligned(Form_pg_attribute att)
+may_have_been_byval(Form_pg_attribute att)
 {
-	if (att->attbyval || !att->attisdropped)
-		return att->attbyval;
-	return (att->attlen == 1 || att->attlen == 2 || att->attlen == 4 || att->attlen == 8) &&
+	return att->attisdropped && !att->attbyval &&
+		(att->attlen == 2 || att->attlen == 4 || att->attlen == 8) &&
 		att->attlen == align_bytes(att->attalign);
 }
 
-RowLayout *
-row_layout_create(TupleDesc desc)
+/* dropped_byval: columns that may have been passed by value were. */
+static void
+layout_init(RowLayout *layout, TupleDesc desc, bool dropped_byval)
 {
-	RowLayout  *layout;
 	Size		offset = 0;
 	bool		constant = true;
 
-	layout = palloc0(offsetof(RowLayout, columns) + desc->natts * sizeof(struct RowColumn));
 	layout->desc = desc;
 	layout->natts = desc->natts;
 
@@ -65,10 +64,11 @@ row_layout_create(TupleDesc desc)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		struct RowColumn *column = &layout->columns[i];
+		bool		unaligned = att->attbyval || (dropped_byval && may_have_been_byval(att));
 
 		column->len = att->attlen;
 		column->byval = att->attbyval;
-		column->align = lies_unaligned(att) ? 1 : align_bytes(att->attalign);
+		column->align = unaligned ? 1 : align_bytes(att->attalign);
 		column->packable = att->attlen == -1 && att->attstorage != TYPSTORAGE_PLAIN;
 		if (att->attbyval)
 			column->shift = 64 - 8 * att->attlen;
@@ -85,6 +85,26 @@ row_layout_create(TupleDesc desc)
 			offset += att->attlen;
 			layout->nfixed = i + 1;
 		}
+	}
+}
+
+/* One piece of memory, whatever is in it: those who keep layouts free them so. */
+RowLayout *
+row_layout_create(TupleDesc desc)
+{
+	Size		size = MAXALIGN(offsetof(RowLayout, columns) +
+								desc->natts * sizeof(struct RowColumn));
+	bool		ambiguous = false;
+	RowLayout  *layout;
+
+	for (int i = 0; i < desc->natts; i++)
+		ambiguous |= may_have_been_byval(TupleDescAttr(desc, i));
+	layout = palloc0(ambiguous ? 2 * size : size);
+	layout_init(layout, desc, true);
+	if (ambiguous)
+	{
+		layout->by_catalog = (RowLayout *) ((char *) layout + size);
+		layout_init(layout->by_catalog, desc, false);
 	}
 	return layout;
 }
@@ -518,15 +538,10 @@ decode_any(const RowLayout *layout, const RowData *row, int from, int to,
 	return true;
 }
 
-bool
-row_decode(const RowLayout *layout, const RowData *row, int from, int to,
-		   uint32 *offset, Datum *values, bool *isnull)
+static bool
+decode_with(const RowLayout *layout, const RowData *row, int from, int to,
+			uint32 *offset, Datum *values, bool *isnull)
 {
-	Assert(to <= layout->natts);
-	Assert((row->flags & ROW_ALIGNED) == 0 || ((uintptr_t) row->data & 7) == 0);
-
-	if (to > row->natts)
-		to = row->natts;
 	if (row->nulls != NULL)
 		return decode_any(layout, row, from, to, offset, values, isnull, true);
 	if (from < layout->nfixed && from < to)
@@ -538,4 +553,54 @@ row_decode(const RowLayout *layout, const RowData *row, int from, int to,
 		from = n;
 	}
 	return decode_any(layout, row, from, to, offset, values, isnull, false);
+}
+
+typedef enum LayoutFit
+{
+	FIT_NOT,
+	FIT_END,					/* the row's data ends where the layout says */
+	FIT_ENCODED					/* and the same values are encoded so today */
+} LayoutFit;
+
+static LayoutFit
+layout_fit(const RowLayout *layout, const RowData *row)
+{
+	Datum		values[MaxHeapAttributeNumber];
+	bool		isnull[MaxHeapAttributeNumber];
+	uint32		offset = 0;
+	uint16		flags;
+	Size		size;
+
+	memset(isnull, true, sizeof(isnull));
+	if (!decode_with(layout, row, 0, Min(layout->natts, row->natts), &offset, values, isnull) ||
+		offset != row->size)
+		return FIT_NOT;
+	size = row_encoded_size(layout, values, isnull, &flags);
+	if (flags & ROW_NULLS)
+		size -= row_nulls_size(layout->natts);
+	return size == row->size && (flags & ROW_ALIGNED) != 0 ? FIT_ENCODED : FIT_END;
+}
+
+/*
+ * Which of two layouts the row was made by.  It says in its flags whether anything is aligned.
+ */
+static const RowLayout *
+layout_of_row(const RowLayout *layout, const RowData *row)
+{
+	if ((row->flags & ROW_ALIGNED) != 0 &&
+		layout_fit(layout->by_catalog, row) > layout_fit(layout, row))
+		return layout->by_catalog;
+	return layout;
+}
+
+bool
+row_decode(const RowLayout *layout, const RowData *row, int from, int to,
+		   uint32 *offset, Datum *values, bool *isnull)
+{
+	Assert(to <= layout->natts);
+	Assert((row->flags & ROW_ALIGNED) == 0 || ((uintptr_t) row->data & 7) == 0);
+
+	if (unlikely(layout->by_catalog != NULL))
+		layout = layout_of_row(layout, row);
+	return decode_with(layout, row, from, Min(to, row->natts), offset, values, isnull);
 }

@@ -685,15 +685,15 @@ test_sizes(void)
 
 /* pg_upgrade makes dropped columns again, as passed by reference. */
 static void
-test_dropped(void)
+test_dropped(int sixteen)
 {
-	static const int types[] = {0, 3, 1, 2, 6, 3};	/* bool, int8, int2, int4, uuid, int8 */
+	int			types[] = {0, 3, 1, 2, sixteen, 3};	/* bool, int8, int2, int4, see below, int8 */
 	TupleDesc	desc = make_desc(6, types);
 	TupleDesc	upgraded = make_desc(6, types);
 	RowLayout  *layout = row_layout_create(desc);
 	RowLayout  *upgraded_layout;
-	char		uuid[16] = {0};
-	Datum		values[6] = {1, 2, 3, 4, PointerGetDatum(uuid), 5};
+	char		bytes[16] = {0};
+	Datum		values[6] = {1, 2, 3, 4, PointerGetDatum(bytes), 5};
 	bool		isnull[6] = {false};
 	char		buffer[64] pg_attribute_aligned(8);
 	uint32		offset = 0;
@@ -714,6 +714,37 @@ test_dropped(void)
 	free(upgraded_layout);
 	free(desc);
 	free(upgraded);
+}
+
+/* The same of a type of somebody's own, which is passed by reference and aligned to its length. */
+static void
+test_dropped_reference(void)
+{
+	static const int types[] = {2, 3, 2, 9};	/* int4, int8, int4, text */
+	TupleDesc	desc = make_desc(4, types);
+	RowLayout  *layout;
+	char		eight[8] = "eight by";
+	Datum		values[4] = {2, PointerGetDatum(eight), 4, PointerGetDatum("\5a")};
+	bool		isnull[4] = {false};
+	char		buffer[64] pg_attribute_aligned(8);
+	uint32		offset = 0;
+	uint16		flags;
+	RowData		row;
+
+	TupleDescAttr(desc, 1)->attbyval = false;
+	layout = row_layout_create(desc);
+	(void) row_encoded_size(layout, values, isnull, &flags);
+	row_encode(layout, values, isnull, buffer, &row);
+	free(layout);
+	TupleDescAttr(desc, 1)->attisdropped = true;
+	layout = row_layout_create(desc);
+	memset(values, 0, sizeof(values));
+	ok(row_decode(layout, &row, 0, 3, &offset, values, isnull) && values[0] == 2 &&
+	   values[2] == 4 && row_decode(layout, &row, 3, 4, &offset, values, isnull) &&
+	   offset == row.size,
+	   "columns behind a dropped one that is passed by reference are where they were");
+	free(layout);
+	free(desc);
 }
 
 static void
@@ -791,7 +822,9 @@ int
 main(void)
 {
 	test_sizes();
-	test_dropped();
+	test_dropped(6);			/* uuid */
+	test_dropped(7);			/* interval: the row is aligned */
+	test_dropped_reference();
 	test_short_row();
 	test_expanded();
 	test_pointer_refused();
