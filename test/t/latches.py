@@ -42,6 +42,9 @@ def control(server, relation, blocks, kept, message):
     check(r.error is not None, '%s: nobody noticed' % what)
     harness.wait_for(lambda: log_has(server, message, start),
                      '%s: the log does not say "%s"' % (what, message))
+    # only then are all sessions of before gone
+    harness.wait_for(lambda: log_has(server, 'ready to accept connections', start),
+                     '%s: the server is not there again' % what)
     say('%s was noticed' % what)
 
 
