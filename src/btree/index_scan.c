@@ -367,18 +367,18 @@ step(IndexScanDesc scan, ScanDirection direction)
 	LeafScan   *state = scan_state(scan);
 
 	save_mark(state);
-	for (;;)
+	do
 	{
+		/* on each leaf: a bitmap scan comes nowhere else */
+		CHECK_FOR_INTERRUPTS();
 		kill_entries(state);
 		if (!read_next(scan, direction))
 		{
 			leave_leaf(scan);
 			return false;
 		}
-		if (leaf_next(scan, &state->range, &state->current, direction))
-			return true;
-		CHECK_FOR_INTERRUPTS();
-	}
+	} while (!leaf_next(scan, &state->range, &state->current, direction));
+	return true;
 }
 
 /* ---- one entry after the other ---- */
