@@ -72,6 +72,7 @@ typedef struct ScanRange
 	ScanSkip   *skip;			/* NULL: nothing in it can be passed over */
 	bool		exact;			/* all that lies between matches: entries need no check */
 	bool		may_be_empty;	/* the end may come before the start */
+	MemoryContext points;		/* what comparison functions keep in points on the way */
 } ScanRange;
 
 /* index_match.c: start, end and what is known of them, from the conditions. */

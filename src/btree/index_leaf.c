@@ -299,7 +299,11 @@ leaf_next(IndexScanDesc scan, const ScanRange *range, ScanLeaf *leaf, ScanDirect
 		}
 		if (range->skip != NULL && ++missed >= index_skip_patience(range->skip))
 		{
+			MemoryContext caller = MemoryContextSwitchTo(range->points);
+
 			slot = skip_slots(range->skip, leaf, slot, step < 0);
+			MemoryContextSwitchTo(caller);
+			MemoryContextReset(range->points);
 			missed = 0;
 		}
 	}

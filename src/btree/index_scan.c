@@ -358,6 +358,19 @@ read_next(IndexScanDesc scan, ScanDirection direction)
 	return read_next_leaf(scan, &from, direction, hint);
 }
 
+/* Points are made for it, and forgotten with what comparison functions keep in them. */
+static bool
+read_next_briefly(IndexScanDesc scan, ScanDirection direction)
+{
+	MemoryContext points = scan_state(scan)->range.points;
+	MemoryContext caller = MemoryContextSwitchTo(points);
+	bool		found = read_next(scan, direction);
+
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(points);
+	return found;
+}
+
 /*
  * The next leaf in the direction that has something; false: there is none, the scan is at its end.
  */
@@ -372,7 +385,7 @@ step(IndexScanDesc scan, ScanDirection direction)
 		/* on each leaf: a bitmap scan comes nowhere else */
 		CHECK_FOR_INTERRUPTS();
 		kill_entries(state);
-		if (!read_next(scan, direction))
+		if (!read_next_briefly(scan, direction))
 		{
 			leave_leaf(scan);
 			return false;
@@ -550,6 +563,8 @@ rowan_index_begin_scan(Relation index, int nkeys, int norderbys)
 	scan->opaque = state;
 	index_tree(index, &state->tree);
 	state->range.conditions = index_make_conditions(state->tree.keys);
+	state->range.points = AllocSetContextCreate(CurrentMemoryContext, "rowan index scan points",
+												ALLOCSET_SMALL_SIZES);
 	scan->xs_itupdesc = RelationGetDescr(index);
 	return scan;
 }
@@ -587,6 +602,7 @@ rowan_index_end_scan(IndexScanDesc scan)
 	if (state->skip != NULL)
 		index_skip_free(state->skip);
 	index_free_conditions(state->range.conditions);
+	MemoryContextDelete(state->range.points);
 	pfree(state);
 }
 

@@ -8,6 +8,7 @@ random   tables of three columns (types, directions, NULLs) and random sets of c
 family   an operator family that lacks the functions to compare some of its types with each other: nothing can be said of two such
          conditions together, and nothing is
 arrays   arrays behind ranges and gaps, ORDER BY in both directions, every kind of scan
+memory   what comparison functions keep for their next call does not pile up in a long scan
 cancel   a bitmap scan is cancelled while it reads the index, not only afterwards
 
     index_keys.py --parts random --seed 7
@@ -345,6 +346,38 @@ def arrays_part(server, rnd, options):
     say('arrays: %d sets of conditions' % len(ARRAYS))
 
 
+# ---- memory ----
+
+SQL_CLASS = """
+CREATE FUNCTION compare_in_sql(text, text) RETURNS int LANGUAGE sql IMMUTABLE STRICT
+    AS 'SELECT bttextcmp($1, $2)';
+CREATE OPERATOR CLASS in_sql FOR TYPE text USING {m} AS OPERATOR 1 <, OPERATOR 2 <=,
+    OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 compare_in_sql(text, text);
+CREATE TABLE sm (a text, b int, pad text) USING {am};
+INSERT INTO sm SELECT 'k' || i / 40, i % 40, repeat(md5(i::text), 10)
+    FROM generate_series(1, 8000) i;
+CREATE INDEX sm_i ON sm USING {m} (a in_sql, b) INCLUDE (pad);
+"""
+
+
+def memory_part(server, rnd, options):
+    """Functions in SQL have a memory context of their own wherever they are called from."""
+    contexts = "SELECT count(*) FROM pg_backend_memory_contexts WHERE name LIKE 'SQL function%'"
+    with server.connect() as c:
+        c.exec(SQL_CLASS.format(m=METHOD, am=AM))
+        c.exec('VACUUM ANALYZE sm')
+        c.exec(only('indexscan') + '; SET max_parallel_workers_per_gather = 0')
+        for condition in ("a >= 'a'", "a >= 'a' AND b = 5"):
+            c.exec('BEGIN; DECLARE k CURSOR FOR SELECT b FROM sm WHERE ' + condition)
+            c.exec('MOVE 3 FROM k')
+            before = int(c.rows(contexts)[0][0])
+            c.exec('MOVE 190 FROM k' if 'b' in condition else 'MOVE 7900 FROM k')
+            added = int(c.rows(contexts)[0][0]) - before
+            check(added < 20, '%s: %d contexts more at the end of the scan' % (condition, added))
+            c.exec('COMMIT')
+    say('memory: 2 scans')
+
+
 # ---- cancelling ----
 
 COUNTS = "SELECT idx_scan, idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'sc_a'"
@@ -386,7 +419,7 @@ def cancel_part(server, rnd, options):
 
 
 PARTS = {'random': random_part, 'family': family_part, 'arrays': arrays_part,
-         'cancel': cancel_part}
+         'memory': memory_part, 'cancel': cancel_part}
 
 
 def test(options):
