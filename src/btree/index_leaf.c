@@ -16,6 +16,7 @@
 #include "btree/index_leaf.h"
 #include "btree/index_skip.h"
 #include "storage/predicate.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 /* TIDs of a posting list that are read at once. */
