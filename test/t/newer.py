@@ -88,16 +88,6 @@ def parallel_build(server, c):
     check(expected in out, 'CREATE INDEX says: %s' % out)
 
 
-def truncated_blocks(server, since, until, path):
-    """Where the summaries of that WAL say that the file was cut."""
-    number = path.split('/')[-1]
-    return [int(x) for (x,) in server.sql(
-        "SELECT c.relblocknumber FROM pg_available_wal_summaries() s, "
-        "pg_wal_summary_contents(s.tli, s.start_lsn, s.end_lsn) c "
-        "WHERE c.is_limit_block AND c.relforknumber = 0 AND c.relfilenode = %s "
-        "AND s.end_lsn > '%s' AND s.start_lsn < '%s'" % (number, since, until))]
-
-
 def incremental_backup(server):
     with server.connect() as c:
         c.exec("CREATE TABLE cut (id int, t text) USING rowan WITH (autovacuum_enabled = off)")
@@ -120,7 +110,7 @@ def incremental_backup(server):
         expected = c.rows('SELECT count(*), sum(id), sum(length(t)) FROM cut')
     server.run_tool('pg_basebackup', '-D', more, '-c', 'fast', '--no-sync', '--incremental',
                     full + '/backup_manifest')
-    cuts = truncated_blocks(server, since, until, path)
+    cuts = server.summarized_cuts(path, since, until)
     check(cuts != [] and min(cuts) <= after, 'cut to %d blocks, summaries: %s' % (after, cuts))
     server.run_tool('pg_combinebackup', full, more, '-o', combined, '--no-sync')
     restored = cluster.Cluster('restored', initdb=False)
