@@ -5,8 +5,11 @@
 
 OLD and NEW are checkouts (NEW: this one).  Each builds itself and starts a server of its own; the
 same statements run in one session of the one and of the other, by turns.  What is compared is the
-CPU time of the server process, so that a busy machine does little harm: for each measure the median
-of the pairs' ratios new/old, and the smallest and largest.
+CPU time of the server process, so that a busy machine does little harm.
+
+Which of two servers was started first makes up to a tenth of a difference, also between two of the
+same build (where the kernel has put their memory).  So all is done twice, with OLD started first and
+with NEW, and the ratio new/old is the geometric mean of the two medians; the two stand behind it.
 """
 import argparse
 import os
@@ -69,7 +72,8 @@ MEASURES = [
      "SELECT each('SELECT count(*) FROM x WHERE id = $1', {n} / 500, {n})"),
     ('order_by_index', INDEX % 'off', 'SELECT count(*) FROM (SELECT v FROM x ORDER BY k, id) s'),
     ('seq_scan', 'SET enable_indexscan = off; SET enable_indexonlyscan = off;',
-     'SELECT sum(v), max(payload) FROM x; SELECT sum(v) FROM u; SELECT count(*) FROM x'),
+     '; '.join(5 * ['SELECT sum(v), max(payload) FROM x; SELECT sum(v) FROM u; '
+                    'SELECT count(*) FROM x'])),
     ('update_in_place', '', "SELECT each('UPDATE u SET v = v + 1 WHERE id = $1', {n} / 3, {n})"),
     ('update_many', '', 'UPDATE u SET v = v + 1'),
     ('update_indexed', '', "SELECT each('UPDATE u SET k = $2 WHERE id = $1', {n} / 5, {n})"),
@@ -112,6 +116,25 @@ class Build:
         self.process.wait()
 
 
+def compare(options, order):
+    """Starts the servers in that order (0: old, 1: new); pairs of CPU seconds for each measure."""
+    checkouts, builds, measured = (options.old, options.new), {}, {}
+    for i in order:
+        builds[i] = Build(checkouts[i], options.rows)
+    for name, settings, statement in MEASURES:
+        if options.only and options.only not in name:
+            continue
+        statement = statement.replace('{n}', str(options.rows))
+        pairs = measured[name] = []
+        for turn in range(options.pairs):
+            seconds = {i: builds[i].measure(settings, statement)
+                       for i in ((0, 1) if turn % 2 == 0 else (1, 0))}
+            pairs.append((seconds[0], seconds[1]))
+    for b in builds.values():
+        b.end()
+    return measured
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -121,24 +144,16 @@ def main():
     p.add_argument('--rows', type=int, default=100000)
     p.add_argument('--only', help='measures whose names contain this')
     options = p.parse_args()
-    builds = [Build(options.old, options.rows), Build(options.new, options.rows)]
-    print('| measure | old, CPU s | new, CPU s | new/old | smallest | largest |')
+    first, second = (compare(options, order) for order in ((0, 1), (1, 0)))
+    print('| measure | old, CPU s | new, CPU s | new/old | old started first | new started first |')
     print('|---|---|---|---|---|---|')
-    for name, settings, statement in MEASURES:
-        if options.only and options.only not in name:
-            continue
-        statement = statement.replace('{n}', str(options.rows))
-        pairs = []
-        for turn in range(options.pairs):
-            order = (0, 1) if turn % 2 == 0 else (1, 0)
-            seconds = {i: builds[i].measure(settings, statement) for i in order}
-            pairs.append((seconds[0], seconds[1]))
-        ratios = [new / max(old, 0.001) for old, new in pairs]
+    for name in first:
+        pairs, ratios = first[name] + second[name], []
+        for part in (first[name], second[name]):
+            ratios.append(statistics.median(new / max(old, 0.001) for old, new in part))
         print('| %s | %.2f | %.2f | %.3f | %.3f | %.3f |' % (
             name, statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs),
-            statistics.median(ratios), min(ratios), max(ratios)), flush=True)
-    for b in builds:
-        b.end()
+            (ratios[0] * ratios[1]) ** 0.5, *ratios))
 
 
 if __name__ == '__main__':

@@ -538,7 +538,7 @@ decode_any(const RowLayout *layout, const RowData *row, int from, int to,
 	return true;
 }
 
-static bool
+static pg_attribute_always_inline bool
 decode_with(const RowLayout *layout, const RowData *row, int from, int to,
 			uint32 *offset, Datum *values, bool *isnull)
 {

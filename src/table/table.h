@@ -221,6 +221,7 @@ typedef struct RowanScanData
 	RowWork    *work;
 	PoolRing   *ring;			/* NULL for small tables */
 	RowHint		hint;			/* the leaf of the last row read by itself */
+	char	   *copies;			/* memory of page and cell */
 	char	   *cell;			/* BLCKSZ + 8: a row read by itself */
 	TransactionId creator;		/* of the version returned last; Invalid: frozen, whatever xmin shows */
 
