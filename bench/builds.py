@@ -8,8 +8,9 @@ same statements run in one session of the one and of the other, by turns.  What 
 CPU time of the server process, so that a busy machine does little harm.
 
 Which of two servers was started first makes up to a tenth of a difference, also between two of the
-same build (where the kernel has put their memory).  So all is done twice, with OLD started first and
-with NEW, and the ratio new/old is the geometric mean of the two medians; the two stand behind it.
+same build (where the kernel has put their memory).  So all is done twice, with OLD started first
+and with NEW, and the ratio new/old is the geometric mean of the two medians; the two stand behind
+it.
 """
 import argparse
 import os
@@ -145,7 +146,8 @@ def main():
     p.add_argument('--only', help='measures whose names contain this')
     options = p.parse_args()
     first, second = (compare(options, order) for order in ((0, 1), (1, 0)))
-    print('| measure | old, CPU s | new, CPU s | new/old | old started first | new started first |')
+    print('| measure | old, CPU s | new, CPU s | new/old '
+          '| old started first | new started first |')
     print('|---|---|---|---|---|---|')
     for name in first:
         pairs, ratios = first[name] + second[name], []

@@ -15,7 +15,6 @@
 #include "base/checksum.h"
 #include "base/compat.h"
 #include "base/fault.h"
-#include "catalog/storage_xlog.h"
 #include "miscadmin.h"
 #include "pool/frame.h"
 #include "pool/wal.h"
@@ -61,6 +60,26 @@ pool_file_create_in_redo(const PoolFile *file)
 }
 
 /*
+ * For those who read WAL to learn which blocks changed.  An incremental backup (17) would leave
+ * out what nobody has logged, and pg_combinebackup put zero pages there.
+ */
+static void
+log_extension(const PoolFile *file, BlockNumber block, BlockNumber nblocks, Page page)
+{
+	RelFileLocator locator = file->locator;
+
+	XLogEnsureRecordSpace(XLR_MAX_BLOCK_ID, 0);
+	while (block < nblocks)
+	{
+		XLogBeginInsert();
+		for (int i = 0; i < EXTEND_RECORD_PAGES && block < nblocks; i++, block++)
+			XLogRegisterBlock(i, &locator, MAIN_FORKNUM, block, (char *) page,
+							  REGBUF_WILL_INIT);
+		(void) XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_EXTEND);
+	}
+}
+
+/*
  * By pages that say they are unused, each by itself: a zero page would be core's to initialise,
  * in shared_buffers, if a function for heaps met it (I1).
  */
@@ -70,22 +89,24 @@ pool_file_extend(const PoolFile *file, BlockNumber nblocks)
 	PGIOAlignedBlock unused;
 	SMgrRelation reln = open_file(file);
 	LWLock	   *lock = pool_extend_lock(file);
-	BlockNumber block;
+	BlockNumber old_blocks;
 
 	if (InRecovery)
 		pool_file_create_in_redo(file);
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	block = smgrnblocks(reln, MAIN_FORKNUM);
+	old_blocks = smgrnblocks(reln, MAIN_FORKNUM);
 
 	/* A new file: frames under its name are left from a file dropped without our knowing. */
-	if (block == 0)
+	if (old_blocks == 0)
 		pool_discard_file(file, 0);
-	for (; block < nblocks; block++)
+	for (BlockNumber block = old_blocks; block < nblocks; block++)
 	{
 		page_make_unused((Page) unused.data, block);
 		smgrextend(reln, MAIN_FORKNUM, block, unused.data, file->backend != INVALID_PROC_NUMBER);
 	}
 	LWLockRelease(lock);
+	if (file->logged && !InRecovery && old_blocks < nblocks)
+		log_extension(file, old_blocks, nblocks, (Page) unused.data);
 	FAULT_POINT(pool_extend);
 }
 
@@ -339,28 +360,18 @@ pool_file_truncate(const PoolFile *file, BlockNumber nblocks)
 }
 
 /*
- * Core's record of the same, for those who read WAL to learn what became of files: incremental
- * backups (17) must not take what was cut off from an older one.  Its redo does the same as that of
- * ours, through core_events.c.
+ * Not also as core's XLOG_SMGR_TRUNCATE, from which incremental backups (17) learn of a cut.  They
+ * do without: whatever lies below the high-water mark has been logged whole since it was handed
+ * out, and beyond it any page may lie.  And what they make of a cut is wrong when the file has
+ * grown again since: summaries of WAL are merged in the order of their directory, and a cut read
+ * late makes the backup forget the blocks that came after it (18.6; a heap table loses rows by it).
  */
-static void
-log_truncate_for_core(const PoolFile *file, BlockNumber nblocks)
-{
-	xl_smgr_truncate record = {.blkno = nblocks, .rlocator = file->locator,
-	.flags = SMGR_TRUNCATE_HEAP};
-
-	XLogBeginInsert();
-	XLogRegisterData((char *) &record, sizeof(record));
-	(void) XLogInsert(RM_SMGR_ID, XLOG_SMGR_TRUNCATE | XLR_SPECIAL_REL_UPDATE);
-}
-
 static void
 log_truncate(const PoolFile *file, BlockNumber nblocks)
 {
 	TruncateRecordData record = {.locator = file->locator, .blocks = nblocks};
 	XLogRecPtr	lsn;
 
-	log_truncate_for_core(file, nblocks);
 	XLogBeginInsert();
 	XLogRegisterData((char *) &record, sizeof(record));
 	lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_TRUNCATE);
@@ -427,12 +438,30 @@ truncate_desc(StringInfo buf, XLogReaderState *record)
 	pfree(path);
 }
 
+static void
+extend_redo(XLogReaderState *record)
+{
+	PoolFile	file = {.backend = INVALID_PROC_NUMBER, .logged = true};
+	BlockNumber last;
+
+	XLogRecGetBlockTag(record, XLogRecMaxBlockId(record), &file.locator, NULL, &last);
+	pool_file_extend(&file, last + 1);
+}
+
+static void
+extend_desc(StringInfo buf, XLogReaderState *record)
+{
+	appendStringInfo(buf, "pages %d", XLogRecMaxBlockId(record) + 1);
+}
+
 void
 file_register_records(void)
 {
 	static const RowanRecordOps truncate = {"TRUNCATE", truncate_redo, truncate_desc, NULL};
 	static const RowanRecordOps init_fork = {"INIT_FORK", init_fork_redo, init_fork_desc, NULL};
+	static const RowanRecordOps extend = {"EXTEND", extend_redo, extend_desc, NULL};
 
 	wal_register_kind(ROWAN_XLOG_TRUNCATE, &truncate);
+	wal_register_kind(ROWAN_XLOG_EXTEND, &extend);
 	wal_register_kind(ROWAN_XLOG_INIT_FORK, &init_fork);
 }

@@ -26,6 +26,7 @@
 #define ROWAN_XLOG_ENTRY		0x40	/* entry/entry_insert.c: an entry added to a leaf of an
 										 * index */
 #define ROWAN_XLOG_INIT_FORK	0x50	/* pool/file.c: the init fork of an unlogged file */
+#define ROWAN_XLOG_EXTEND		0x60	/* pool/file.c: unused pages added to a file */
 #define ROWAN_XLOG_KIND_MASK	0xF0
 
 #define wal_record_kind(record) (XLogRecGetInfo(record) & ROWAN_XLOG_KIND_MASK)
@@ -85,6 +86,9 @@ typedef struct TruncateRecordData
 } TruncateRecordData;
 
 StaticAssertDecl(sizeof(TruncateRecordData) == 16, "TRUNCATE");
+
+/* EXTEND has no data: its block references, none of which redo reads, are the pages added. */
+#define EXTEND_RECORD_PAGES		(XLR_MAX_BLOCK_ID + 1)
 
 /* ENTRY, data of block 0.  Behind it the cell, whose first two bytes say its size. */
 typedef struct EntryRecordData

@@ -282,14 +282,6 @@ class Cluster:
     def path_of(self, table, db='postgres'):
         return os.path.join(self.data, self.one("SELECT pg_relation_filepath('%s')" % table, db))
 
-    def summarized_cuts(self, path, since='0/0', until='FFFFFFFF/FFFFFFFF'):
-        """Blocks that the summaries of that WAL say the file was cut to (17 and later; 0: made)."""
-        return [int(x) for (x,) in self.sql(
-            'SELECT c.relblocknumber FROM pg_available_wal_summaries() s, '
-            'pg_wal_summary_contents(s.tli, s.start_lsn, s.end_lsn) c '
-            'WHERE c.is_limit_block AND c.relforknumber = 0 AND c.relfilenode = %s '
-            "AND s.end_lsn > '%s' AND s.start_lsn < '%s'" % (os.path.basename(path), since, until))]
-
     # ---- its log ----
 
     def log_text(self):
