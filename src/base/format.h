@@ -31,7 +31,7 @@
 #include "storage/bufpage.h"
 
 #define ROWAN_MAGIC				0x5257	/* "RW" */
-#define ROWAN_FORMAT_VERSION	2
+#define ROWAN_FORMAT_VERSION	3
 
 /*
  * In pd_flags of every page: a bit that core does not know, so that PageIsVerifiedExtended refuses the page
@@ -83,7 +83,8 @@ typedef struct PageTrailerData
 {
 	TreeKey		low_fence;		/* 0: smallest key this page may hold */
 	TreeKey		high_fence;		/* 8: first key beyond it */
-	TreeKey		next_key;		/* 16: leaf at the right edge only: next row id to hand out */
+	TreeKey		next_delta;		/* 16: leaf at the right edge only: next row id to hand out, minus
+								 * low_fence (page_next_key); else 0 */
 	TransactionId page_xid;		/* 24: creator of the rows that say ROW_PAGE_XID */
 	CommandId	page_cid;		/* 28: its command; PAGE_CID_FROZEN: everybody sees those
 								 * rows, page_xid is only shown to users */

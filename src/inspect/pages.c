@@ -159,6 +159,7 @@ page_header_result(FunctionCallInfo fcinfo, Page page)
 {
 	PageHeader	header = (PageHeader) page;
 	PageTrailer trailer = page_trailer(page);
+	bool		is_edge = trailer->type == ROWAN_PAGE_LEAF && trailer->high_fence == TREE_KEY_MAX;
 	const char *problem = page_problem(page);
 	ResultRow	row;
 
@@ -174,7 +175,7 @@ page_header_result(FunctionCallInfo fcinfo, Page page)
 	set_block(&row, HEADER_RIGHT_BLOCK, trailer->right_block);
 	set_key(&row, HEADER_LOW_FENCE, trailer->low_fence);
 	set_key(&row, HEADER_HIGH_FENCE, trailer->high_fence);
-	set_key(&row, HEADER_NEXT_KEY, trailer->next_key);
+	set_key(&row, HEADER_NEXT_KEY, is_edge ? page_next_key(page) : 0);
 	set_xid(&row, HEADER_PAGE_XID, trailer->page_xid);
 	if (TransactionIdIsValid(trailer->page_xid) && trailer->page_cid != PAGE_CID_FROZEN)
 		set_datum(&row, HEADER_PAGE_CID, CommandIdGetDatum(trailer->page_cid));

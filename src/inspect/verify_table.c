@@ -223,7 +223,7 @@ check_leaf(Page leaf, BlockNumber block, void *arg)
 	}
 	if (!uniform && (trailer->flags & PAGE_UNIFORM))
 		report_problem(block, "page says that it is uniform, but has rows with headers", verify);
-	if (trailer->high_fence != TREE_KEY_MAX && trailer->next_key != 0)
+	if (trailer->high_fence != TREE_KEY_MAX && trailer->next_delta != 0)
 		report_problem(block, "page not at the right edge has a next row id", verify);
 }
 

@@ -128,7 +128,7 @@ begin_append(LeafAppend *append, Page page, const RowData *rows, int nrows, cons
 {
 	PageTrailer trailer = page_trailer(page);
 
-	append->first_row = trailer->next_key;
+	append->first_row = page_next_key(page);
 	append->nrows = 0;
 	append->size = 0;
 	if (page_nslots(page) == 0)
@@ -269,7 +269,7 @@ free_id(Page page, RowId *id)
 	int			high = page_nslots(page);
 
 	if (trailer->high_fence == TREE_KEY_MAX)
-		*id = trailer->next_key;
+		*id = page_next_key(page);
 	else
 		*id = high == 0 ? trailer->low_fence : leaf_key(page, high - 1) + 1;
 	if (*id < trailer->high_fence && *id - trailer->low_fence < LEAF_KEY_SPAN)

@@ -90,7 +90,7 @@ leaf_append_apply(Page page, const InsertRecordData *insert, const char *cells)
 		cells += TYPEALIGN(insert->cell_align, size);
 	}
 	if (trailer->high_fence == TREE_KEY_MAX)
-		trailer->next_key = row;
+		page_set_next_key(page, row);
 }
 
 void

@@ -84,7 +84,7 @@ table_logical_blocks(const PoolFile *file)
 	RowId		next;
 
 	tree_copy_leaf(file, TREE_KEY_MAX - 1, InvalidBlockNumber, NULL, page);
-	next = page_trailer(page)->next_key;
+	next = page_next_key(page);
 	pfree(page);
 	return (BlockNumber) ((next + ROWS_PER_LOGICAL_BLOCK - 1) / ROWS_PER_LOGICAL_BLOCK);
 }

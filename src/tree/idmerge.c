@@ -64,7 +64,7 @@ keys_within_span(Page page, TreeKey low_fence)
 static bool
 may_become_right_edge(Page left, Page right)
 {
-	if (page_trailer(right)->next_key - page_low_fence(left) >= LEAF_KEY_SPAN)
+	if (page_next_key(right) - page_low_fence(left) >= LEAF_KEY_SPAN)
 		return false;
 	return page_nslots(right) > 0 || page_packed_bytes(left) <= (int) (MERGE_MAX_BYTES / 2);
 }
@@ -152,7 +152,9 @@ id_absorb(const TreeSearch *search, Page left, Page right, void *plan)
 	page_append_cells(left, right, 0, page_nslots(right));
 	page_trailer(left)->high_fence = page_trailer(right)->high_fence;
 	page_trailer(left)->right_block = page_trailer(right)->right_block;
-	page_trailer(left)->next_key = page_trailer(right)->next_key;
+	if (page_trailer(right)->type == ROWAN_PAGE_LEAF &&
+		page_trailer(right)->high_fence == TREE_KEY_MAX)
+		page_set_next_key(left, page_next_key(right));
 }
 
 /* ---- moving cells ---- */

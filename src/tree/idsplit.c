@@ -41,8 +41,7 @@ id_leaf_has_room(const TreeWish *wish, Page leaf)
 	PageTrailer trailer = page_trailer(leaf);
 
 	if (want->append)
-		return trailer->low_fence != want->low_fence ||
-			trailer->next_key <= trailer->low_fence;
+		return trailer->low_fence != want->low_fence || trailer->next_delta == 0;
 	return wished_key(wish) - trailer->low_fence < LEAF_KEY_SPAN &&
 		page_fits_insert(leaf, want->size, want->aligned);
 }
@@ -101,7 +100,7 @@ choose_leaf_split(Page page, TreeKey key, const LeafWish *want, SplitPoint *at)
 
 	at->pos = nslots;
 	if (want->append)
-		at->separator = TYPEALIGN(ROWS_PER_LOGICAL_BLOCK, page_trailer(page)->next_key);
+		at->separator = TYPEALIGN(ROWS_PER_LOGICAL_BLOCK, page_next_key(page));
 	else if (pos == nslots)
 		at->separator = key;
 	else
@@ -169,7 +168,7 @@ id_divide(const TreeWish *wish, Page left, Page right)
 	to->high_fence = from->high_fence;
 	to->right_block = from->right_block;
 	if (from->type == ROWAN_PAGE_LEAF && from->high_fence == TREE_KEY_MAX)
-		to->next_key = Max(from->next_key, at->separator);
+		page_set_next_key(right, Max(page_next_key(left), at->separator));
 	/* warnings about row ids of the range, even if they have no row any more */
 	to->flags = from->flags & ~PAGE_UNIFORM;
 	if (count > 0)
@@ -184,7 +183,7 @@ id_divide(const TreeWish *wish, Page left, Page right)
 	}
 	from->high_fence = at->separator;
 	from->right_block = to->self_block;
-	from->next_key = 0;
+	from->next_delta = 0;
 }
 
 void

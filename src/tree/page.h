@@ -99,6 +99,19 @@ page_covers(Page page, int level, TreeKey key)
 		trailer->low_fence <= key && key < trailer->high_fence;
 }
 
+/* Of the leaf at the right edge: the next key to hand out. */
+static inline TreeKey
+page_next_key(Page page)
+{
+	return page_trailer(page)->low_fence + page_trailer(page)->next_delta;
+}
+
+static inline void
+page_set_next_key(Page page, TreeKey key)
+{
+	page_trailer(page)->next_delta = key - page_trailer(page)->low_fence;
+}
+
 /* A leaf's slots reach this many keys from its low fence on. */
 #define LEAF_KEY_SPAN	65536
 

@@ -60,7 +60,7 @@ check_leaf_slot(Page page, int pos, const char *cell)
 		return "leaf keys are not in order";
 	if (leaf_key(page, pos) < trailer->low_fence || leaf_key(page, pos) >= trailer->high_fence)
 		return "leaf key is not below the high fence";
-	if (trailer->high_fence == TREE_KEY_MAX && leaf_key(page, pos) >= trailer->next_key)
+	if (trailer->high_fence == TREE_KEY_MAX && page_slot_delta(page, pos) >= trailer->next_delta)
 		return "leaf key is not below the next key to hand out";
 	if (page_cell_is_aligned(page, cell) && (cell - (char *) page) % 8 != 0)
 		return "aligned row is not aligned";
@@ -139,10 +139,10 @@ check_tree_page(Page page)
 		return "right sibling does not fit the high fence";
 	if (leaf && trailer->high_fence == TREE_KEY_MAX)
 	{
-		if (trailer->next_key < trailer->low_fence)
+		if (page_next_key(page) < trailer->low_fence)
 			return "next key to hand out is below the low fence";
 	}
-	else if (trailer->next_key != 0)
+	else if (trailer->next_delta != 0)
 		return "next key on a page that is not the right edge";
 	if (!leaf && page_nslots(page) == 0)
 		return "inner page is empty";

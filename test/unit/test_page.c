@@ -332,7 +332,7 @@ test_check_notices(void)
 	DAMAGE(page_trailer(page)->high_fence = 501);
 	DAMAGE(page_trailer(page)->high_fence = TREE_KEY_MAX);
 	DAMAGE(page_trailer(page)->right_block = InvalidBlockNumber);
-	DAMAGE(page_trailer(page)->next_key = 4);
+	DAMAGE(page_trailer(page)->next_delta = 4);
 	DAMAGE(page_trailer(page)->unused = 1);
 	DAMAGE(page_slots(page)[3].offset = page_slots(page)[4].offset);
 	DAMAGE(page_slots(page)[3].offset += 1);

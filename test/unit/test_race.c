@@ -67,8 +67,8 @@ random_size(void)
 static void
 insert_apply(Page page, TreeKey key, uint16 size)
 {
-	if (page_trailer(page)->high_fence == TREE_KEY_MAX && page_trailer(page)->next_key <= key)
-		page_trailer(page)->next_key = key + 1;
+	if (page_trailer(page)->high_fence == TREE_KEY_MAX && page_next_key(page) <= key)
+		page_set_next_key(page, key + 1);
 	fill_row(page_insert_cell(page, leaf_search(page, key), key - page_low_fence(page), size,
 							  false), key, size);
 }
@@ -127,7 +127,7 @@ do_append(Worker *w)
 	for (;;)
 	{
 		PoolFrame  *frame = tree_latch_last_leaf(FILE, hint);
-		TreeKey		key = page_trailer(pool_page(frame))->next_key;
+		TreeKey		key = page_next_key(pool_page(frame));
 		TreeKey		low_fence = page_low_fence(pool_page(frame));
 
 		must(key < MAX_KEYS);

@@ -99,8 +99,8 @@ static void
 insert_apply(Page page, const ModelRow *row)
 {
 	if (page_trailer(page)->high_fence == TREE_KEY_MAX &&
-		page_trailer(page)->next_key <= row->key)
-		page_trailer(page)->next_key = row->key + 1;
+		page_next_key(page) <= row->key)
+		page_set_next_key(page, row->key + 1);
 	if (page_nslots(page) == 0)
 	{
 		page_trailer(page)->page_xid = row->creator;
@@ -201,7 +201,7 @@ do_append(BlockNumber *hint)
 
 		must(round < 3);
 		frame = tree_latch_last_leaf(FILE, *hint);
-		must(page_trailer(pool_page(frame))->next_key == next_key);
+		must(page_next_key(pool_page(frame)) == next_key);
 		*hint = pool_block(frame);
 		if (leaf_takes(pool_page(frame), &row))
 			break;
@@ -323,7 +323,7 @@ check_forward(PoolRing *ring)
 		hint = page_trailer(page)->right_block;
 	} while (key != TREE_KEY_MAX);
 	must(n == nmodel);
-	must(page_trailer(page)->next_key == next_key);
+	must(page_next_key(page) == next_key);
 }
 
 static void
