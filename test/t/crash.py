@@ -94,7 +94,7 @@ def crashes(options, how, cycles):
 
 
 # What the loss of pages looks like: to the ledger, to readers and verify, to redo.
-LOSS = re.compile(r'lost|too many|different|accounts: |churn: |tide: |session \d+: transaction|has no row of session|touched \d+ rows|'
+LOSS = re.compile(r'lost|too many|different|accounts: |churn: |tide: |ticks: |items of nobody|session \d+: transaction|has no row of session|touched \d+ rows|'
                   r'through an index|verify of |invalid page|beyond its end|does not fit the page|made a different page|missing pages|'
                   r'XX00[12]|its cell makes no sense|is missing|missing chunk|corrupt|not a file header|could not (read|open|access)|invalid primary checkpoint|valid checkpoint record')
 
