@@ -199,6 +199,7 @@ CREATE FUNCTION rowan.page_items(rel regclass, block bigint,
 	OUT slot integer,
 	OUT "offset" integer,
 	OUT size integer,
+	OUT slack integer,
 	OUT key bigint,
 	OUT tid tid,
 	OUT tag integer,
@@ -231,6 +232,7 @@ CREATE FUNCTION rowan.page_items(page bytea,
 	OUT slot integer,
 	OUT "offset" integer,
 	OUT size integer,
+	OUT slack integer,
 	OUT key bigint,
 	OUT tid tid,
 	OUT tag integer,
@@ -307,7 +309,8 @@ CREATE FUNCTION rowan.tree_stats(rel regclass,
 	OUT unused_pages bigint,
 	OUT rows bigint,
 	OUT leaf_free_bytes bigint,
-	OUT leaf_dead_bytes bigint)
+	OUT leaf_dead_bytes bigint,
+	OUT leaf_slack_bytes bigint)
 RETURNS record
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_tree_stats';

@@ -94,7 +94,8 @@ typedef struct PageTrailerData
 	BlockNumber right_block;	/* 40: inner, leaf: right sibling; version: next in
 								 * allocation order; free: next free page */
 	uint32		file_id;		/* 44: that of the file header */
-	uint16		dead_bytes;		/* 48: bytes of dead cells, found by compaction */
+	uint16		dead_bytes;		/* 48: bytes that belong to no cell: dead cells,
+								 * found by compaction, and slack below rows */
 	uint16		page_natts;		/* 50: attributes of rows without ROW_NATTS */
 	uint16		flags;			/* 52: PAGE_* */
 	uint8		type;			/* 54: RowanPageType */
@@ -195,7 +196,8 @@ typedef uint64 RowId;
  *
  * then the data.  With ROW_ALIGNED, pad up to 8 bytes before the data, and the
  * cell itself starts at an 8-byte boundary of the page; else no alignment
- * at all: a cell starts at any byte.
+ * at all: a cell starts at any byte.  Below the cell, at lower addresses, is its slack
+ * (base/row_shape.h): zeroes that the header may grow into.
  *
  * A version that everybody sees is frozen.  Who made it is kept, for users to see and compare (xmin), but is
  * never asked for by Rowan: the xid may be older than any that can be compared.

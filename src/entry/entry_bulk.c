@@ -156,8 +156,8 @@ finish_page(IndexBulk *bulk, int level, const CellSource *high, BlockNumber righ
 
 		/* the same low fence: the cells' bytes can stay */
 		view_item(&view, pos, &item, buffer.data);
-		memcpy(page_insert_cell(page, pos, ipage_head(keys, page, item.tuple, item.natts), size,
-								false),
+		memcpy(page_insert_cell(page, pos, ipage_head(keys, page, item.tuple, item.natts),
+								size),
 			   cell, size);
 	}
 	write_page(bulk, page, block);

@@ -111,7 +111,7 @@ entry_apply(Page page, const EntryRecordData *entry, const char *cell)
 
 	memcpy(&size, cell, sizeof(size));
 	size &= ROW_SIZE_MASK;
-	memcpy(page_insert_cell(page, entry->pos, entry->head, size, false), cell, size);
+	memcpy(page_insert_cell(page, entry->pos, entry->head, size), cell, size);
 }
 
 /* The leaf is latched exclusively, and its gap has room.  The latch stays. */

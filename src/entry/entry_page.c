@@ -380,7 +380,7 @@ put_fence(Page page, int pos, const CellSource *fence)
 {
 	int			size = cell_encode(NULL, fence, NULL);
 
-	cell_encode(NULL, fence, page_insert_cell(page, pos, 0, size, false));
+	cell_encode(NULL, fence, page_insert_cell(page, pos, 0, size));
 }
 
 /* The page's type, level and block are set; first and last: entries to choose heads by, or NULL. */
@@ -414,7 +414,7 @@ ipage_insert(const KeyDesc *keys, Page page, int pos, const CellSource *source)
 	size = cell_encode(&prefix, source, cell);
 	if (size > CELL_MAX || !page_fits_insert(page, size, false))
 		return false;
-	memcpy(page_insert_cell(page, pos, head, size, false), cell, size);
+	memcpy(page_insert_cell(page, pos, head, size), cell, size);
 	return true;
 }
 
@@ -428,9 +428,9 @@ ipage_replace(const KeyDesc *keys, Page page, int pos, const CellSource *source)
 
 	cell_prefix(page, &prefix);
 	size = cell_encode(is_fence ? NULL : &prefix, source, cell);
-	if (size > CELL_MAX || !page_fits_replace(page, pos, size, false))
+	if (size > CELL_MAX || !page_fits_replace(page, pos, size))
 		return false;
-	memcpy(page_replace_cell(page, pos, size, false), cell, size);
+	memcpy(page_replace_cell(page, pos, size), cell, size);
 	if (!is_fence)
 		page_slots(page)[pos].delta = head_of_source(keys, page, source);
 	return true;

@@ -108,6 +108,7 @@ rowan_tree_stats(PG_FUNCTION_ARGS)
 	set_bigint(&row, column++, stat.rows);
 	set_bigint(&row, column++, stat.leaf_free_bytes);
 	set_bigint(&row, column++, stat.leaf_dead_bytes);
+	set_bigint(&row, column++, stat.leaf_slack_bytes);
 	return inspect_row_result(fcinfo, &row);
 }
 

@@ -251,6 +251,7 @@ set_leaf_item(ResultRow *row, Page page, int pos, const char *cell, uint16 size)
 	set_key(row, ITEM_KEY, id);
 	set_row_tid(row, ITEM_TID, id, row_header_tag(&header));
 	set_row_flags(row, ITEM_FLAGS, row_header_flags(&header));
+	set_int(row, ITEM_SLACK, page_cell_shape(page, cell, size).slack);
 	if (!row_parse(cell, size, trailer->page_xid, trailer->page_cid, trailer->page_natts,
 				   &meta, &data))
 	{

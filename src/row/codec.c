@@ -277,6 +277,13 @@ row_cell_size(const RowMeta *meta, const RowData *data, uint16 page_natts)
 	return (uint16) size;
 }
 
+RowShape
+row_shape_of(const RowMeta *meta, const RowData *data, uint16 page_natts)
+{
+	return row_shape(cell_flags(meta, data, page_natts), data->natts,
+					 row_cell_size(meta, data, page_natts));
+}
+
 void
 row_write(char *dest, const RowMeta *meta, const RowData *data, uint16 page_natts)
 {

@@ -21,6 +21,7 @@
 #include "access/htup_details.h"
 #include "access/tupdesc.h"
 #include "base/format.h"
+#include "base/row_shape.h"
 
 /* Column values, encoded.  Pointers are borrowed: into a cell, a copy of it, or a buffer of the caller. */
 typedef struct RowData
@@ -110,6 +111,9 @@ extern bool row_parse_meta(const char *cell, uint16 size, TransactionId page_xid
 
 /* Size of the cell in bytes; with ROW_ALIGNED header padded to 8. */
 extern uint16 row_cell_size(const RowMeta *meta, const RowData *data, uint16 page_natts);
+
+/* The shape of that cell on such a page. */
+extern RowShape row_shape_of(const RowMeta *meta, const RowData *data, uint16 page_natts);
 
 /*
  * Writes the cell (row_cell_size bytes, all of them: pad bytes are zero) to dest.  dest must be 8-byte aligned if

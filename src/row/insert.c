@@ -13,9 +13,6 @@
 #include "row/leafop.h"
 #include "row/row.h"
 
-/* an xid and a version pointer */
-#define UPDATED_HEADER_BYTES	(sizeof(TransactionId) + VERSION_POINTER_BYTES)
-
 /* A leaf's slots address keys up to this far beyond its low fence. */
 #define LEAF_KEY_RANGE		PG_UINT16_MAX
 
@@ -144,16 +141,6 @@ begin_append(LeafAppend *append, Page page, const RowData *rows, int nrows, cons
 	}
 }
 
-/*
- * Bytes to leave free on a leaf with nrows.  The first update in place of a row adds an xid and a
- * version pointer to it; with room for that, updating all rows splits no leaf.
- */
-static int
-reserve_for(RowTable *table, int nrows)
-{
-	return table->fill_reserve >= 0 ? table->fill_reserve : nrows * (int) UPDATED_HEADER_BYTES;
-}
-
 static bool
 any_aligned(const RowData *rows, int nrows)
 {
@@ -163,12 +150,26 @@ any_aligned(const RowData *rows, int nrows)
 	return false;
 }
 
-/* Encodes as many rows as fit on the leaf; an empty leaf takes at least one. */
+/*
+ * Gap that new rows leave on a leaf, which then has so many, for headers that need more than their
+ * slack (with a command id, a lock) and for rows that grow.
+ */
+static int
+gap_to_keep(int nrows)
+{
+	return Min(2 * nrows, (int) ROWAN_PAGE_ROOM / 64);
+}
+
+/*
+ * Encodes as many rows as fit on the leaf; an empty leaf takes at least one.  What the table's
+ * fillfactor keeps free is gap and dead bytes, in which are the rows' slack.
+ */
 static void
 fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows, int nrows,
 			const NewRows *new)
 {
 	int			gap = page_gap(page);
+	int			dead = page_trailer(page)->dead_bytes;
 	bool		empty = page_nslots(page) == 0;
 	uint64		distance = append->first_row - page_low_fence(page);
 	uint64		key_room = distance < LEAF_KEY_RANGE ? LEAF_KEY_RANGE - distance : 0;
@@ -176,22 +177,22 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 	append->cell_align = any_aligned(rows, nrows) ? MAXIMUM_ALIGNOF : 1;
 	for (int i = 0; i < nrows && (uint64) i < key_room; i++)
 	{
-		bool		aligned = (rows[i].flags & ROW_ALIGNED) != 0;
 		RowMeta		meta;
-		uint16		size;
+		RowShape	shape;
 		int			need;
 
 		new_row_meta(&meta, new, i, append);
-		size = row_cell_size(&meta, &rows[i], append->page_natts);
-		need = size + sizeof(SlotData) + (aligned ? MAXIMUM_ALIGNOF - 1 : 0);
+		shape = row_shape_of(&meta, &rows[i], append->page_natts);
+		need = row_footprint(&shape) + sizeof(SlotData) + (shape.aligned ? MAXIMUM_ALIGNOF - 1 : 0);
 		if (empty && i == 0)
 			need = Min(need, gap);	/* at the page's end nothing is lost to alignment */
-		if (gap - need < 0 ||
-			(gap - need < reserve_for(table, page_nslots(page) + i + 1) && !(empty && i == 0)))
+		else if (gap - need < Max(table->fill_reserve - dead - shape.slack,
+								  gap_to_keep(page_nslots(page) + i + 1)))
 			break;
 		gap -= need;
+		dead += shape.slack;
 		row_write(append->cells + append->size, &meta, &rows[i], append->page_natts);
-		append->size += TYPEALIGN(append->cell_align, size);
+		append->size += TYPEALIGN(append->cell_align, row_shape_cell(&shape));
 		append->nrows++;
 	}
 }
@@ -293,23 +294,23 @@ insert_near(RowTable *table, const RowData *row, const NewRows *new, RowId old_r
 {
 	PoolFrame  *leaf = tree_latch_leaf(&table->file, old_row, LW_EXCLUSIVE);
 	Page		page = pool_page(leaf);
-	bool		aligned = (row->flags & ROW_ALIGNED) != 0;
 	LeafAppend	append;
 	RowMeta		meta;
-	uint16		size;
+	RowShape	shape;
 
 	begin_append(&append, page, row, 1, new);
 	new_row_meta(&meta, new, 0, &append);
-	size = row_cell_size(&meta, row, append.page_natts);
-	if (!free_id(page, &append.first_row) || !page_fits_insert(page, size, aligned) ||
-		page_free_bytes(page) - size < (page_nslots(page) + 1) * (int) UPDATED_HEADER_BYTES)
+	shape = row_shape_of(&meta, row, append.page_natts);
+	if (!free_id(page, &append.first_row) ||
+		!page_fits_insert(page, row_footprint(&shape) + gap_to_keep(page_nslots(page) + 1),
+						  shape.aligned))
 	{
 		pool_unlatch(leaf);
 		return false;
 	}
 	row_write(append.cells, &meta, row, append.page_natts);
-	append.cell_align = aligned ? MAXIMUM_ALIGNOF : 1;
-	append.size = TYPEALIGN(append.cell_align, size);
+	append.cell_align = shape.aligned ? MAXIMUM_ALIGNOF : 1;
+	append.size = TYPEALIGN(append.cell_align, row_shape_cell(&shape));
 	append.nrows = 1;
 	*id = append.first_row;
 	if (page_trailer(page)->flags & PAGE_VISIBLE_BITS)

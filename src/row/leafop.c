@@ -18,12 +18,6 @@
 #include "row/decode.h"
 #include "row/leafop.h"
 
-static inline bool
-row_cell_is_aligned(const char *cell)
-{
-	return (row_header_flags((const RowHeaderData *) cell) & ROW_ALIGNED) != 0;
-}
-
 void
 leaf_note_cell(Page page, const char *cell)
 {
@@ -78,16 +72,11 @@ leaf_append_apply(Page page, const InsertRecordData *insert, const char *cells)
 	for (int i = 0; i < insert->nrows; i++, row++)
 	{
 		RowHeaderData header;
-		uint16		size;
-		char	   *dest;
 
 		memcpy(&header, cells, sizeof(header));
-		size = row_header_size(&header);
-		dest = page_insert_cell(page, pos + i, row - trailer->low_fence, size,
-								(row_header_flags(&header) & ROW_ALIGNED) != 0);
-		memcpy(dest, cells, size);
-		leaf_note_cell(page, dest);
-		cells += TYPEALIGN(insert->cell_align, size);
+		page_insert_row(page, pos + i, row - trailer->low_fence, cells);
+		leaf_note_cell(page, cells);
+		cells += TYPEALIGN(insert->cell_align, row_header_size(&header));
 	}
 	if (trailer->high_fence == TREE_KEY_MAX)
 		page_set_next_key(page, row);
@@ -186,11 +175,8 @@ cell_diff(const char *old_cell, uint16 old_size, uint16 old_header,
 static void
 leaf_replace_apply(Page page, int pos, const char *cell)
 {
-	uint16		size = row_header_size((const RowHeaderData *) cell);
-	char	   *dest = page_replace_cell(page, pos, size, row_cell_is_aligned(cell));
-
-	memcpy(dest, cell, size);
-	leaf_note_cell(page, dest);
+	page_replace_row(page, pos, cell);
+	leaf_note_cell(page, cell);
 }
 
 static void

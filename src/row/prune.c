@@ -195,14 +195,13 @@ static bool
 write_back(Page page, int pos, const RowMeta *meta, const RowData *data)
 {
 	uint16		natts = page_trailer(page)->page_natts;
-	bool		aligned = (data->flags & ROW_ALIGNED) != 0;
-	uint16		size = row_cell_size(meta, data, natts);
+	RowShape	shape = row_shape_of(meta, data, natts);
 	RowCellBuffer cell;
 
-	if (!page_fits_replace(page, pos, size, aligned))
+	if (!page_fits_row(page, pos, &shape))
 		return false;
 	row_write(cell.bytes, meta, data, natts);
-	memcpy(page_replace_cell(page, pos, size, aligned), cell.bytes, size);
+	page_replace_row(page, pos, cell.bytes);
 	return true;
 }
 

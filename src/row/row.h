@@ -26,8 +26,7 @@ typedef struct RowTable
 {
 	PoolFile	file;
 	GlobalVisState *horizon;	/* of this table; only needed for writing and pruning */
-	int			fill_reserve;	/* bytes that appending leaves free on a leaf; -1: for each row
-								 * as many as an update in place adds to its header */
+	int			fill_reserve;	/* bytes that appending leaves free on a leaf, slack included */
 	/* Clears the visibility-map bits of a logical block; called under the row's leaf latch. */
 	void		(*clear_visibility) (void *arg, BlockNumber logical_block);
 	void	   *visibility_arg;

@@ -13,11 +13,11 @@
 #include "row/target.h"
 
 static void
-make_room(RowTarget *target, uint16 size, bool aligned)
+make_room(RowTarget *target, const RowShape *shape)
 {
 	target_unlatch(target);
 	if (!row_prune_leaf(target->table, target->row, NULL))
-		tree_make_room(&target->table->file, target->row, size, aligned);
+		tree_make_room(&target->table->file, target->row, row_footprint(shape), shape->aligned);
 	CHECK_FOR_INTERRUPTS();
 }
 
@@ -63,12 +63,11 @@ bool
 target_has_room(RowTarget *target, const RowMeta *meta, const RowData *data)
 {
 	Page		page = pool_page(target->leaf);
-	uint16		size = row_cell_size(meta, data, page_trailer(page)->page_natts);
-	bool		aligned = (data->flags & ROW_ALIGNED) != 0;
+	RowShape	shape = row_shape_of(meta, data, page_trailer(page)->page_natts);
 
-	if (page_fits_replace(page, target->pos, size, aligned))
+	if (page_fits_row(page, target->pos, &shape))
 		return true;
-	make_room(target, size, aligned);
+	make_room(target, &shape);
 	return false;
 }
 

@@ -44,8 +44,6 @@ table_pool_file(Relation rel, PoolFile *file)
 void
 table_row_table(Relation rel, RowTable *table)
 {
-	int			fillfactor;
-
 	/*
 	 * the pool would not mind, but what is beside the table is in the other session's own
 	 * memory
@@ -57,9 +55,7 @@ table_row_table(Relation rel, RowTable *table)
 	memset(table, 0, sizeof(*table));
 	table_pool_file(rel, &table->file);
 	table->horizon = GlobalVisTestFor(rel);
-	/* 100 is also what core says when nobody has said anything */
-	fillfactor = RelationGetFillFactor(rel, 100);
-	table->fill_reserve = fillfactor == 100 ? -1 : (int) ROWAN_PAGE_ROOM * (100 - fillfactor) / 100;
+	table->fill_reserve = (int) ROWAN_PAGE_ROOM * (100 - RelationGetFillFactor(rel, 100)) / 100;
 	table->clear_visibility = table_clear_visibility;
 	table->visibility_arg = rel;
 }

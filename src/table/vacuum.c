@@ -30,8 +30,8 @@
 /* Indexes are left alone while fewer leaves than this part have stubs, as heap does. */
 #define BYPASS_PART		0.02
 
-/* Leaves emptier than that are offered for merging. */
-#define MERGE_FREE_BYTES	(ROWAN_PAGE_ROOM / 2)
+/* Leaves with less than that on them are offered for merging. */
+#define MERGE_PACKED_BYTES	(ROWAN_PAGE_ROOM / 2)
 
 typedef struct Vacuum
 {
@@ -265,7 +265,7 @@ merge_pass(Vacuum *vacuum)
 	{
 		vacuum_pause();
 		copy_vacuumed_leaf(vacuum, key);
-		if (page_free_bytes((Page) vacuum->page) > (int) MERGE_FREE_BYTES &&
+		if (page_packed_bytes((Page) vacuum->page) < (int) MERGE_PACKED_BYTES &&
 			merge_leaf(vacuum, key))
 			continue;
 		key = page_trailer(vacuum->page)->high_fence;

@@ -15,6 +15,7 @@
 #include "tree/page.h"
 
 #define NO_SLOT		(-1)
+#define NO_PLACE	(-1)
 
 static inline PageHeader
 header_of(Page page)
@@ -221,10 +222,12 @@ page_slot_bytes(Page page, int pos)
 {
 	uint16		size;
 	char	   *cell = page_cell(page, pos, &size);
+	RowShape	shape;
 
 	if (cell == NULL)
 		return sizeof(SlotData);
-	return sizeof(SlotData) + (page_cell_is_aligned(page, cell) ? TYPEALIGN(8, size) : size);
+	shape = page_cell_shape(page, cell, size);
+	return sizeof(SlotData) + shape.slack + (shape.aligned ? TYPEALIGN(8, size) : size);
 }
 
 static int
@@ -278,20 +281,51 @@ page_fits_insert(Page page, uint16 size, bool aligned)
 	return fits(page, lower, size, aligned, NO_SLOT);
 }
 
-static bool
-fits_in_place(Page page, int pos, uint16 new_size, bool aligned)
+/*
+ * Where a row goes that replaces the one of slot pos and fits into its bytes and slack, or
+ * NO_PLACE.
+ * If its data are not longer they stay where they are; else cells end at the same byte.
+ */
+static int
+place_in_place(Page page, int pos, const RowShape *row)
 {
-	uint16		size;
+	uint16		size = 0;
 	char	   *cell = page_cell(page, pos, &size);
+	RowShape	old;
+	int			floor,
+				offset;
 
-	return cell != NULL && new_size <= size && (!aligned || (cell - (char *) page) % 8 == 0);
+	if (cell == NULL)
+		return NO_PLACE;
+	old = page_cell_shape(page, cell, size);
+	floor = cell - (char *) page - old.slack + row->slack;
+	offset = cell - (char *) page + old.header - row->header;
+	if (row->data <= old.data && offset >= floor && (!row->aligned || offset % 8 == 0))
+		return offset;
+	offset = place_below(cell - (char *) page + size, row_shape_cell(row), row->aligned);
+	return offset >= floor ? offset : NO_PLACE;
 }
 
 bool
-page_fits_replace(Page page, int pos, uint16 new_size, bool aligned)
+page_fits_row(Page page, int pos, const RowShape *row)
 {
-	return fits_in_place(page, pos, new_size, aligned) ||
-		fits(page, header_of(page)->pd_lower, new_size, aligned, pos);
+	return place_in_place(page, pos, row) != NO_PLACE ||
+		fits(page, header_of(page)->pd_lower, row_footprint(row), row->aligned, pos);
+}
+
+static bool
+fits_in_place(Page page, int pos, uint16 new_size)
+{
+	uint16		size = 0;
+
+	return page_cell(page, pos, &size) != NULL && new_size <= size;
+}
+
+bool
+page_fits_replace(Page page, int pos, uint16 new_size)
+{
+	return fits_in_place(page, pos, new_size) ||
+		fits(page, header_of(page)->pd_lower, new_size, false, pos);
 }
 
 /* ---- changing ---- */
@@ -310,19 +344,21 @@ pack_cells(Page page, Page old, bool aligned, int skip, int upper)
 	{
 		uint16		size;
 		char	   *cell;
+		RowShape	shape;
 		int			offset;
 
-		if (pos == skip)
+		if (pos == skip || (cell = page_cell(old, pos, &size)) == NULL)
 			continue;
-		cell = page_cell(old, pos, &size);
-		if (cell == NULL || page_cell_is_aligned(old, cell) != aligned)
+		shape = page_cell_shape(old, cell, size);
+		if (shape.aligned != aligned)
 			continue;
 		offset = place_below(upper, size, aligned);
-		Assert(offset >= header_of(page)->pd_lower);
+		Assert(offset - shape.slack >= header_of(page)->pd_lower);
 		memcpy((char *) page + offset, cell, size);
 		memset((char *) page + offset + size, 0, upper - offset - size);
 		slots[pos].offset = offset;
-		upper = offset;
+		upper = offset - shape.slack;
+		memset((char *) page + upper, 0, shape.slack);
 	}
 	return upper;
 }
@@ -383,8 +419,9 @@ take_gap(Page page, uint16 size, bool aligned)
 	return (char *) page + offset;
 }
 
-char *
-page_insert_cell(Page page, int pos, uint16 delta, uint16 size, bool aligned)
+/* Adds slot pos; returns room of so many bytes. */
+static char *
+insert_room(Page page, int pos, uint16 delta, uint16 size, bool aligned)
 {
 	PageHeader	header = header_of(page);
 	SlotData   *slots = page_slots(page);
@@ -406,45 +443,124 @@ page_insert_cell(Page page, int pos, uint16 delta, uint16 size, bool aligned)
 	return cell;
 }
 
-/* The cell's bytes become gap if it is the lowest one, else dead. */
+char *
+page_insert_cell(Page page, int pos, uint16 delta, uint16 size)
+{
+	return insert_room(page, pos, delta, size, false);
+}
+
+/* Fills the room for a row: slack, and above that the cell, which the slot points to. */
+static void
+put_row(Page page, int pos, char *room, const char *row, const RowShape *shape)
+{
+	memset(room, 0, shape->slack);
+	page_trailer(page)->dead_bytes += shape->slack;
+	memcpy(room + shape->slack, row, row_shape_cell(shape));
+	page_slots(page)[pos].offset = room + shape->slack - (char *) page;
+}
+
+/* The shape of a row that is to be put on the page. */
+static inline RowShape
+new_row_shape(Page page, const char *row)
+{
+	RowHeaderData header;
+
+	Assert(page_trailer(page)->type == ROWAN_PAGE_LEAF);
+	memcpy(&header, row, sizeof(header));
+	return page_cell_shape(page, row, row_header_size(&header));
+}
+
+void
+page_insert_row(Page page, int pos, uint16 delta, const char *row)
+{
+	RowShape	shape = new_row_shape(page, row);
+	char	   *room = insert_room(page, pos, delta, row_footprint(&shape), shape.aligned);
+
+	put_row(page, pos, room, row, &shape);
+}
+
+/* The cell's bytes, with its slack, become gap if it is the lowest one, else dead. */
 static void
 drop_cell(Page page, int pos)
 {
 	PageHeader	header = header_of(page);
 	uint16		size;
 	char	   *cell = page_cell(page, pos, &size);
+	int			slack;
 
 	if (cell == NULL)
 		return;
-	if (cell - (char *) page == header->pd_upper)
-		header->pd_upper += size;
+	slack = page_cell_shape(page, cell, size).slack;
+	if (cell - (char *) page - slack == header->pd_upper)
+	{
+		header->pd_upper += slack + size;
+		page_trailer(page)->dead_bytes -= slack;
+	}
 	else
 		page_trailer(page)->dead_bytes += size;
 }
 
-char *
-page_replace_cell(Page page, int pos, uint16 new_size, bool aligned)
+/* Gives up the cell of slot pos; returns room of so many bytes in its stead. */
+static char *
+replace_room(Page page, int pos, uint16 size, bool aligned)
 {
 	PageHeader	header = header_of(page);
+
+	if (place_below(header->pd_upper, size, aligned) < header->pd_lower)
+		compact_without(page, pos);
+	else
+		drop_cell(page, pos);
+	return take_gap(page, size, aligned);
+}
+
+char *
+page_replace_cell(Page page, int pos, uint16 new_size)
+{
 	uint16		size = 0;
 	char	   *cell = page_cell(page, pos, &size);
 
 	Assert(pos >= 0 && pos < page_nslots(page));
 	Assert(new_size >= 4 && new_size <= ROW_SIZE_MASK);
-	Assert(page_fits_replace(page, pos, new_size, aligned));
+	Assert(page_fits_replace(page, pos, new_size));
 
-	if (fits_in_place(page, pos, new_size, aligned))
+	if (fits_in_place(page, pos, new_size))
 	{
 		page_trailer(page)->dead_bytes += size - new_size;
 		return cell;
 	}
-	if (place_below(header->pd_upper, new_size, aligned) < header->pd_lower)
-		compact_without(page, pos);
-	else
-		drop_cell(page, pos);
-	cell = take_gap(page, new_size, aligned);
+	cell = replace_room(page, pos, new_size, false);
 	page_slots(page)[pos].offset = cell - (char *) page;
 	return cell;
+}
+
+/* What the old cell and its slack took below the new one becomes zero, the new slack in it. */
+static void
+put_in_place(Page page, int pos, int offset, const char *row, const RowShape *shape)
+{
+	uint16		size = 0;
+	char	   *cell = page_cell(page, pos, &size);
+	int			floor = cell - (char *) page - page_cell_shape(page, cell, size).slack;
+
+	memset((char *) page + floor, 0, offset - floor);
+	memcpy((char *) page + offset, row, row_shape_cell(shape));
+	page_trailer(page)->dead_bytes += size - row_shape_cell(shape);
+	page_slots(page)[pos].offset = offset;
+}
+
+void
+page_replace_row(Page page, int pos, const char *row)
+{
+	RowShape	shape = new_row_shape(page, row);
+	int			offset = place_in_place(page, pos, &shape);
+
+	Assert(pos >= 0 && pos < page_nslots(page));
+	Assert(page_fits_row(page, pos, &shape));
+
+	if (offset != NO_PLACE)
+		put_in_place(page, pos, offset, row, &shape);
+	else
+		put_row(page, pos, replace_room(page, pos, row_footprint(&shape), shape.aligned), row,
+				&shape);
 }
 
 void
@@ -475,17 +591,15 @@ page_append_cells(Page dest, Page src, int pos, int count)
 	{
 		uint16		size = 0;
 		char	   *cell = page_cell(src, i, &size);
-		uint16		delta = 0;
 
 		Assert(cell != NULL);
 		if (leaf)
 		{
 			Assert(leaf_key(src, i) - page_low_fence(dest) < LEAF_KEY_SPAN);
-			delta = leaf_key(src, i) - page_low_fence(dest);
+			page_insert_row(dest, page_nslots(dest), leaf_key(src, i) - page_low_fence(dest), cell);
 		}
-		memcpy(page_insert_cell(dest, page_nslots(dest), delta, size,
-								page_cell_is_aligned(src, cell)),
-			   cell, size);
+		else
+			memcpy(page_insert_cell(dest, page_nslots(dest), 0, size), cell, size);
 	}
 }
 
@@ -513,7 +627,7 @@ inner_insert(Page page, int pos, TreeKey key, BlockNumber child)
 {
 	InnerCellData *cell;
 
-	cell = (InnerCellData *) page_insert_cell(page, pos, 0, sizeof(InnerCellData), false);
+	cell = (InnerCellData *) page_insert_cell(page, pos, 0, sizeof(InnerCellData));
 	cell->size = sizeof(InnerCellData);
 	cell->unused = 0;
 	cell->child = child;

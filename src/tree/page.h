@@ -11,13 +11,14 @@
  *
  * Cells begin with a uint16 whose low 13 bits are the cell's size in bytes
  * (RowHeaderData, InnerCellData).  A cell is stored at any offset, or at a multiple of 8
- * with `aligned`.
+ * with `aligned`.  Below a row's cell is its slack (base/row_shape.h): dead bytes, zero.
  */
 #ifndef ROWAN_TREE_PAGE_H
 #define ROWAN_TREE_PAGE_H
 
 #include "base/format.h"
 #include "base/new_page.h"
+#include "base/row_shape.h"
 
 /*
  * Every byte outside the free gap is determined by the calls made, padding
@@ -67,16 +68,16 @@ page_slot_delta(Page page, int pos)
 	return ((volatile SlotData *) page_slots(page))[pos].delta;
 }
 
-/* A cell that must keep its 8-byte alignment. */
-static inline bool
-page_cell_is_aligned(Page page, const char *cell)
+/* The shape that a cell, which may lie elsewhere, has on this page; but for rows it is all data. */
+static inline RowShape
+page_cell_shape(Page page, const char *cell, uint16 size)
 {
-	RowHeaderData row;
-
 	if (page_trailer(page)->type != ROWAN_PAGE_LEAF)
-		return false;
-	memcpy(&row, cell, sizeof(row));
-	return (row_header_flags(&row) & ROW_ALIGNED) != 0;
+		return (RowShape)
+	{
+		.data = size
+	};
+	return row_cell_shape(cell, size, page_trailer(page)->page_natts);
 }
 
 static inline TreeKey
@@ -143,37 +144,56 @@ extern TreeKey inner_key(Page page, int pos);
 extern BlockNumber inner_child(Page page, int pos); /* InvalidBlockNumber: bytes make no sense */
 
 /*
- * Free bytes: gap, and gap plus dead bytes.  A new cell needs size (+ up to 7 of
+ * Free bytes: gap, and gap plus dead bytes (slack included).  A new cell needs size (+ up to 7 of
  * alignment) + sizeof(SlotData).
  */
 extern int	page_gap(Page page);
 extern int	page_free_bytes(Page page);
 
-/* True if a new cell (with a slot) / a replacement of pos by new_size bytes fits, after compaction if need be. */
+/*
+ * True if a new cell (with a slot) fits, after compaction if need be.  Of a row: size is its
+ * row_footprint.
+ */
 extern bool page_fits_insert(Page page, uint16 size, bool aligned);
-extern bool page_fits_replace(Page page, int pos, uint16 new_size, bool aligned);
+
+/* The same of a replacement of the row, or (not on a leaf of a table) of the cell, of slot pos. */
+extern bool page_fits_row(Page page, int pos, const RowShape *row);
+extern bool page_fits_replace(Page page, int pos, uint16 new_size);
 
 /*
  * Makes room for a cell at slot pos (compacting when the gap is short); returns its uninitialised
- * bytes, which the caller must fill, size field included.  Must fit.
+ * bytes, which the caller must fill, size field included.  Must fit.  Not for rows.
  */
-extern char *page_insert_cell(Page page, int pos, uint16 delta, uint16 size, bool aligned);
+extern char *page_insert_cell(Page page, int pos, uint16 delta, uint16 size);
+
+/* Puts a row's cell, copied, at slot pos of a leaf of a table.  Must fit. */
+extern void page_insert_row(Page page, int pos, uint16 delta, const char *row);
 
 /*
  * Gives slot pos a cell of new_size bytes.  The old cell's bytes are NOT kept: copy
  * what you need first.  In place where the size allows it (and the rest becomes dead bytes).
+ * Not for rows.
  */
-extern char *page_replace_cell(Page page, int pos, uint16 new_size, bool aligned);
+extern char *page_replace_cell(Page page, int pos, uint16 new_size);
+
+/*
+ * Gives slot pos a copy of this row.  In place if cell and slack take no more bytes than now; then
+ * the data stay where they are, unless they have become longer.
+ */
+extern void page_replace_row(Page page, int pos, const char *row);
 
 extern void page_delete_slots(Page page, int pos, int count);	/* cells become dead bytes */
 
 /* Moves all cells together; deterministic.  Aligned cells (leaf rows with ROW_ALIGNED) stay aligned. */
 extern void page_compact(Page page);
 
-/* Bytes that cells and slots take after a compaction; of two pages: their sum is that of the merged page. */
+/*
+ * Bytes that cells, with their slack, and slots take after a compaction; of two pages: their sum is
+ * that of the merged page.
+ */
 extern int	page_packed_bytes(Page page);
 
-/* Bytes that the cell of slot pos and the slot take after a compaction. */
+/* Bytes that the cell of slot pos, its slack and the slot take after a compaction. */
 extern int	page_slot_bytes(Page page, int pos);
 
 /* Copies `count` cells of src to the end of dest, whose fences are set; must fit. Leaf: deltas are made anew. */
@@ -193,8 +213,8 @@ extern void inner_set_child(Page page, int pos, BlockNumber child);
  * page_check.c
  *
  * Checks everything that can be checked on one page: header, trailer, slots in
- * order and within bounds, cells not overlapping, dead bytes exact, keys within fences.  NULL if
- * fine, else a message (static text).  Safe on any bytes.
+ * order and within bounds, cells and their slack not overlapping, slack zero, dead bytes exact,
+ * keys within fences.  NULL if fine, else a message (static text).  Safe on any bytes.
  */
 extern const char *page_check(Page page, BlockNumber self);
 

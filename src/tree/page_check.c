@@ -8,15 +8,15 @@
 
 #include "tree/page.h"
 
-/* One bit for each byte of the page: where cells are. */
+/* One bit for each byte of the page: where cells, and their slack, are. */
 typedef struct CellMap
 {
 	uint8		used[BLCKSZ / 8];
 } CellMap;
 
-/* Marks a cell's bytes; false if another cell has some of them. */
+/* Marks bytes of a cell or its slack; false if another cell has some of them. */
 static bool
-mark_cell(CellMap *map, int offset, int size)
+mark_bytes(CellMap *map, int offset, int size)
 {
 	for (int byte = offset; byte < offset + size; byte++)
 	{
@@ -51,9 +51,26 @@ check_header(Page page, BlockNumber self)
 	return NULL;
 }
 
+/* The slack below a row's cell. */
 static const char *
-check_leaf_slot(Page page, int pos, const char *cell)
+check_slack(Page page, CellMap *map, const char *cell, const RowShape *shape)
 {
+	int			offset = cell - (char *) page - shape->slack;
+
+	if (offset < ((PageHeader) page)->pd_upper || !mark_bytes(map, offset, shape->slack))
+		return "there is no slack below a row";
+	for (int i = 1; i <= shape->slack; i++)
+	{
+		if (cell[-i] != 0)
+			return "slack below a row is not zero";
+	}
+	return NULL;
+}
+
+static const char *
+check_leaf_slot(Page page, CellMap *map, int pos, const char *cell, uint16 size)
+{
+	RowShape	shape = page_cell_shape(page, cell, size);
 	PageTrailer trailer = page_trailer(page);
 
 	if (pos > 0 && page_slot_delta(page, pos) <= page_slot_delta(page, pos - 1))
@@ -62,9 +79,9 @@ check_leaf_slot(Page page, int pos, const char *cell)
 		return "leaf key is not below the high fence";
 	if (trailer->high_fence == TREE_KEY_MAX && page_slot_delta(page, pos) >= trailer->next_delta)
 		return "leaf key is not below the next key to hand out";
-	if (page_cell_is_aligned(page, cell) && (cell - (char *) page) % 8 != 0)
+	if (shape.aligned && (cell - (char *) page) % 8 != 0)
 		return "aligned row is not aligned";
-	return NULL;
+	return check_slack(page, map, cell, &shape);
 }
 
 static const char *
@@ -108,10 +125,10 @@ check_slots(Page page)
 
 		if (cell == NULL || cell - (char *) page < header->pd_upper)
 			return "slot points to no cell";
-		if (!mark_cell(&map, cell - (char *) page, size))
+		if (!mark_bytes(&map, cell - (char *) page, size))
 			return "cells overlap";
 		if (page_trailer(page)->type == ROWAN_PAGE_LEAF)
-			message = check_leaf_slot(page, pos, cell);
+			message = check_leaf_slot(page, &map, pos, cell, size);
 		else if (page_trailer(page)->type == ROWAN_PAGE_INNER)
 			message = check_inner_slot(page, pos, size);
 		else

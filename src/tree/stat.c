@@ -10,9 +10,27 @@
 #include "miscadmin.h"
 #include "tree/idtree.h"
 
+static int
+slack_bytes(Page page)
+{
+	int			bytes = 0;
+
+	for (int pos = 0; pos < page_nslots(page); pos++)
+	{
+		uint16		size;
+		char	   *cell = page_cell(page, pos, &size);
+
+		if (cell != NULL)
+			bytes += page_cell_shape(page, cell, size).slack;
+	}
+	return bytes;
+}
+
 static void
 count_page(Page page, TreeStat *stat)
 {
+	int			slack;
+
 	if (page_trailer(page)->type != ROWAN_PAGE_LEAF)
 	{
 		stat->inner_pages++;
@@ -21,7 +39,9 @@ count_page(Page page, TreeStat *stat)
 	stat->leaf_pages++;
 	stat->rows += page_nslots(page);
 	stat->leaf_free_bytes += page_gap(page);
-	stat->leaf_dead_bytes += page_trailer(page)->dead_bytes;
+	slack = slack_bytes(page);
+	stat->leaf_dead_bytes += page_trailer(page)->dead_bytes - slack;
+	stat->leaf_slack_bytes += slack;
 }
 
 /* All pages of a level, left to right; false if the tree is not that high. */

@@ -149,7 +149,8 @@ typedef struct TreeStat
 				unused_pages,	/* beyond high_water */
 				rows,
 				leaf_free_bytes,
-				leaf_dead_bytes;
+				leaf_dead_bytes,	/* without slack */
+				leaf_slack_bytes;
 } TreeStat;
 extern void tree_get_stat(const PoolFile *file, TreeStat *stat);
 

@@ -85,6 +85,31 @@ def refused(c, am):
         check(r.error is not None and words in str(r.error) + str(r.error.hint), '%s: %s' % (call, r.error))
 
 
+def headers_use_slack(c):
+    """On full leaves, rows are updated, frozen, locked: none moves, no leaf is split."""
+    c.exec('CREATE TABLE still (a int, b int, t text, n numeric[]) USING rowan;'
+           'ALTER TABLE still ALTER n SET STORAGE PLAIN;'
+           "INSERT INTO still SELECT i, i, CASE WHEN i % 3 > 0 THEN 'text' END, "
+           'CASE WHEN i % 5 = 0 THEN array_fill(i::numeric, ARRAY[20]) END '
+           'FROM generate_series(1, 2000) i')
+    leaves = c.one("SELECT leaf_pages + 1 FROM rowan.tree_stats('still')")
+    places = ('SELECT b, slot, "offset" - slack, "offset" + size, lower, upper '
+              "FROM generate_series(2, %s) b, rowan.page_items('still', b), "
+              "rowan.page_header('still', b) WHERE type = 'leaf'" % leaves)
+    slack = "SELECT leaf_slack_bytes FROM rowan.tree_stats('still')"
+    before, fresh = c.rows(places), int(c.one(slack))
+    check(len(before) == 2000 and fresh >= 2000 * 8, 'slack of %d rows: %d' % (len(before), fresh))
+    for statement in ('SELECT count(*) FROM (SELECT FROM still FOR UPDATE) x',
+                      'UPDATE still SET b = -b', 'VACUUM (FREEZE) still',
+                      'BEGIN; UPDATE still SET b = 0; ROLLBACK', 'VACUUM (FREEZE) still',
+                      'UPDATE still SET b = b + 1'):
+        c.exec(statement)
+        moved = sorted(set(before) ^ set(c.rows(places)))
+        check(not moved, '%s: rows have moved: %s' % (statement, moved[:6]))
+    check(int(c.one(slack)) == 0, 'updated rows have %s bytes of slack' % c.one(slack))
+    check(c.rows("SELECT * FROM rowan.verify('still')") == [], 'verify')
+
+
 def any_bytes(c, rnd, n):
     """Damaged pages: rows with a problem, or an error; the server goes on."""
     names = ['ix_%s_%s' % (am, name) for am in ('heap', AM) for name in INDEXES] + ['t_' + AM]
@@ -147,6 +172,7 @@ def test(options):
         for am in ('heap', AM):
             indexes(server, c, am)
         refused(c, 'heap')
+        headers_use_slack(c)
         any_bytes(c, random.Random(options.seed), 3000 if options.long else 300)
         c.exec('CREATE ROLE somebody; SET ROLE somebody')
         r = c.try_("SELECT * FROM rowan.index_items('ix_heap_i', 1)")

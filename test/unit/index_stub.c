@@ -292,7 +292,7 @@ XLogInsert(RmgrId rmid, uint8 info)
 	memcpy(&size, wal_data + sizeof(place), sizeof(size));
 	size &= ROW_SIZE_MASK;
 	must(size + (int) sizeof(place) == wal_size);
-	memcpy(page_insert_cell(replica, place[0], place[1], size, false), wal_data + sizeof(place),
+	memcpy(page_insert_cell(replica, place[0], place[1], size), wal_data + sizeof(place),
 		   size);
 	stub_logged_bytes += wal_size;
 

@@ -15,14 +15,25 @@ typedef union PageBuffer
 	double		align;
 } PageBuffer;
 
-/* A cell's bytes follow from its key, size and a stamp. */
+#define PAGE_NATTS	20
+
+/* A row's bytes follow from its key, flags, attributes, size of its data, and a stamp. */
 typedef struct ModelCell
 {
 	uint32		delta;
-	uint16		size;
-	bool		aligned;
+	uint16		data;
+	uint16		flags;
+	uint16		natts;			/* with ROW_NATTS */
 	uint8		stamp;
 } ModelCell;
+
+static RowShape
+model_shape(const ModelCell *m)
+{
+	int			natts = (m->flags & ROW_NATTS) ? m->natts : PAGE_NATTS;
+
+	return row_shape(m->flags, natts, row_shape(m->flags, natts, BLCKSZ).header + m->data);
+}
 
 static ModelCell model[MAX_KEYS];
 static int	nmodel;
@@ -30,12 +41,15 @@ static int	nmodel;
 static void
 fill_cell(char *cell, const ModelCell *m)
 {
+	RowShape	shape = model_shape(m);
 	RowHeaderData header;
 
-	row_header_set(&header, m->size, m->aligned ? ROW_ALIGNED : 0, m->stamp & ROW_TAG_MAX);
+	row_header_set(&header, row_shape_cell(&shape), m->flags, m->stamp & ROW_TAG_MAX);
 	memcpy(cell, &header, sizeof(header));
-	for (int i = sizeof(header); i < m->size; i++)
+	for (int i = sizeof(header); i < row_shape_cell(&shape); i++)
 		cell[i] = (char) (m->stamp + m->delta + i);
+	if (m->flags & ROW_NATTS)
+		memcpy(cell + sizeof(header) + row_coming_size(m->flags), &m->natts, sizeof(m->natts));
 }
 
 static void
@@ -53,11 +67,12 @@ check_against_model(Page page, TreeKey low)
 		uint16		size;
 		char	   *cell = page_cell(page, pos, &size);
 
-		must(cell != NULL && size == model[pos].size);
+		must(cell != NULL);
 		must(leaf_key(page, pos) == low + model[pos].delta);
 		fill_cell(expected, &model[pos]);
+		must(size == row_header_size((RowHeaderData *) expected));
 		must(memcmp(cell, expected, size) == 0);
-		must(!model[pos].aligned || (cell - (char *) page) % 8 == 0);
+		must((model[pos].flags & ROW_ALIGNED) == 0 || (cell - (char *) page) % 8 == 0);
 	}
 }
 
@@ -72,31 +87,90 @@ model_search(uint32 delta)
 }
 
 static uint16
-random_size(bool aligned)
+random_size(void)
 {
 	uint32		kind = test_below(20);
-	int			size = kind == 0 ? 500 + test_below(2000) : kind < 8 ? 4 + test_below(8) :
-		8 + test_below(120);
 
-	return size;
+	return kind == 0 ? 500 + test_below(2000) : kind < 8 ? test_below(8) : 4 + test_below(120);
+}
+
+/* Most rows have few header fields; page_check knows all of them. */
+static void
+random_header(ModelCell *m, int aligned_share)
+{
+	m->flags = test_random() & test_random() &
+		(ROW_COMING_FLAGS | ROW_NATTS | ROW_NULLS | ROW_PAGE_XID | ROW_DELETED | ROW_EXTERNAL);
+	if ((int) test_below(100) < aligned_share)
+		m->flags |= ROW_ALIGNED;
+	m->natts = test_below(200);
+	m->stamp = test_below(256);
+}
+
+static void
+put_new_row(Page page, int pos, const ModelCell *m)
+{
+	char		cell[BLCKSZ];
+
+	fill_cell(cell, m);
+	page_insert_row(page, pos, m->delta, cell);
 }
 
 static bool
 do_insert(Page page, TreeKey low, uint32 delta, int aligned_share)
 {
-	ModelCell	m = {.delta = delta, .stamp = test_below(256)};
+	ModelCell	m = {.delta = delta, .data = random_size()};
 	int			pos = model_search(delta);
+	RowShape	shape;
 
-	m.aligned = (int) test_below(100) < aligned_share;
-	m.size = random_size(m.aligned);
-	if ((pos < nmodel && model[pos].delta == delta) || !page_fits_insert(page, m.size, m.aligned))
+	random_header(&m, aligned_share);
+	shape = model_shape(&m);
+	if ((pos < nmodel && model[pos].delta == delta) ||
+		!page_fits_insert(page, row_footprint(&shape), shape.aligned))
 		return false;
 	must(leaf_search(page, low + delta) == pos);
-	fill_cell(page_insert_cell(page, pos, delta, m.size, m.aligned), &m);
+	put_new_row(page, pos, &m);
 	memmove(&model[pos + 1], &model[pos], (nmodel - pos) * sizeof(ModelCell));
 	model[pos] = m;
 	nmodel++;
 	return true;
+}
+
+/* Where the row's data are on the page. */
+static int
+data_offset(Page page, int pos)
+{
+	RowShape	shape = model_shape(&model[pos]);
+
+	return page_slots(page)[pos].offset + shape.header;
+}
+
+/*
+ * Where a row's header and slack take no more than they did, its data stay where they are, and all
+ * other cells, and the gap.
+ */
+static void
+replace_row(Page page, int pos, const ModelCell *m)
+{
+	PageBuffer	before;
+	char		cell[BLCKSZ];
+	RowShape	shape = model_shape(m);
+	RowShape	old = model_shape(&model[pos]);
+	int			data = data_offset(page, pos);
+	bool		stays = m->data <= old.data &&
+		shape.header + shape.slack <= old.header + old.slack &&
+		(!shape.aligned || (data - shape.header) % 8 == 0);
+
+	memcpy(before.bytes, page, BLCKSZ);
+	fill_cell(cell, m);
+	page_replace_row(page, pos, cell);
+	model[pos] = *m;
+	if (!stays)
+		return;
+	must(data_offset(page, pos) == data);
+	must(((PageHeader) page)->pd_upper == ((PageHeader) before.bytes)->pd_upper);
+	for (int other = 0; other < nmodel; other++)
+		must(other == pos ||
+			 page_slots(page)[other].offset == page_slots((Page) before.bytes)[other].offset);
 }
 
 static void
@@ -104,14 +178,17 @@ do_replace(Page page, int aligned_share)
 {
 	int			pos = test_below(nmodel);
 	ModelCell	m = model[pos];
+	RowShape	shape;
 
-	m.stamp = test_below(256);
-	m.aligned = (int) test_below(100) < aligned_share;
-	m.size = test_below(3) == 0 ? model[pos].size : random_size(m.aligned);
-	if (!page_fits_replace(page, pos, m.size, m.aligned))
-		return;
-	fill_cell(page_replace_cell(page, pos, m.size, m.aligned), &m);
-	model[pos] = m;
+	if (test_below(3) == 0)
+		m.flags ^= test_random() & ROW_COMING_FLAGS;
+	else
+		random_header(&m, aligned_share);
+	if (test_below(3) > 0)
+		m.data = random_size();
+	shape = model_shape(&m);
+	if (page_fits_row(page, pos, &shape))
+		replace_row(page, pos, &m);
 }
 
 static void
@@ -133,6 +210,7 @@ init_leaf(Page page, TreeKey low)
 	page_trailer(page)->low_fence = low;
 	page_trailer(page)->high_fence = low + LEAF_KEY_SPAN;
 	page_trailer(page)->right_block = 8;
+	page_trailer(page)->page_natts = PAGE_NATTS;
 	nmodel = 0;
 }
 
@@ -236,9 +314,12 @@ test_leaf_search(void)
 		for (uint32 delta = test_below(3); delta < LEAF_KEY_SPAN && nmodel < 900;
 			 delta += (int) test_below(100) < hole_share ? 1 + test_below(300) : 1)
 		{
-			ModelCell	m = {.delta = delta, .size = 4};
+			/* with a header in full, which has no slack, more of them fit */
+			ModelCell	m = {.delta = delta, .flags = ROW_VERSION};
 
-			fill_cell(page_insert_cell(page, nmodel, delta, 4, false), &m);
+			if (!page_fits_insert(page, 13, false))
+				break;
+			put_new_row(page, nmodel, &m);
 			model[nmodel++] = m;
 		}
 		for (TreeKey key = 0; key < low + 2 * LEAF_KEY_SPAN; key += 1 + test_below(3))
@@ -297,6 +378,17 @@ test_inner_search(void)
 	tap_ok(true, "inner search: even, skewed and exponential separators");
 }
 
+/* Moves the cell of slot pos down by a byte, into its slack. */
+static void
+take_slack(Page page, int pos)
+{
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
+
+	memmove(cell - 1, cell, size);
+	page_slots(page)[pos].offset--;
+}
+
 /* page_check notices each damage. */
 static void
 test_check_notices(void)
@@ -305,11 +397,14 @@ test_check_notices(void)
 				bad;
 	Page		page = (Page) bad.bytes;
 	int			missed = 0;
+	int			plain = 0;
 
 	test_seed(5);
 	init_leaf((Page) good.bytes, 500);
 	for (int i = 0; i < 60; i++)
 		do_insert((Page) good.bytes, 500, test_below(3000), 20);
+	while (model[plain].flags & (ROW_COMING_FLAGS | ROW_ALIGNED))
+		plain++;
 	must(page_check((Page) good.bytes, SELF) == NULL);
 	must(page_check((Page) good.bytes, SELF + 1) != NULL);
 #define DAMAGE(what) \
@@ -339,6 +434,9 @@ test_check_notices(void)
 	DAMAGE(page_slots(page)[3].offset = 8190);
 	DAMAGE(page_slots(page)[3].offset = ((PageHeader) page)->pd_lower);
 	DAMAGE(page_slots(page)[3].delta = page_slots(page)[4].delta);
+	DAMAGE(((char *) page)[page_slots(page)[plain].offset - 1] = 1);
+	DAMAGE(((char *) page)[page_slots(page)[plain].offset - ROW_COMING_ROOM] = 1);
+	DAMAGE(take_slack(page, plain));
 	DAMAGE(((PageHeader) page)->pd_lower -= 4);
 	DAMAGE(((PageHeader) page)->pd_lower += 1);
 	DAMAGE(((PageHeader) page)->pd_upper -= 2);
@@ -366,6 +464,7 @@ read_everything(Page page)
 	{
 		uint16		size = 0;
 		char	   *cell = page_cell(page, pos, &size);
+		RowShape	shape;
 
 		if (cell != NULL)
 		{
@@ -374,7 +473,10 @@ read_everything(Page page)
 		}
 		inner_key(page, pos);
 		inner_child(page, pos);
-		page_fits_replace(page, pos, test_below(8192), test_below(2));
+		page_fits_replace(page, pos, test_below(8192));
+		shape = row_shape(test_random() & 0xFFF, test_below(70000), test_below(8192));
+		page_fits_row(page, pos, &shape);
+		page_slot_bytes(page, pos);
 	}
 }
 
@@ -414,6 +516,64 @@ test_hostile_bytes(void)
 	tap_ok(true, "random bytes are never read out of bounds");
 }
 
+/* The row of slot pos with other flags for what comes and goes. */
+static void
+set_coming(Page page, int pos, uint16 coming)
+{
+	ModelCell	m = model[pos];
+
+	m.flags = (m.flags & ~ROW_COMING_FLAGS) | coming;
+	replace_row(page, pos, &m);
+}
+
+/*
+ * A full page takes the headers of updated, and of locked, rows without moving anything.
+ * replace_row looks that all stays.
+ */
+static void
+test_slack(uint16 flags)
+{
+	static const uint16 steps[] = {ROW_XID | ROW_VERSION, 0, ROW_LOCK, ROW_XID,
+	ROW_CID | ROW_VERSION, ROW_FORWARD, ROW_XID | ROW_CID, 0};
+	PageBuffer	buffer;
+	PageBuffer	fresh;
+	Page		page = (Page) buffer.bytes;
+	ModelCell	m = {.flags = flags,.natts = 7};
+	RowShape	shape = model_shape(&m);
+
+	init_leaf(page, 0);
+	for (m.data = 16; page_fits_insert(page, row_footprint(&shape), shape.aligned); m.delta++)
+	{
+		put_new_row(page, nmodel, &m);
+		model[nmodel++] = m;
+		shape = model_shape(&m);
+	}
+	must(page_gap(page) < 60);
+	fresh = buffer;
+	for (int step = 0; step < (int) lengthof(steps); step++)
+	{
+		for (int pos = 0; pos < nmodel; pos++)
+			set_coming(page, pos, steps[step]);
+		check_against_model(page, 0);
+		page_compact(page);
+		check_against_model(page, 0);
+	}
+	must(memcmp(page, fresh.bytes, BLCKSZ) == 0);
+}
+
+static void
+test_slack_of_all(void)
+{
+	test_slack(0);
+	test_slack(ROW_NATTS);
+	test_slack(ROW_NULLS);
+	test_slack(ROW_ALIGNED);
+	test_slack(ROW_ALIGNED | ROW_NATTS);
+	test_slack(ROW_ALIGNED | ROW_NULLS);
+	test_slack(ROW_ALIGNED | ROW_NULLS | ROW_NATTS);
+	tap_ok(true, "headers grow into the slack on full pages");
+}
+
 /* A row of the largest size fits an empty page, whatever its alignment. */
 static void
 test_largest(void)
@@ -435,6 +595,7 @@ main(void)
 	test_inner_search();
 	test_check_notices();
 	test_hostile_bytes();
+	test_slack_of_all();
 	test_largest();
 	return tap_end();
 }

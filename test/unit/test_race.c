@@ -67,10 +67,12 @@ random_size(void)
 static void
 insert_apply(Page page, TreeKey key, uint16 size)
 {
+	char		cell[BLCKSZ];
+
 	if (page_trailer(page)->high_fence == TREE_KEY_MAX && page_next_key(page) <= key)
 		page_set_next_key(page, key + 1);
-	fill_row(page_insert_cell(page, leaf_search(page, key), key - page_low_fence(page), size,
-							  false), key, size);
+	fill_row(cell, key, size);
+	page_insert_row(page, leaf_search(page, key), key - page_low_fence(page), cell);
 }
 
 static void
@@ -89,10 +91,19 @@ change_leaf(PoolFrame *frame, void (*apply) (Page, TreeKey, uint16), TreeKey key
 	pool_unlatch(frame);
 }
 
+static int
+footprint(uint16 size)
+{
+	RowShape	shape = row_shape(0, 0, size);
+
+	return row_footprint(&shape);
+}
+
 static bool
 leaf_takes(Page page, TreeKey key, uint16 size)
 {
-	return key - page_low_fence(page) < LEAF_KEY_SPAN && page_fits_insert(page, size, false);
+	return key - page_low_fence(page) < LEAF_KEY_SPAN &&
+		page_fits_insert(page, footprint(size), false);
 }
 
 static void
@@ -111,7 +122,7 @@ do_insert(Worker *w, TreeKey key)
 			break;
 		}
 		pool_unlatch(frame);
-		tree_make_room(FILE, key, size, false);
+		tree_make_room(FILE, key, footprint(size), false);
 	}
 	row_size[key] = size;
 	row_owner[key] = w->id;
