@@ -12,6 +12,7 @@
 
 #include "base/checksum.h"
 #include "base/new_page.h"
+#include "base/page_sum.h"
 #include "port/pg_crc32c.h"
 #include "storage/checksum.h"
 
@@ -50,6 +51,7 @@ void
 page_make_unused(Page page, BlockNumber block)
 {
 	page_init(page, ROWAN_PAGE_UNUSED, 0, block, 0);
+	page_set_sum(page);
 	page_set_checksums(page, block);
 }
 
@@ -126,6 +128,11 @@ judge_sound_page(Page page, BlockNumber block, PageVerdict *verdict)
 	{
 		verdict->fault = PAGE_DAMAGED;
 		verdict->problem = "wrong page header";
+	}
+	else if (page_sum_kept(page) != page_sum(page))
+	{
+		verdict->fault = PAGE_DAMAGED;
+		verdict->problem = "the page was damaged before it was written";
 	}
 }
 

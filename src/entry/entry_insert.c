@@ -11,6 +11,7 @@
 #include "access/xloginsert.h"
 #include "base/compat.h"
 #include "base/fault.h"
+#include "base/page_sum.h"
 #include "entry/entry.h"
 #include "miscadmin.h"
 #include "pool/wal.h"
@@ -112,6 +113,7 @@ entry_apply(Page page, const EntryRecordData *entry, const char *cell)
 	memcpy(&size, cell, sizeof(size));
 	size &= ROW_SIZE_MASK;
 	memcpy(page_insert_cell(page, entry->pos, entry->head, size), cell, size);
+	page_set_sum(page);
 }
 
 /* The leaf is latched exclusively, and its gap has room.  The latch stays. */
@@ -142,7 +144,7 @@ insert_logged(const PoolFile *file, PoolFrame *leaf, EntryRecordData *entry, cha
 }
 
 static void
-entry_redo_page(Page page, char *data, Size length)
+entry_redo_page(Page page, char *data, Size length, TransactionId xid)
 {
 	EntryRecordData entry;
 
@@ -168,7 +170,7 @@ static void
 entry_desc(StringInfo buf, XLogReaderState *record)
 {
 	Size		length;
-	char	   *data = XLogRecGetBlockData(record, 0, &length);
+	char	   *data = wal_page_data(record, 0, &length);
 	EntryRecordData entry;
 
 	if (data == NULL)

@@ -15,6 +15,7 @@
 #include "access/xloginsert.h"
 #include "base/compat.h"
 #include "base/fault.h"
+#include "base/page_sum.h"
 #include "miscadmin.h"
 #include "pool/change.h"
 #include "pool/delta.h"
@@ -153,6 +154,15 @@ is_changed(int i)
 	return deltas[i].size != 0;
 }
 
+/* The sum is one of the bytes that differ; its place in the header is no content of its own. */
+static void
+set_sums(PageChange *change)
+{
+	for (int i = 0; i < change->npages; i++)
+		if (is_changed(i))
+			page_set_sum(change->pages[i].copy);
+}
+
 static void
 publish_copies(PageChange *change)
 {
@@ -181,7 +191,10 @@ register_page(PageChange *change, int i, uint8 block_id)
 		XLogRegisterBufData(block_id, page + header->pd_upper, BLCKSZ - header->pd_upper);
 	}
 	else
+	{
+		XLogRegisterBufData(block_id, (char *) &page_sum_kept(page), sizeof(uint32));
 		XLogRegisterBufData(block_id, deltas[i].bytes, deltas[i].size);
+	}
 	wal_check_register(block_id, (Page) page);
 }
 
@@ -221,6 +234,7 @@ change_commit(PageChange *change, TransactionId horizon)
 	{
 		if (change->file->logged)
 			XLogEnsureRecordSpace(CHANGE_MAX_PAGES, CHANGE_MAX_PAGES * 3 + 4);
+		set_sums(change);
 		FAULT_POINT(change_before_log);
 		START_CRIT_SECTION();
 		publish_copies(change);
@@ -266,15 +280,21 @@ static void
 apply_page(XLogReaderState *record, uint8 block_id, PoolFrame *frame)
 {
 	Page		page = pool_page(frame);
+	bool		whole = is_whole(record, block_id);
 	Size		size;
-	char	   *data = XLogRecGetBlockData(record, block_id, &size);
+	char	   *data = whole ? XLogRecGetBlockData(record, block_id, &size) :
+		wal_page_data(record, block_id, &size);
 
 	Assert(!XLogRecBlockImageApply(record, block_id));	/* I-POOL-8 */
 	pool_change_begin(frame);
-	if (is_whole(record, block_id))
+	if (whole)
 		apply_whole(page, data, size);
 	else
+	{
 		delta_apply(page, data, size);
+		page_set_sum(page);
+		wal_check_sum(record, block_id, page);
+	}
 	PageSetLSN(page, record->EndRecPtr);
 }
 

@@ -15,6 +15,7 @@
 #include "base/checksum.h"
 #include "base/compat.h"
 #include "base/fault.h"
+#include "base/page_sum.h"
 #include "miscadmin.h"
 #include "pool/frame.h"
 #include "pool/wal.h"
@@ -154,6 +155,7 @@ write_init_fork(RelFileLocator locator, char *const *pages, int npages)
 	for (BlockNumber block = 0; block < (BlockNumber) npages; block++)
 	{
 		memcpy(page.data, pages[block], BLCKSZ);
+		page_set_sum((Page) page.data);
 		page_set_checksums((Page) page.data, block);
 		if (block < nblocks)
 			smgrwrite(reln, INIT_FORKNUM, block, page.data, true);

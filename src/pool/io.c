@@ -14,6 +14,7 @@
 #include "base/compat.h"
 #include "base/fault.h"
 #include "base/new_page.h"
+#include "base/page_sum.h"
 #include "executor/instrument.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -401,6 +402,7 @@ io_write(PoolFrame *frame)
 		Assert((((PageHeader) page)->pd_flags & ROWAN_PAGE_SEAL) != 0); /* I1 */
 		if (pool_forget_marks != NULL)
 			pool_forget_marks(page);
+		Assert(page_sum_kept(page) == page_sum(page));
 		page_set_checksums(page, frame->tag.block);
 	}
 	FAULT_POINT(pool_write);

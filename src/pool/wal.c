@@ -19,6 +19,7 @@
 #include "base/compat.h"
 #include "base/fault.h"
 #include "base/new_page.h"
+#include "base/page_sum.h"
 #include "miscadmin.h"
 #include "pool/change.h"
 #include "pool/frame.h"
@@ -433,9 +434,42 @@ wal_check_redo(XLogReaderState *record, uint8 block_id, Page page)
 void
 wal_add_page(uint8 block_id, PoolFrame *frame)
 {
+	Page		page = pool_page(frame);
+
+	Assert(page_sum_kept(page) == page_sum(page));
 	XLogRegisterBlock(block_id, &frame->tag.locator, MAIN_FORKNUM, pool_block(frame),
-					  (char *) pool_page(frame), REGBUF_STANDARD);
-	wal_check_register(block_id, pool_page(frame));
+					  (char *) page, REGBUF_STANDARD);
+	XLogRegisterBufData(block_id, (char *) &page_sum_kept(page), sizeof(uint32));
+	wal_check_register(block_id, page);
+}
+
+char *
+wal_page_data(XLogReaderState *record, uint8 block_id, Size *length)
+{
+	char	   *data = XLogRecGetBlockData(record, block_id, length);
+
+	if (data == NULL || *length < sizeof(uint32))
+		return NULL;
+	*length -= sizeof(uint32);
+	return data + sizeof(uint32);
+}
+
+void
+wal_check_sum(XLogReaderState *record, uint8 block_id, Page page)
+{
+	Size		length;
+	char	   *data = XLogRecGetBlockData(record, block_id, &length);
+	uint32		sum;
+
+	memcpy(&sum, data, sizeof(sum));
+	if (page_sum_kept(page) != sum)
+		ereport(PANIC,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("redo of the WAL record at %X/%X made a different page",
+						LSN_FORMAT_ARGS(record->ReadRecPtr)),
+				 errdetail("Block reference %u: sum %08X when logged, %08X now.",
+						   block_id, sum, page_sum_kept(page))));
+	Assert(page_sum_kept(page) == page_sum(page));
 }
 
 void
@@ -443,12 +477,15 @@ wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply ap
 {
 	Page		page = pool_page(frame);
 	Size		length;
-	char	   *data = XLogRecGetBlockData(record, block_id, &length);
+	char	   *data = wal_page_data(record, block_id, &length);
 
 	Assert(!XLogRecBlockImageApply(record, block_id));	/* I-POOL-8 */
+	if (data == NULL)
+		elog(PANIC, "rowan: block reference %u of a WAL record has no data", block_id);
 	pool_change_begin(frame);
-	apply(page, data, length);
+	apply(page, data, length, XLogRecGetXid(record));
 	PageSetLSN(page, record->EndRecPtr);
+	wal_check_sum(record, block_id, page);
 	wal_check_redo(record, block_id, page);
 	pool_change_end(frame);
 }

@@ -43,18 +43,36 @@ typedef struct ChangeRecordData
 
 StaticAssertDecl(sizeof(ChangeRecordData) == 4, "CHANGE");
 
-/* INSERT, data of block 0.  Behind it the cells of the rows. */
+/*
+ * INSERT, data of block 0.  Behind it, in this order, what the parts say:
+ *
+ *	INSERT_DELTA	uint16: the first row's delta; else it is the slot
+ *	INSERT_PAGE		uint32 page_xid, uint32 page_cid, uint16 page_natts, of the trailer
+ *	INSERT_FLAGS	uint16: the trailer's flags
+ *	INSERT_OTHER	uint32 newest_xid, uint16 dead_bytes, of the trailer
+ *	INSERT_SLOTS	uint16 count, then so many slots, moved up by the new ones
+ *	(without INSERT_ONE) uint16: number of rows
+ *
+ * then the cells of the rows, one after the other, with INSERT_ONE without the first two bytes (the
+ * size, and three flags that are not set), with INSERT_XID without the xid.
+ */
 typedef struct InsertRecordData
 {
-	uint64		first_row;		/* id of the first row; the others follow without a gap */
-	TransactionId page_xid;		/* the page trailer's values afterwards */
-	CommandId	page_cid;
-	uint16		page_natts;
-	uint16		nrows;
-	uint32		cell_align;		/* bytes; each cell starts at a multiple of it */
-} InsertRecordData;
+	uint16		slot;			/* of the first row; the others follow, without a gap of ids */
+	uint16		top;			/* pd_upper before: the first cell ends there */
+	uint8		parts;			/* INSERT_* */
+} pg_attribute_packed() InsertRecordData;
 
-StaticAssertDecl(sizeof(InsertRecordData) == 24, "INSERT");
+#define INSERT_ONE		0x01	/* one row, whose cell has the rest of the record's bytes */
+#define INSERT_DELTA	0x02
+#define INSERT_PAGE		0x04	/* the page was empty */
+#define INSERT_FLAGS	0x08
+#define INSERT_OTHER	0x10
+#define INSERT_SLOTS	0x20
+#define INSERT_NEXT		0x40	/* right edge: the next row id follows the last row */
+#define INSERT_XID		0x80	/* rows with ROW_XID: it is the record's, and newest_xid too */
+
+StaticAssertDecl(sizeof(InsertRecordData) == 5, "INSERT");
 
 /* How a new cell differs from the one that it replaces; bytes. */
 typedef struct CellDiffData
@@ -164,17 +182,26 @@ extern PoolRedo pool_redo_latch(XLogReaderState *record, uint8 block_id, bool wi
 
 /*
  * Between XLogBeginInsert and XLogInsert: block reference block_id is this page, which holds the
- * change already and has the standard layout.  What redo needs to know of it is registered by the
- * caller (XLogRegisterBufData).
+ * change already and has the standard layout.  Its sum is registered as the first part of the
+ * reference's data; what redo needs to know else, the caller registers (XLogRegisterBufData).
  */
 extern void wal_add_page(uint8 block_id, PoolFrame *frame);
 
 /*
  * Redo: makes the change that the reference's data tells of to a page that pool_redo_latch said
- * POOL_REDO_APPLY of.
+ * POOL_REDO_APPLY of.  xid: the record's.  PANIC if the page's sum is not what the record says.
  */
-typedef void (*WalApply) (Page page, char *data, Size length);
+typedef void (*WalApply) (Page page, char *data, Size length, TransactionId xid);
 extern void wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply apply);
+
+/*
+ * What is behind the sum in the data of a reference that is not whole; NULL if there is none, as
+ * where core left it out for an image.
+ */
+extern char *wal_page_data(XLogReaderState *record, uint8 block_id, Size *length);
+
+/* Redo, for those who do without wal_apply: the page is as the record says it is, or PANIC. */
+extern void wal_check_sum(XLogReaderState *record, uint8 block_id, Page page);
 
 /*
  * Resolves snapshot conflicts on a standby before a record that removes versions is

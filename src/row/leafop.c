@@ -1,8 +1,8 @@
 /*
  * leafop.c
- *	  Adding rows to a leaf and replacing a row's cell: do, apply, redo.
+ *	  Replacing a row's cell: do, apply, redo.
  *
- * INSERT touches one leaf.  REPLACE touches a leaf and, if an older version is
+ * REPLACE touches a leaf and, if an older version is
  * pushed, a version page (latched in that order).  A reader sees the leaf and
  * the version page change together: it finds the pointer to a record only on a leaf
  * that was changed after the record was complete.  Redo is physiological and applies
@@ -13,145 +13,11 @@
 #include "access/xloginsert.h"
 #include "base/bytes.h"
 #include "base/fault.h"
+#include "base/page_sum.h"
 #include "miscadmin.h"
 #include "pool/wal.h"
 #include "row/decode.h"
 #include "row/leafop.h"
-
-void
-leaf_note_cell(Page page, const char *cell)
-{
-	const RowHeaderData *header = (const RowHeaderData *) cell;
-	uint16		flags = row_header_flags(header);
-	PageTrailer trailer = page_trailer(page);
-
-	if (row_flags_own(flags))
-		trailer->flags &= ~PAGE_UNIFORM;
-	if (flags & ROW_LOCK)
-		trailer->flags |= PAGE_LOCKS;
-	if ((flags & ROW_XID) && !row_flags_frozen(flags))
-	{
-		TransactionId xid;
-
-		memcpy(&xid, cell + sizeof(RowHeaderData), sizeof(xid));
-		if (!TransactionIdIsValid(trailer->newest_xid) ||
-			TransactionIdFollows(xid, trailer->newest_xid))
-			trailer->newest_xid = xid;
-	}
-	else if (flags & ROW_DELETED)
-		trailer->flags |= PAGE_STUBS;
-}
-
-/* ---- INSERT ---- */
-
-static void
-leaf_append_apply(Page page, const InsertRecordData *insert, const char *cells)
-{
-	PageTrailer trailer = page_trailer(page);
-	RowId		row = insert->first_row;
-	int			pos = leaf_search(page, row);
-
-	if (page_nslots(page) == 0)
-	{
-		trailer->flags |= PAGE_UNIFORM;
-
-		/*
-		 * the caller has cleared the first row's block; earlier blocks of the leaf may have
-		 * bits still
-		 */
-		if (row_logical_block(trailer->low_fence) == row_logical_block(row))
-			trailer->flags &= ~PAGE_VISIBLE_BITS;
-	}
-	/* I-TREE-9 */
-	Assert(page_nslots(page) == 0 ||
-		   (trailer->page_xid == insert->page_xid && trailer->page_cid == insert->page_cid &&
-			trailer->page_natts == insert->page_natts));
-	trailer->page_xid = insert->page_xid;
-	trailer->page_cid = insert->page_cid;
-	trailer->page_natts = insert->page_natts;
-	for (int i = 0; i < insert->nrows; i++, row++)
-	{
-		RowHeaderData header;
-
-		memcpy(&header, cells, sizeof(header));
-		page_insert_row(page, pos + i, row - trailer->low_fence, cells);
-		leaf_note_cell(page, cells);
-		cells += TYPEALIGN(insert->cell_align, row_header_size(&header));
-	}
-	if (trailer->high_fence == TREE_KEY_MAX)
-		page_set_next_key(page, row);
-}
-
-void
-leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
-{
-	Page		page = pool_page(leaf);
-	InsertRecordData insert;
-
-	insert.first_row = append->first_row;
-	insert.page_xid = append->page_xid;
-	insert.page_cid = append->page_cid;
-	insert.page_natts = append->page_natts;
-	insert.nrows = append->nrows;
-	insert.cell_align = append->cell_align;
-
-	FAULT_POINT(row_insert);
-	START_CRIT_SECTION();
-	pool_change_begin(leaf);
-	leaf_append_apply(page, &insert, append->cells);
-	FAULT_POINT(row_insert_applied);
-	if (file->logged)
-	{
-		XLogRecPtr	lsn;
-
-		XLogBeginInsert();
-		wal_add_page(0, leaf);
-		XLogRegisterBufData(0, (char *) &insert, sizeof(insert));
-		XLogRegisterBufData(0, (char *) append->cells, append->size);
-		lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_INSERT);
-		PageSetLSN(page, lsn);
-	}
-	pool_change_end(leaf);
-	END_CRIT_SECTION();
-	FAULT_POINT(row_insert_logged);
-	pool_unlatch(leaf);
-}
-
-static void
-append_redo_page(Page page, char *data, Size length)
-{
-	InsertRecordData insert;
-
-	memcpy(&insert, data, sizeof(insert));
-	leaf_append_apply(page, &insert, data + sizeof(insert));
-}
-
-static void
-leaf_append_redo(XLogReaderState *record)
-{
-	PoolFrame  *leaf;
-	PoolRedo	action = pool_redo_latch(record, 0, false, &leaf);
-
-	if (action == POOL_REDO_GONE)
-		return;
-	FAULT_POINT(row_insert_redo);
-	if (action == POOL_REDO_APPLY)
-		wal_apply(record, 0, leaf, append_redo_page);
-	pool_unlatch(leaf);
-}
-
-static void
-leaf_append_desc(StringInfo buf, XLogReaderState *record)
-{
-	Size		length;
-	char	   *data = XLogRecGetBlockData(record, 0, &length);
-	InsertRecordData insert;
-
-	if (data == NULL)
-		return;
-	memcpy(&insert, data, sizeof(insert));
-	appendStringInfo(buf, "first row " UINT64_FORMAT ", %u rows", insert.first_row, insert.nrows);
-}
 
 /* ---- REPLACE ---- */
 
@@ -176,7 +42,8 @@ static void
 leaf_replace_apply(Page page, int pos, const char *cell)
 {
 	page_replace_row(page, pos, cell);
-	leaf_note_cell(page, cell);
+	leaf_note_cell(page_trailer(page), cell);
+	page_set_sum(page);
 }
 
 static void
@@ -257,7 +124,7 @@ rebuild_cell(Page page, const ReplaceRecordData *replace, const char *logged, ch
 
 /* Records are read where they lie, aligned. */
 static void
-replace_redo_version(Page page, char *data, Size length)
+replace_redo_version(Page page, char *data, Size length, TransactionId xid)
 {
 	PGAlignedBlock copy;
 
@@ -266,7 +133,7 @@ replace_redo_version(Page page, char *data, Size length)
 }
 
 static void
-replace_redo_leaf(Page page, char *data, Size length)
+replace_redo_leaf(Page page, char *data, Size length, TransactionId xid)
 {
 	ReplaceRecordData replace;
 	RowCellBuffer cell;
@@ -305,7 +172,7 @@ static void
 leaf_replace_desc(StringInfo buf, XLogReaderState *record)
 {
 	Size		length;
-	char	   *data = XLogRecGetBlockData(record, 0, &length);
+	char	   *data = wal_page_data(record, 0, &length);
 	ReplaceRecordData replace;
 
 	if (data == NULL)
@@ -318,11 +185,9 @@ leaf_replace_desc(StringInfo buf, XLogReaderState *record)
 void
 row_wal_init(void)
 {
-	static const RowanRecordOps insert_ops =
-	{"INSERT", leaf_append_redo, leaf_append_desc, leaf_decode};
 	static const RowanRecordOps replace_ops =
 	{"REPLACE", leaf_replace_redo, leaf_replace_desc, leaf_decode};
 
-	wal_register_kind(ROWAN_XLOG_INSERT, &insert_ops);
+	append_wal_init();
 	wal_register_kind(ROWAN_XLOG_REPLACE, &replace_ops);
 }

@@ -45,7 +45,25 @@ extern void leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const c
 						 const CellDiffData *diff, PoolFrame *version,
 						 const VersionRecordData *record);
 
-/* Sets the trailer's flags for a cell that is on the page now. Pure. */
-extern void leaf_note_cell(Page page, const char *cell);
+static inline bool
+row_cell_is_aligned(const char *cell)
+{
+	return (row_header_flags((const RowHeaderData *) cell) & ROW_ALIGNED) != 0;
+}
+
+/* The xid of a cell with ROW_XID. */
+static inline TransactionId
+row_cell_xid(const char *cell)
+{
+	TransactionId xid;
+
+	memcpy(&xid, cell + sizeof(RowHeaderData), sizeof(xid));
+	return xid;
+}
+
+/* Sets the trailer's fields for a cell that is on the page now. Pure. */
+extern void leaf_note_cell(PageTrailer trailer, const char *cell);
+
+extern void append_wal_init(void);
 
 #endif							/* ROWAN_ROW_LEAFOP_H */

@@ -459,7 +459,7 @@ renew_flags(Page page)
 		if (cell == NULL || cell_is_stub(page, pos))
 			trailer->flags |= PAGE_STUBS;
 		if (cell != NULL)
-			leaf_note_cell(page, cell);
+			leaf_note_cell(trailer, cell);
 	}
 	announce_if_settled(page);
 }

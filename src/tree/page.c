@@ -247,15 +247,6 @@ page_packed_bytes(Page page)
 	return packed_bytes_without(page, NO_SLOT);
 }
 
-/* Where a cell goes that is put below upper. */
-static inline int
-place_below(int upper, uint16 size, bool aligned)
-{
-	int			offset = upper - (int) size;
-
-	return aligned ? offset & ~7 : offset;
-}
-
 /*
  * A cell fits between lower and the gap's end, or what that end would be after a
  * compaction.  Packing aligned cells anew may take more than they take now: that
@@ -266,11 +257,11 @@ fits(Page page, int lower, uint16 size, bool aligned, int skip)
 {
 	int			upper;
 
-	if (place_below(header_of(page)->pd_upper, size, aligned) >= lower)
+	if (page_place_below(header_of(page)->pd_upper, size, aligned) >= lower)
 		return true;
 	upper = ROWAN_PAGE_SPECIAL + page_nslots(page) * (int) sizeof(SlotData) -
 		packed_bytes_without(page, skip);
-	return place_below(upper, size, aligned) >= lower;
+	return page_place_below(upper, size, aligned) >= lower;
 }
 
 bool
@@ -302,7 +293,7 @@ place_in_place(Page page, int pos, const RowShape *row)
 	offset = cell - (char *) page + old.header - row->header;
 	if (row->data <= old.data && offset >= floor && (!row->aligned || offset % 8 == 0))
 		return offset;
-	offset = place_below(cell - (char *) page + size, row_shape_cell(row), row->aligned);
+	offset = page_place_below(cell - (char *) page + size, row_shape_cell(row), row->aligned);
 	return offset >= floor ? offset : NO_PLACE;
 }
 
@@ -352,7 +343,7 @@ pack_cells(Page page, Page old, bool aligned, int skip, int upper)
 		shape = page_cell_shape(old, cell, size);
 		if (shape.aligned != aligned)
 			continue;
-		offset = place_below(upper, size, aligned);
+		offset = page_place_below(upper, size, aligned);
 		Assert(offset - shape.slack >= header_of(page)->pd_lower);
 		memcpy((char *) page + offset, cell, size);
 		memset((char *) page + offset + size, 0, upper - offset - size);
@@ -409,7 +400,7 @@ static char *
 take_gap(Page page, uint16 size, bool aligned)
 {
 	PageHeader	header = header_of(page);
-	int			offset = place_below(header->pd_upper, size, aligned);
+	int			offset = page_place_below(header->pd_upper, size, aligned);
 	int			padding = header->pd_upper - offset - size;
 
 	Assert(offset >= header->pd_lower);
@@ -433,7 +424,7 @@ insert_room(Page page, int pos, uint16 delta, uint16 size, bool aligned)
 	Assert(size >= 4 && size <= ROW_SIZE_MASK);
 	Assert(page_fits_insert(page, size, aligned));
 
-	if (place_below(header->pd_upper, size, aligned) < lower)
+	if (page_place_below(header->pd_upper, size, aligned) < lower)
 		compact_without(page, NO_SLOT);
 	memmove(&slots[pos + 1], &slots[pos], (nslots - pos) * sizeof(SlotData));
 	header->pd_lower = lower;
@@ -506,7 +497,7 @@ replace_room(Page page, int pos, uint16 size, bool aligned)
 {
 	PageHeader	header = header_of(page);
 
-	if (place_below(header->pd_upper, size, aligned) < header->pd_lower)
+	if (page_place_below(header->pd_upper, size, aligned) < header->pd_lower)
 		compact_without(page, pos);
 	else
 		drop_cell(page, pos);

@@ -100,6 +100,15 @@ page_covers(Page page, int level, TreeKey key)
 		trailer->low_fence <= key && key < trailer->high_fence;
 }
 
+/* Where a cell goes that is put below upper. */
+static inline int
+page_place_below(int upper, uint16 size, bool aligned)
+{
+	int			offset = upper - (int) size;
+
+	return aligned ? offset & ~7 : offset;
+}
+
 /* Of the leaf at the right edge: the next key to hand out. */
 static inline TreeKey
 page_next_key(Page page)

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "base/fault.h"
+#include "base/page_sum.h"
 #include "miscadmin.h"
 #include "pool/file_cache.h"
 #include "storage/proc.h"
@@ -141,6 +142,7 @@ version_append_apply(Page page, const VersionRecordData *record)
 	if (!TransactionIdIsValid(trailer->newest_xid) ||
 		TransactionIdFollows(record->superseder, trailer->newest_xid))
 		trailer->newest_xid = record->superseder;
+	page_set_sum(page);
 }
 
 /*

@@ -172,9 +172,31 @@ def core_checksum(page, block):
     return ((result ^ block) % 65535) + 1
 
 
+def content_sum(page):
+    """The page's sum (src/base/page_sum.c)."""
+    lower, upper = struct.unpack_from('<HH', page, 12)
+    if not 24 <= lower <= upper <= PAGE - 64:
+        lower = upper = PAGE - 64
+    used = bytearray(page)
+    used[8:10] = bytes(2)
+    used[20:24] = used[PAGE - 4:] = bytes(4)
+    used[lower:upper] = bytes(upper - lower)
+    total, low64 = 0, 2 ** 64 - 1
+    for place, word in enumerate(struct.unpack('<1024Q', used)):
+        if place == 0 or lower <= place * 8 and place * 8 + 8 <= upper:
+            continue
+        x = word ^ place * 0x9E3779B97F4A7C15 & low64
+        x ^= (x >> 49 | x << 15 & low64) ^ (x >> 24 | x << 40 & low64)
+        x = x * 0x9FB21C651E98DF25 & low64
+        x = (x ^ x >> 28) * 0x9FB21C651E98DF25 & low64
+        total += x >> 32
+    return total & 0xFFFFFFFF
+
+
 def seal(data, block):
-    """Both sums right for what the page says now."""
+    """All sums right for what the page says now."""
     page = bytearray(data[block * PAGE:(block + 1) * PAGE])
+    page[20:24] = struct.pack('<I', content_sum(page))
     page[8:10] = b'\0\0'
     page[PAGE - 4:] = b'\0\0\0\0'
     page[PAGE - 4:] = struct.pack('<I', crc32c(page))

@@ -11,6 +11,7 @@
 #include "access/tupmacs.h"
 #include "access/xloginsert.h"
 #include "access/xlogreader.h"
+#include "base/page_sum.h"
 #include "core.h"
 #include "index_stub.h"
 #include "lib/stringinfo.h"
@@ -294,6 +295,7 @@ XLogInsert(RmgrId rmid, uint8 info)
 	must(size + (int) sizeof(place) == wal_size);
 	memcpy(page_insert_cell(replica, place[0], place[1], size), wal_data + sizeof(place),
 		   size);
+	page_set_sum(replica);
 	stub_logged_bytes += wal_size;
 
 	/* the LSN is not compared by value */
@@ -309,6 +311,12 @@ wal_register_kind(uint8 info, const RowanRecordOps *ops)
 void
 wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply apply)
 {
+}
+
+char *
+wal_page_data(XLogReaderState *record, uint8 block_id, Size *length)
+{
+	return NULL;
 }
 
 PoolRedo

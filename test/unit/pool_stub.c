@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include "base/page_sum.h"
 #include "pool_stub.h"
 #include "storage/lwlock.h"
 #include "tree/page.h"
@@ -516,6 +517,7 @@ change_commit(PageChange *change, TransactionId horizon)
 		char	   *copy = (char *) change->pages[i].copy;
 
 		check_copy(frame, (Page) copy);
+		page_set_sum((Page) copy);
 		replicate(frame, (char *) pool_page(frame), copy, change->pages[i].is_new);
 	}
 

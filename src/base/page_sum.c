@@ -1,0 +1,147 @@
+/*
+ * page_sum.c
+ *	  The sum of a page's content (page_sum.h).
+ */
+#include "postgres.h"
+
+#include "base/page_sum.h"
+
+#define WORDS			(BLCKSZ / PAGE_SUM_WORD)
+#define FIRST_WORD		1		/* behind the LSN */
+
+#define HEADER_CHECKSUM_WORD	1
+#define HEADER_SUM_WORD			2
+#define CRC_WORD				(WORDS - 1)
+
+StaticAssertDecl(offsetof(PageHeaderData, pd_checksum) == HEADER_CHECKSUM_WORD * PAGE_SUM_WORD,
+				 "pd_checksum begins the word");
+StaticAssertDecl(offsetof(PageHeaderData, pd_prune_xid) == HEADER_SUM_WORD * PAGE_SUM_WORD + 4,
+				 "the sum ends the word");
+StaticAssertDecl(ROWAN_PAGE_SPECIAL + offsetof(PageTrailerData, crc) ==
+				 CRC_WORD * PAGE_SUM_WORD + 4, "the CRC ends the word");
+
+/* Top bits of the two slots of a word: marks. */
+#define SLOT_MARKS		0x8000
+
+static inline uint64
+rotate_right(uint64 x, int bits)
+{
+	return x >> bits | x << (64 - bits);
+}
+
+/*
+ * Pelle Evensen's mixer "rrmxmx", of the word and its place.  Without the rotations a word's
+ * highest bits would reach little of the result, and two differences there could cancel out.
+ */
+static inline uint32
+mix(uint64 word, int place)
+{
+	uint64		x = word ^ (uint64) place * UINT64CONST(0x9E3779B97F4A7C15);
+
+	x ^= rotate_right(x, 49) ^ rotate_right(x, 24);
+	x *= UINT64CONST(0x9FB21C651E98DF25);
+	x ^= x >> 28;
+	x *= UINT64CONST(0x9FB21C651E98DF25);
+	return (uint32) (x >> 32);
+}
+
+/* What of a page is left out. */
+typedef struct Bounds
+{
+	int			lower;			/* the gap */
+	int			upper;
+	int			marks_end;		/* bytes below it, behind the header, are slots with marks */
+} Bounds;
+
+static Bounds
+bounds_of(Page page)
+{
+	PageHeader	header = (PageHeader) page;
+	Bounds		bounds = {.lower = header->pd_lower, .upper = header->pd_upper};
+
+	if (bounds.lower < (int) ROWAN_PAGE_BODY || bounds.lower > bounds.upper ||
+		bounds.upper > (int) ROWAN_PAGE_SPECIAL)
+		bounds.lower = bounds.upper = ROWAN_PAGE_SPECIAL;	/* no gap to leave out */
+	if (page_trailer(page)->type == ROWAN_PAGE_INDEX_LEAF)
+		bounds.marks_end = bounds.lower;
+	return bounds;
+}
+
+static inline void
+clear_bytes(char *word, int from, int to)
+{
+	for (int i = Max(from, 0); i < Min(to, PAGE_SUM_WORD); i++)
+		word[i] = 0;
+}
+
+/* A word without what is left out of it. */
+static uint64
+partial_word(Page page, int place, const Bounds *bounds)
+{
+	int			at = place * PAGE_SUM_WORD;
+	char		bytes[PAGE_SUM_WORD];
+	uint64		word;
+
+	memcpy(bytes, (char *) page + at, PAGE_SUM_WORD);
+	if (place == HEADER_CHECKSUM_WORD)
+		clear_bytes(bytes, 0, sizeof(uint16));
+	if (place == HEADER_SUM_WORD || place == CRC_WORD)
+		clear_bytes(bytes, 4, PAGE_SUM_WORD);
+	clear_bytes(bytes, bounds->lower - at, bounds->upper - at);
+	if (at >= (int) ROWAN_PAGE_BODY && at < bounds->marks_end)
+	{
+		uint16		slots[PAGE_SUM_WORD / sizeof(uint16)];
+
+		memcpy(slots, bytes, sizeof(slots));
+		slots[0] &= ~SLOT_MARKS;
+		slots[2] &= ~SLOT_MARKS;
+		memcpy(bytes, slots, sizeof(slots));
+	}
+	memcpy(&word, bytes, sizeof(word));
+	return word;
+}
+
+static inline bool
+is_whole_word(int place, const Bounds *bounds)
+{
+	int			at = place * PAGE_SUM_WORD;
+
+	return place > HEADER_SUM_WORD && place < CRC_WORD && at >= bounds->marks_end &&
+		(at + PAGE_SUM_WORD <= bounds->lower || at >= bounds->upper);
+}
+
+static inline bool
+is_in_gap(int place, const Bounds *bounds)
+{
+	int			at = place * PAGE_SUM_WORD;
+
+	return at >= bounds->lower && at + PAGE_SUM_WORD <= bounds->upper;
+}
+
+uint32
+page_sum_of_words(Page page, int first, int end)
+{
+	const uint64 *words = (const uint64 *) page;
+	const Bounds bounds = bounds_of(page);
+	uint32		sum = 0;
+
+	for (int place = Max(first, FIRST_WORD); place < end; place++)
+	{
+		if (is_whole_word(place, &bounds))
+			sum += mix(words[place], place);
+		else if (!is_in_gap(place, &bounds))
+			sum += mix(partial_word(page, place, &bounds), place);
+	}
+	return sum;
+}
+
+uint32
+page_sum(Page page)
+{
+	int			gap_start = bounds_of(page).lower / PAGE_SUM_WORD;
+	int			gap_end = bounds_of(page).upper / PAGE_SUM_WORD;
+
+	/* the gap's words count for nothing: leave them out quickly */
+	return page_sum_of_words(page, FIRST_WORD, Min(gap_start + 1, gap_end)) +
+		page_sum_of_words(page, Max(gap_end, FIRST_WORD), WORDS);
+}

@@ -1,0 +1,38 @@
+/*
+ * page_sum.h
+ *	  The sum of a page's content, which each change keeps right.
+ *
+ * It is of the bytes in use: not of the gap, nor of what says when or how the page was written
+ * (LSN, checksums), nor of marks that are in memory only.  So the page has the same one on disk, in
+ * the pool and in redo, and each WAL record can say what it is after the change: redo that has put
+ * a page together from pieces knows by it that they fit.
+ *
+ * Made of words of 8 bytes, each mixed with its place before they are added up.  So the part of
+ * some words can be taken out, and put in again after they have changed, for a few nanoseconds a
+ * word.
+ *
+ * Pure functions over the bytes of one page, whatever they are.
+ */
+#ifndef ROWAN_BASE_PAGE_SUM_H
+#define ROWAN_BASE_PAGE_SUM_H
+
+#include "base/format.h"
+
+/* Where the page keeps it. */
+#define page_sum_kept(page)		(((PageHeader) (page))->pd_prune_xid)
+
+#define PAGE_SUM_WORD			8
+
+/* Of the whole page. */
+extern uint32 page_sum(Page page);
+
+/* The part of the words [first, end), counted from the page's start. */
+extern uint32 page_sum_of_words(Page page, int first, int end);
+
+static inline void
+page_set_sum(Page page)
+{
+	page_sum_kept(page) = page_sum(page);
+}
+
+#endif							/* ROWAN_BASE_PAGE_SUM_H */

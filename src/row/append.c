@@ -1,0 +1,494 @@
+/*
+ * append.c
+ *	  Adding rows to a leaf: INSERT.
+ *
+ * One leaf, latched exclusively by the caller.  The operation writes down what is to become of the
+ * page as bytes at fixed places, which is what it logs; it and redo then do the same with it.
+ * Where cells have to be moved to make room, it is a CHANGE instead.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xloginsert.h"
+#include "base/fault.h"
+#include "base/page_edit.h"
+#include "base/page_sum.h"
+#include "miscadmin.h"
+#include "pool/change.h"
+#include "pool/wal.h"
+#include "row/decode.h"
+#include "row/leafop.h"
+
+/* An INSERT, as far as it is not in the cells.  Of what parts do not name, nothing is said. */
+typedef struct InsertPlan
+{
+	InsertRecordData record;
+	uint16		delta;
+	uint16		nrows;
+	TransactionId page_xid;
+	CommandId	page_cid;
+	uint16		page_natts;
+	uint16		flags;
+	TransactionId newest_xid;
+	uint16		dead_bytes;
+	uint16		nmoved;
+	SlotData	moved[ROWAN_PAGE_ROOM / sizeof(SlotData)];
+} InsertPlan;
+
+/* ---- what an append makes of the trailer ---- */
+
+/* A cell that is on the page now. */
+void
+leaf_note_cell(PageTrailer trailer, const char *cell)
+{
+	const RowHeaderData *header = (const RowHeaderData *) cell;
+	uint16		flags = row_header_flags(header);
+
+	if (row_flags_own(flags))
+		trailer->flags &= ~PAGE_UNIFORM;
+	if (flags & ROW_LOCK)
+		trailer->flags |= PAGE_LOCKS;
+	if ((flags & ROW_XID) && !row_flags_frozen(flags))
+	{
+		TransactionId xid = row_cell_xid(cell);
+
+		if (!TransactionIdIsValid(trailer->newest_xid) ||
+			TransactionIdFollows(xid, trailer->newest_xid))
+			trailer->newest_xid = xid;
+	}
+	else if (flags & ROW_DELETED)
+		trailer->flags |= PAGE_STUBS;
+}
+
+static void
+note_append(PageTrailer trailer, bool was_empty, const LeafAppend *append)
+{
+	const char *cell = append->cells;
+
+	if (was_empty)
+	{
+		trailer->flags |= PAGE_UNIFORM;
+
+		/*
+		 * the caller has cleared the first row's block; earlier blocks of the leaf may have
+		 * bits still
+		 */
+		if (row_logical_block(trailer->low_fence) == row_logical_block(append->first_row))
+			trailer->flags &= ~PAGE_VISIBLE_BITS;
+	}
+	/* I-TREE-9 */
+	Assert(was_empty ||
+		   (trailer->page_xid == append->page_xid && trailer->page_cid == append->page_cid &&
+			trailer->page_natts == append->page_natts));
+	trailer->page_xid = append->page_xid;
+	trailer->page_cid = append->page_cid;
+	trailer->page_natts = append->page_natts;
+	for (int i = 0; i < append->nrows; i++)
+	{
+		leaf_note_cell(trailer, cell);
+		cell += TYPEALIGN(append->cell_align, row_header_size((const RowHeaderData *) cell));
+	}
+	if (trailer->high_fence == TREE_KEY_MAX)
+		trailer->next_delta = append->first_row + append->nrows - trailer->low_fence;
+}
+
+/* ---- the plan ---- */
+
+/* Places the cells downward from top; returns the new pd_upper, and the padding between them. */
+static int
+place_cells(const LeafAppend *append, int top, int *padding)
+{
+	const char *cell = append->cells;
+	int			upper = top;
+
+	*padding = 0;
+	for (int i = 0; i < append->nrows; i++)
+	{
+		uint16		size = row_header_size((const RowHeaderData *) cell);
+		int			offset = page_place_below(upper, size, row_cell_is_aligned(cell));
+
+		*padding += upper - offset - size;
+		upper = offset;
+		cell += TYPEALIGN(append->cell_align, size);
+	}
+	return upper;
+}
+
+/* The xid is the record's in all rows that have one, and one of them has. */
+static bool
+xids_follow(const LeafAppend *append, TransactionId xid)
+{
+	const char *cell = append->cells;
+	bool		any = false;
+
+	for (int i = 0; i < append->nrows; i++)
+	{
+		const RowHeaderData *header = (const RowHeaderData *) cell;
+
+		if (row_header_flags(header) & ROW_XID)
+		{
+			if (row_flags_frozen(row_header_flags(header)) || row_cell_xid(cell) != xid)
+				return false;
+			any = true;
+		}
+		cell += TYPEALIGN(append->cell_align, row_header_size(header));
+	}
+	return any;
+}
+
+/* False: there is no room without moving cells. */
+static bool
+plan_append(Page page, const LeafAppend *append, TransactionId xid, InsertPlan *plan)
+{
+	PageTrailerData old = *page_trailer(page);
+	PageTrailerData trailer = old;
+	int			nslots = page_nslots(page);
+	int			pos = leaf_search(page, append->first_row);
+	uint16		first_flags = ((const RowHeaderData *) append->cells)->size_flags;
+	uint8		parts = 0;
+	int			padding;
+	int			upper = place_cells(append, ((PageHeader) page)->pd_upper, &padding);
+
+	if (upper < ((PageHeader) page)->pd_lower + append->nrows * (int) sizeof(SlotData))
+		return false;
+	note_append(&trailer, nslots == 0, append);
+	plan->record.slot = pos;
+	plan->record.top = ((PageHeader) page)->pd_upper;
+	plan->delta = append->first_row - trailer.low_fence;
+	plan->nrows = append->nrows;
+	plan->page_xid = trailer.page_xid;
+	plan->page_cid = trailer.page_cid;
+	plan->page_natts = trailer.page_natts;
+	plan->flags = trailer.flags;
+	plan->newest_xid = trailer.newest_xid;
+	plan->dead_bytes = old.dead_bytes + padding;
+	plan->nmoved = nslots - pos;
+	memcpy(plan->moved, page_slots(page) + pos, plan->nmoved * sizeof(SlotData));
+
+	if (append->nrows == 1 && (first_flags & ~ROW_SIZE_MASK) == 0)
+		parts |= INSERT_ONE;
+	if (plan->delta != pos)
+		parts |= INSERT_DELTA;
+	if (nslots == 0)
+		parts |= INSERT_PAGE;
+	if (trailer.flags != old.flags || nslots == 0)
+		parts |= INSERT_FLAGS;
+	if (trailer.newest_xid == xid && xids_follow(append, xid))
+		parts |= INSERT_XID;
+	if (padding > 0 || (trailer.newest_xid != old.newest_xid && (parts & INSERT_XID) == 0))
+		parts |= INSERT_OTHER;
+	if (plan->nmoved > 0)
+		parts |= INSERT_SLOTS;
+	if (trailer.high_fence == TREE_KEY_MAX)
+		parts |= INSERT_NEXT;
+	plan->record.parts = parts;
+	return true;
+}
+
+/* ---- the record's bytes ---- */
+
+static inline char *
+put(char *to, const void *bytes, Size size)
+{
+	memcpy(to, bytes, size);
+	return to + size;
+}
+
+static inline const char *
+take(const char *from, void *bytes, Size size)
+{
+	memcpy(bytes, from, size);
+	return from + size;
+}
+
+/* Bytes of a record at most: several cells have nothing that the append's buffer has not. */
+#define INSERT_MAX_BYTES	(sizeof(InsertPlan) + sizeof(((LeafAppend *) 0)->cells))
+
+/* Writes a cell as the record has it. */
+static char *
+put_cell(char *to, const char *cell, uint8 parts)
+{
+	const RowHeaderData *header = (const RowHeaderData *) cell;
+	uint16		size = row_header_size(header);
+	bool		no_xid = (parts & INSERT_XID) && (row_header_flags(header) & ROW_XID);
+	int			at = (parts & INSERT_ONE) ? offsetof(RowHeaderData, tag_flags) : 0;
+
+	if (!no_xid)
+		return put(to, cell + at, size - at);
+	to = put(to, cell + at, sizeof(RowHeaderData) - at);
+	at = sizeof(RowHeaderData) + sizeof(TransactionId);
+	return put(to, cell + at, size - at);
+}
+
+static Size
+write_record(const InsertPlan *plan, const LeafAppend *append, char *record)
+{
+	uint8		parts = plan->record.parts;
+	const char *cell = append->cells;
+	char	   *to = put(record, &plan->record, sizeof(plan->record));
+
+	if (parts & INSERT_DELTA)
+		to = put(to, &plan->delta, sizeof(plan->delta));
+	if (parts & INSERT_PAGE)
+	{
+		to = put(to, &plan->page_xid, sizeof(plan->page_xid));
+		to = put(to, &plan->page_cid, sizeof(plan->page_cid));
+		to = put(to, &plan->page_natts, sizeof(plan->page_natts));
+	}
+	if (parts & INSERT_FLAGS)
+		to = put(to, &plan->flags, sizeof(plan->flags));
+	if (parts & INSERT_OTHER)
+	{
+		to = put(to, &plan->newest_xid, sizeof(plan->newest_xid));
+		to = put(to, &plan->dead_bytes, sizeof(plan->dead_bytes));
+	}
+	if (parts & INSERT_SLOTS)
+	{
+		to = put(to, &plan->nmoved, sizeof(plan->nmoved));
+		to = put(to, plan->moved, plan->nmoved * sizeof(SlotData));
+	}
+	if ((parts & INSERT_ONE) == 0)
+		to = put(to, &plan->nrows, sizeof(plan->nrows));
+	for (int i = 0; i < append->nrows; i++)
+	{
+		to = put_cell(to, cell, parts);
+		cell += TYPEALIGN(append->cell_align, row_header_size((const RowHeaderData *) cell));
+	}
+	return to - record;
+}
+
+/* Reads all but the cells; returns where they are. */
+static const char *
+read_record(const char *from, TransactionId xid, InsertPlan *plan)
+{
+	uint8		parts;
+
+	from = take(from, &plan->record, sizeof(plan->record));
+	parts = plan->record.parts;
+	plan->delta = plan->record.slot;
+	plan->nrows = 1;
+	plan->nmoved = 0;
+	plan->newest_xid = xid;
+	if (parts & INSERT_DELTA)
+		from = take(from, &plan->delta, sizeof(plan->delta));
+	if (parts & INSERT_PAGE)
+	{
+		from = take(from, &plan->page_xid, sizeof(plan->page_xid));
+		from = take(from, &plan->page_cid, sizeof(plan->page_cid));
+		from = take(from, &plan->page_natts, sizeof(plan->page_natts));
+	}
+	if (parts & INSERT_FLAGS)
+		from = take(from, &plan->flags, sizeof(plan->flags));
+	if (parts & INSERT_OTHER)
+	{
+		from = take(from, &plan->newest_xid, sizeof(plan->newest_xid));
+		from = take(from, &plan->dead_bytes, sizeof(plan->dead_bytes));
+	}
+	if (parts & INSERT_SLOTS)
+	{
+		from = take(from, &plan->nmoved, sizeof(plan->nmoved));
+		from = take(from, plan->moved, plan->nmoved * sizeof(SlotData));
+	}
+	if ((parts & INSERT_ONE) == 0)
+		from = take(from, &plan->nrows, sizeof(plan->nrows));
+	return from;
+}
+
+/* The header of a cell in a record whose last byte is at end, with its size in it. */
+static const char *
+read_cell_header(const char *from, const char *end, const InsertPlan *plan, RowHeaderData *header)
+{
+	bool		with_xid;
+
+	if ((plan->record.parts & INSERT_ONE) == 0)
+		return take(from, header, sizeof(*header));
+	from = take(from, &header->tag_flags, sizeof(header->tag_flags));
+	header->size_flags = 0;
+	with_xid = (plan->record.parts & INSERT_XID) && (row_header_flags(header) & ROW_XID);
+	header->size_flags = sizeof(*header) + (end - from) + (with_xid ? sizeof(TransactionId) : 0);
+	return from;
+}
+
+/*
+ * Puts the cells where they go, in an image of the page that has nothing else but padding, and
+ * makes the slots of them; returns the new pd_upper.
+ */
+static int
+lay_out_cells(const InsertPlan *plan, const char *from, const char *end, TransactionId xid,
+			  char *image, SlotData *slots)
+{
+	int			upper = plan->record.top;
+
+	for (int i = 0; i < plan->nrows; i++)
+	{
+		RowHeaderData header;
+		uint16		size;
+		int			offset;
+		char	   *cell;
+
+		from = read_cell_header(from, end, plan, &header);
+		size = row_header_size(&header);
+		offset = page_place_below(upper, size, (row_header_flags(&header) & ROW_ALIGNED) != 0);
+		if (offset < (int) ROWAN_PAGE_BODY)
+			elog(PANIC, "rowan: rows in WAL do not fit on a page");
+		cell = put(image + offset, &header, sizeof(header));
+		if ((plan->record.parts & INSERT_XID) && (row_header_flags(&header) & ROW_XID))
+			cell = put(cell, &xid, sizeof(xid));
+		from = take(from, cell, image + offset + size - cell);
+		memset(image + offset + size, 0, upper - offset - size);
+		slots[i].offset = offset;
+		slots[i].delta = plan->delta + i;
+		upper = offset;
+	}
+	return upper;
+}
+
+/* ---- doing it ---- */
+
+static void
+add_trailer_edits(const InsertPlan *plan, const uint64 *next_delta, PageEdits *edits)
+{
+	uint8		parts = plan->record.parts;
+
+	if (parts & INSERT_NEXT)
+		page_edits_add_field(edits, next_delta, next_delta);
+	if (parts & INSERT_PAGE)
+	{
+		page_edits_add_field(edits, page_xid, &plan->page_xid);
+		page_edits_add_field(edits, page_cid, &plan->page_cid);
+	}
+	if (parts & (INSERT_OTHER | INSERT_XID))
+		page_edits_add_field(edits, newest_xid, &plan->newest_xid);
+	if (parts & INSERT_OTHER)
+		page_edits_add_field(edits, dead_bytes, &plan->dead_bytes);
+	if (parts & INSERT_PAGE)
+		page_edits_add_field(edits, page_natts, &plan->page_natts);
+	if (parts & INSERT_FLAGS)
+		page_edits_add_field(edits, flags, &plan->flags);
+}
+
+/* What a record says, done; xid: the record's. */
+static void
+insert_apply(Page page, char *data, Size length, TransactionId xid)
+{
+	InsertPlan	plan;
+	PageEdits	edits = {0};
+	PGAlignedBlock image;
+	SlotData	slots[ROWAN_PAGE_ROOM / sizeof(SlotData)];
+	const char *cells = read_record(data, xid, &plan);
+	int			upper = lay_out_cells(&plan, cells, data + length, xid, image.data, slots);
+	int			first_slot = ROWAN_PAGE_BODY + plan.record.slot * sizeof(SlotData);
+	int			moved_slots = first_slot + plan.nrows * sizeof(SlotData);
+	uint64		next_delta = (uint64) plan.delta + plan.nrows;
+	uint16		bounds[2];
+
+	bounds[0] = moved_slots + plan.nmoved * sizeof(SlotData);
+	bounds[1] = upper;
+	page_edits_add(&edits, offsetof(PageHeaderData, pd_lower), bounds, sizeof(bounds));
+	page_edits_add(&edits, first_slot, slots, plan.nrows * sizeof(SlotData));
+	page_edits_add(&edits, moved_slots, plan.moved, plan.nmoved * sizeof(SlotData));
+	page_edits_add(&edits, upper, image.data + upper, plan.record.top - upper);
+	add_trailer_edits(&plan, &next_delta, &edits);
+	page_edit(page, &edits);
+}
+
+/* Moves cells, so that there is room. */
+static void
+append_by_change(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
+{
+	PageChange	change;
+	Page		page;
+	RowId		row = append->first_row;
+	const char *cell = append->cells;
+	int			pos;
+
+	change_begin(&change, file);
+	page = change_page(&change, leaf, false);
+	pos = leaf_search(page, row);
+	note_append(page_trailer(page), page_nslots(page) == 0, append);
+	for (int i = 0; i < append->nrows; i++, row++)
+	{
+		uint16		size = row_header_size((const RowHeaderData *) cell);
+
+		memcpy(page_insert_cell(page, pos + i, row - page_low_fence(page), size,
+								row_cell_is_aligned(cell)), cell, size);
+		cell += TYPEALIGN(append->cell_align, size);
+	}
+	change_commit(&change, InvalidTransactionId);
+}
+
+static void
+log_insert(PoolFrame *leaf, const char *record, Size size)
+{
+	XLogRecPtr	lsn;
+
+	XLogBeginInsert();
+	wal_add_page(0, leaf);
+	XLogRegisterBufData(0, (char *) record, size);
+	lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_INSERT);
+	PageSetLSN(pool_page(leaf), lsn);
+}
+
+void
+leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
+{
+	Page		page = pool_page(leaf);
+	TransactionId xid = GetCurrentTransactionIdIfAny();
+	InsertPlan	plan;
+	char		record[INSERT_MAX_BYTES];
+	Size		size;
+
+	FAULT_POINT(row_insert);
+	if (!plan_append(page, append, xid, &plan))
+	{
+		append_by_change(file, leaf, append);
+		return;
+	}
+	size = write_record(&plan, append, record);
+	START_CRIT_SECTION();
+	pool_change_begin(leaf);
+	insert_apply(page, record, size, xid);
+	FAULT_POINT(row_insert_applied);
+	if (file->logged)
+		log_insert(leaf, record, size);
+	pool_change_end(leaf);
+	END_CRIT_SECTION();
+	FAULT_POINT(row_insert_logged);
+	pool_unlatch(leaf);
+}
+
+static void
+leaf_append_redo(XLogReaderState *record)
+{
+	PoolFrame  *leaf;
+	PoolRedo	action = pool_redo_latch(record, 0, false, &leaf);
+
+	if (action == POOL_REDO_GONE)
+		return;
+	FAULT_POINT(row_insert_redo);
+	if (action == POOL_REDO_APPLY)
+		wal_apply(record, 0, leaf, insert_apply);
+	pool_unlatch(leaf);
+}
+
+static void
+leaf_append_desc(StringInfo buf, XLogReaderState *record)
+{
+	Size		length;
+	char	   *data = wal_page_data(record, 0, &length);
+	InsertPlan	plan;
+
+	if (data == NULL)
+		return;
+	(void) read_record(data, XLogRecGetXid(record), &plan);
+	appendStringInfo(buf, "slot %u, delta %u, %u rows", plan.record.slot, plan.delta, plan.nrows);
+}
+
+void
+append_wal_init(void)
+{
+	static const RowanRecordOps ops =
+	{"INSERT", leaf_append_redo, leaf_append_desc, leaf_decode};
+
+	wal_register_kind(ROWAN_XLOG_INSERT, &ops);
+}
