@@ -1,6 +1,6 @@
 /*
  * bytes.h
- *	  Comparing two runs of bytes from their ends.
+ *	  Runs of bytes: comparing two from their ends, writing and reading them in a row.
  *
  * Pure; nothing outside the runs is read.
  */
@@ -31,6 +31,21 @@ common_suffix(const char *a_end, const char *b_end, int limit)
 	while (n < limit && a_end[-n - 1] == b_end[-n - 1])
 		n++;
 	return n;
+}
+
+/* Writing and reading things one after the other, without alignment; both return what is next. */
+static inline char *
+put_bytes(char *to, const void *bytes, Size size)
+{
+	memcpy(to, bytes, size);
+	return to + size;
+}
+
+static inline const char *
+take_bytes(const char *from, void *bytes, Size size)
+{
+	memcpy(bytes, from, size);
+	return from + size;
 }
 
 #endif							/* ROWAN_BASE_BYTES_H */

@@ -96,6 +96,37 @@ typedef struct ReplaceRecordData
 
 StaticAssertDecl(sizeof(ReplaceRecordData) == 12, "REPLACE");
 
+/*
+ * A version record appended to a version page.  Behind it, in this order:
+ *
+ *	1 or 2 bytes each (APPEND_WIDE): natts; if kind is VERSION_DELTA prefix and suffix
+ *	what the parts say: superseder, xid, cid (4 bytes each), older_block (4) and older_offset (2),
+ *	newer_tag (1)
+ *
+ * then the record's data.  Fields that nothing is said of are zero, but superseder, which is the
+ * WAL record's xid, newer_tag, which is tag + 1, and size.
+ */
+typedef struct VersionAppendData
+{
+	uint16		offset;			/* of the record, from the page's start */
+	uint8		parts;			/* APPEND_* */
+	uint8		kind_key;		/* kind, key << 2 */
+	uint16		flags;			/* as in the record, from here on */
+	uint8		tag;
+	uint8		row_high;
+	uint32		row_low;
+} pg_attribute_packed() VersionAppendData;
+
+#define APPEND_SUPERSEDER	0x01
+#define APPEND_NEWEST		0x02	/* nothing behind: newest_xid of the page becomes the superseder */
+#define APPEND_XID			0x04
+#define APPEND_CID			0x08
+#define APPEND_OLDER		0x10
+#define APPEND_WIDE			0x20
+#define APPEND_TAG			0x40
+
+StaticAssertDecl(sizeof(VersionAppendData) == 12, "version append");
+
 /* TRUNCATE, main data. */
 typedef struct TruncateRecordData
 {

@@ -10,6 +10,7 @@
 
 #include "access/xact.h"
 #include "access/xloginsert.h"
+#include "base/bytes.h"
 #include "base/fault.h"
 #include "base/page_edit.h"
 #include "base/page_sum.h"
@@ -187,20 +188,6 @@ plan_append(Page page, const LeafAppend *append, TransactionId xid, InsertPlan *
 
 /* ---- the record's bytes ---- */
 
-static inline char *
-put(char *to, const void *bytes, Size size)
-{
-	memcpy(to, bytes, size);
-	return to + size;
-}
-
-static inline const char *
-take(const char *from, void *bytes, Size size)
-{
-	memcpy(bytes, from, size);
-	return from + size;
-}
-
 /* Bytes of a record at most: several cells have nothing that the append's buffer has not. */
 #define INSERT_MAX_BYTES	(sizeof(InsertPlan) + sizeof(((LeafAppend *) 0)->cells))
 
@@ -214,10 +201,10 @@ put_cell(char *to, const char *cell, uint8 parts)
 	int			at = (parts & INSERT_ONE) ? offsetof(RowHeaderData, tag_flags) : 0;
 
 	if (!no_xid)
-		return put(to, cell + at, size - at);
-	to = put(to, cell + at, sizeof(RowHeaderData) - at);
+		return put_bytes(to, cell + at, size - at);
+	to = put_bytes(to, cell + at, sizeof(RowHeaderData) - at);
 	at = sizeof(RowHeaderData) + sizeof(TransactionId);
-	return put(to, cell + at, size - at);
+	return put_bytes(to, cell + at, size - at);
 }
 
 static Size
@@ -225,30 +212,30 @@ write_record(const InsertPlan *plan, const LeafAppend *append, char *record)
 {
 	uint8		parts = plan->record.parts;
 	const char *cell = append->cells;
-	char	   *to = put(record, &plan->record, sizeof(plan->record));
+	char	   *to = put_bytes(record, &plan->record, sizeof(plan->record));
 
 	if (parts & INSERT_DELTA)
-		to = put(to, &plan->delta, sizeof(plan->delta));
+		to = put_bytes(to, &plan->delta, sizeof(plan->delta));
 	if (parts & INSERT_PAGE)
 	{
-		to = put(to, &plan->page_xid, sizeof(plan->page_xid));
-		to = put(to, &plan->page_cid, sizeof(plan->page_cid));
-		to = put(to, &plan->page_natts, sizeof(plan->page_natts));
+		to = put_bytes(to, &plan->page_xid, sizeof(plan->page_xid));
+		to = put_bytes(to, &plan->page_cid, sizeof(plan->page_cid));
+		to = put_bytes(to, &plan->page_natts, sizeof(plan->page_natts));
 	}
 	if (parts & INSERT_FLAGS)
-		to = put(to, &plan->flags, sizeof(plan->flags));
+		to = put_bytes(to, &plan->flags, sizeof(plan->flags));
 	if (parts & INSERT_OTHER)
 	{
-		to = put(to, &plan->newest_xid, sizeof(plan->newest_xid));
-		to = put(to, &plan->dead_bytes, sizeof(plan->dead_bytes));
+		to = put_bytes(to, &plan->newest_xid, sizeof(plan->newest_xid));
+		to = put_bytes(to, &plan->dead_bytes, sizeof(plan->dead_bytes));
 	}
 	if (parts & INSERT_SLOTS)
 	{
-		to = put(to, &plan->nmoved, sizeof(plan->nmoved));
-		to = put(to, plan->moved, plan->nmoved * sizeof(SlotData));
+		to = put_bytes(to, &plan->nmoved, sizeof(plan->nmoved));
+		to = put_bytes(to, plan->moved, plan->nmoved * sizeof(SlotData));
 	}
 	if ((parts & INSERT_ONE) == 0)
-		to = put(to, &plan->nrows, sizeof(plan->nrows));
+		to = put_bytes(to, &plan->nrows, sizeof(plan->nrows));
 	for (int i = 0; i < append->nrows; i++)
 	{
 		to = put_cell(to, cell, parts);
@@ -263,34 +250,34 @@ read_record(const char *from, TransactionId xid, InsertPlan *plan)
 {
 	uint8		parts;
 
-	from = take(from, &plan->record, sizeof(plan->record));
+	from = take_bytes(from, &plan->record, sizeof(plan->record));
 	parts = plan->record.parts;
 	plan->delta = plan->record.slot;
 	plan->nrows = 1;
 	plan->nmoved = 0;
 	plan->newest_xid = xid;
 	if (parts & INSERT_DELTA)
-		from = take(from, &plan->delta, sizeof(plan->delta));
+		from = take_bytes(from, &plan->delta, sizeof(plan->delta));
 	if (parts & INSERT_PAGE)
 	{
-		from = take(from, &plan->page_xid, sizeof(plan->page_xid));
-		from = take(from, &plan->page_cid, sizeof(plan->page_cid));
-		from = take(from, &plan->page_natts, sizeof(plan->page_natts));
+		from = take_bytes(from, &plan->page_xid, sizeof(plan->page_xid));
+		from = take_bytes(from, &plan->page_cid, sizeof(plan->page_cid));
+		from = take_bytes(from, &plan->page_natts, sizeof(plan->page_natts));
 	}
 	if (parts & INSERT_FLAGS)
-		from = take(from, &plan->flags, sizeof(plan->flags));
+		from = take_bytes(from, &plan->flags, sizeof(plan->flags));
 	if (parts & INSERT_OTHER)
 	{
-		from = take(from, &plan->newest_xid, sizeof(plan->newest_xid));
-		from = take(from, &plan->dead_bytes, sizeof(plan->dead_bytes));
+		from = take_bytes(from, &plan->newest_xid, sizeof(plan->newest_xid));
+		from = take_bytes(from, &plan->dead_bytes, sizeof(plan->dead_bytes));
 	}
 	if (parts & INSERT_SLOTS)
 	{
-		from = take(from, &plan->nmoved, sizeof(plan->nmoved));
-		from = take(from, plan->moved, plan->nmoved * sizeof(SlotData));
+		from = take_bytes(from, &plan->nmoved, sizeof(plan->nmoved));
+		from = take_bytes(from, plan->moved, plan->nmoved * sizeof(SlotData));
 	}
 	if ((parts & INSERT_ONE) == 0)
-		from = take(from, &plan->nrows, sizeof(plan->nrows));
+		from = take_bytes(from, &plan->nrows, sizeof(plan->nrows));
 	return from;
 }
 
@@ -301,8 +288,8 @@ read_cell_header(const char *from, const char *end, const InsertPlan *plan, RowH
 	bool		with_xid;
 
 	if ((plan->record.parts & INSERT_ONE) == 0)
-		return take(from, header, sizeof(*header));
-	from = take(from, &header->tag_flags, sizeof(header->tag_flags));
+		return take_bytes(from, header, sizeof(*header));
+	from = take_bytes(from, &header->tag_flags, sizeof(header->tag_flags));
 	header->size_flags = 0;
 	with_xid = (plan->record.parts & INSERT_XID) && (row_header_flags(header) & ROW_XID);
 	header->size_flags = sizeof(*header) + (end - from) + (with_xid ? sizeof(TransactionId) : 0);
@@ -331,10 +318,10 @@ lay_out_cells(const InsertPlan *plan, const char *from, const char *end, Transac
 		offset = page_place_below(upper, size, (row_header_flags(&header) & ROW_ALIGNED) != 0);
 		if (offset < (int) ROWAN_PAGE_BODY)
 			elog(PANIC, "rowan: rows in WAL do not fit on a page");
-		cell = put(image + offset, &header, sizeof(header));
+		cell = put_bytes(image + offset, &header, sizeof(header));
 		if ((plan->record.parts & INSERT_XID) && (row_header_flags(&header) & ROW_XID))
-			cell = put(cell, &xid, sizeof(xid));
-		from = take(from, cell, image + offset + size - cell);
+			cell = put_bytes(cell, &xid, sizeof(xid));
+		from = take_bytes(from, cell, image + offset + size - cell);
 		memset(image + offset + size, 0, upper - offset - size);
 		slots[i].offset = offset;
 		slots[i].delta = plan->delta + i;

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/xloginsert.h"
 #include "base/bytes.h"
 #include "base/fault.h"
@@ -48,7 +49,7 @@ leaf_replace_apply(Page page, int pos, const char *cell)
 
 static void
 log_replace(PoolFrame *leaf, const ReplaceRecordData *replace,
-			const char *cell, PoolFrame *version, const VersionRecordData *record)
+			const char *cell, PoolFrame *version, const char *append, Size append_size)
 {
 	const CellDiffData *diff = &replace->diff;
 	XLogRecPtr	lsn;
@@ -62,7 +63,7 @@ log_replace(PoolFrame *leaf, const ReplaceRecordData *replace,
 	if (version != NULL)
 	{
 		wal_add_page(1, version);
-		XLogRegisterBufData(1, (char *) record, record->size);
+		XLogRegisterBufData(1, (char *) append, append_size);
 	}
 	lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_REPLACE);
 	PageSetLSN(pool_page(leaf), lsn);
@@ -74,25 +75,30 @@ void
 leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 			 const CellDiffData *diff, PoolFrame *version, const VersionRecordData *record)
 {
+	TransactionId xid = GetCurrentTransactionIdIfAny();
 	ReplaceRecordData replace;
+	char		append[VERSION_APPEND_MAX];
+	Size		append_size = 0;
 
 	replace.pos = pos;
 	replace.size = row_header_size((const RowHeaderData *) cell);
 	replace.diff = *diff;
 
+	if (version != NULL)
+		append_size = version_append_data(pool_page(version), record, xid, append);
 	FAULT_POINT(row_replace);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);
 	if (version != NULL)
 	{
 		pool_change_begin(version);
-		version_append_apply(pool_page(version), record);
+		version_append_apply(pool_page(version), append, append_size, xid);
 		FAULT_POINT(version_append);
 	}
 	leaf_replace_apply(pool_page(leaf), pos, cell);
 	FAULT_POINT(row_replace_applied);
 	if (file->logged)
-		log_replace(leaf, &replace, cell, version, record);
+		log_replace(leaf, &replace, cell, version, append, append_size);
 	if (version != NULL)
 		pool_change_end(version);
 	pool_change_end(leaf);
@@ -122,16 +128,6 @@ rebuild_cell(Page page, const ReplaceRecordData *replace, const char *logged, ch
 	memcpy(dest, old + old_size - diff->suffix, diff->suffix);
 }
 
-/* Records are read where they lie, aligned. */
-static void
-replace_redo_version(Page page, char *data, Size length, TransactionId xid)
-{
-	PGAlignedBlock copy;
-
-	memcpy(copy.data, data, length);
-	version_append_apply(page, (VersionRecordData *) copy.data);
-}
-
 static void
 replace_redo_leaf(Page page, char *data, Size length, TransactionId xid)
 {
@@ -157,7 +153,7 @@ leaf_replace_redo(XLogReaderState *record)
 	FAULT_POINT(row_replace_redo);
 	if (version_action == POOL_REDO_APPLY)
 	{
-		wal_apply(record, 1, version, replace_redo_version);
+		wal_apply(record, 1, version, version_append_apply);
 		FAULT_POINT(row_replace_redo_between);
 	}
 	if (leaf_action == POOL_REDO_APPLY)

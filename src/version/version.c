@@ -1,13 +1,12 @@
 /*
  * version.c
- *	  Version pages: appending, reading, adding, freeing.
+ *	  Version pages: finding one to append to, reading, adding, freeing.
  *
  * Latches: version page, then file header.  Nothing here knows transactions or rows.
  */
 #include "postgres.h"
 
 #include "base/fault.h"
-#include "base/page_sum.h"
 #include "miscadmin.h"
 #include "pool/file_cache.h"
 #include "storage/proc.h"
@@ -125,24 +124,6 @@ version_await_active(const PoolFile *file)
 		pool_unlatch(frame);
 	}
 	return true;
-}
-
-void
-version_append_apply(Page page, const VersionRecordData *record)
-{
-	uint16		offset = version_next_offset(page);
-	uint16		stored = MAXALIGN(record->size);
-	PageTrailer trailer = page_trailer(page);
-
-	/* I-ROW-7 */
-	Assert(version_page_has_room(page, record->size) && offset == MAXALIGN(offset));
-	memcpy((char *) page + offset, record, record->size);
-	memset((char *) page + offset + record->size, 0, stored - record->size);
-	((PageHeader) page)->pd_lower = offset + stored;
-	if (!TransactionIdIsValid(trailer->newest_xid) ||
-		TransactionIdFollows(record->superseder, trailer->newest_xid))
-		trailer->newest_xid = record->superseder;
-	page_set_sum(page);
 }
 
 /*

@@ -49,8 +49,22 @@ extern void version_add_page(const PoolFile *file);
 /* Where the next record of the page will go (offset from the page's start). */
 extern uint16 version_next_offset(Page page);
 
-/* Pure: appends a record of record->size bytes; used by do and redo. */
-extern void version_append_apply(Page page, const VersionRecordData *record);
+/* ---- version_append.c: pure ---- */
+
+/* Bytes of what WAL has of a record at most. */
+#define VERSION_APPEND_MAX	(BLCKSZ + 16)
+
+/*
+ * What WAL has of the record when it is appended to that page, in a WAL record of that xid; returns
+ * its size.
+ */
+extern Size version_append_data(Page page, const VersionRecordData *record, TransactionId xid,
+								char *data);
+
+/* Appends it; used by do and redo (WalApply). */
+extern void version_append_apply(Page page, char *data, Size length, TransactionId xid);
+
+/* ---- version.c ---- */
 
 /*
  * Copies the record at block, offset to dest (VERSION_MAX_RECORD bytes, MAXALIGNed);

@@ -34,6 +34,8 @@ append(RowId row, TransactionId xid, uint16 size)
 {
 	PGAlignedBlock buffer;
 	VersionRecordData *record = (VersionRecordData *) buffer.data;
+	char		data[VERSION_APPEND_MAX];
+	Size		length;
 	PoolFrame  *frame;
 
 	memset(buffer.data, (int) xid, size);
@@ -48,8 +50,9 @@ append(RowId row, TransactionId xid, uint16 size)
 	last_block = pool_block(frame);
 	last_offset = version_next_offset(pool_page(frame));
 	pool_change_begin(frame);
-	version_append_apply(pool_page(frame), record);
-	version_append_apply(stub_replica_page(last_block), record);
+	length = version_append_data(pool_page(frame), record, xid, data);
+	version_append_apply(pool_page(frame), data, length, xid);
+	version_append_apply(stub_replica_page(last_block), data, length, xid);
 	pool_change_end(frame);
 	pool_unlatch(frame);
 }

@@ -1,0 +1,165 @@
+/*
+ * version_append.c
+ *	  Appending a version record to a version page: its part of a WAL record, do and redo.
+ *
+ * The page is latched exclusively by the caller.  WAL has the place and what of the record does not
+ * follow from the WAL record itself; the operation writes that, and it and redo then do the same
+ * with it, as bytes at fixed places.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "base/bytes.h"
+#include "base/page_edit.h"
+#include "pool/wal.h"
+#include "tree/page.h"
+#include "version/version.h"
+
+#define KIND_MASK		0x03
+#define KEY_SHIFT		2
+#define KEY_MASK		0x03
+
+StaticAssertDecl(VERSION_FULL <= KIND_MASK && VERSION_KEY_TAKEN <= KEY_MASK, "kind and key fit");
+
+/* Numbers below 256 in one byte, if all of them are so small. */
+static inline char *
+put_number(char *to, uint16 number, bool wide)
+{
+	uint8		low = (uint8) number;
+
+	return wide ? put_bytes(to, &number, sizeof(number)) : put_bytes(to, &low, sizeof(low));
+}
+
+static inline const char *
+take_number(const char *from, uint16 *number, bool wide)
+{
+	uint8		low;
+
+	if (wide)
+		return take_bytes(from, number, sizeof(*number));
+	from = take_bytes(from, &low, sizeof(low));
+	*number = low;
+	return from;
+}
+
+static uint8
+parts_of(Page page, const VersionRecordData *record, TransactionId xid)
+{
+	TransactionId newest = page_trailer(page)->newest_xid;
+	uint8		parts = 0;
+
+	if (record->superseder != xid)
+		parts |= APPEND_SUPERSEDER;
+	if (!TransactionIdIsValid(newest) || TransactionIdFollows(record->superseder, newest))
+		parts |= APPEND_NEWEST;
+	if (record->xid != InvalidTransactionId)
+		parts |= APPEND_XID;
+	if (record->cid != 0)
+		parts |= APPEND_CID;
+	if (record->older_block != 0 || record->older_offset != 0)
+		parts |= APPEND_OLDER;
+	if (record->natts > PG_UINT8_MAX || record->prefix > PG_UINT8_MAX ||
+		record->suffix > PG_UINT8_MAX)
+		parts |= APPEND_WIDE;
+	if (record->newer_tag != record->tag + 1)
+		parts |= APPEND_TAG;
+	return parts;
+}
+
+Size
+version_append_data(Page page, const VersionRecordData *record, TransactionId xid, char *data)
+{
+	uint8		parts = parts_of(page, record, xid);
+	VersionAppendData append = {.offset = version_next_offset(page), .parts = parts,
+	.kind_key = record->kind | record->key << KEY_SHIFT, .flags = record->flags,
+	.tag = record->tag, .row_high = record->row_high, .row_low = record->row_low};
+	char	   *to = put_bytes(data, &append, sizeof(append));
+
+	Assert(record->unused[0] == 0 && record->unused[1] == 0);
+	to = put_number(to, record->natts, (parts & APPEND_WIDE) != 0);
+	if (record->kind == VERSION_DELTA)
+	{
+		to = put_number(to, record->prefix, (parts & APPEND_WIDE) != 0);
+		to = put_number(to, record->suffix, (parts & APPEND_WIDE) != 0);
+	}
+	if (parts & APPEND_SUPERSEDER)
+		to = put_bytes(to, &record->superseder, sizeof(record->superseder));
+	if (parts & APPEND_XID)
+		to = put_bytes(to, &record->xid, sizeof(record->xid));
+	if (parts & APPEND_CID)
+		to = put_bytes(to, &record->cid, sizeof(record->cid));
+	if (parts & APPEND_OLDER)
+	{
+		to = put_bytes(to, &record->older_block, sizeof(record->older_block));
+		to = put_bytes(to, &record->older_offset, sizeof(record->older_offset));
+	}
+	if (parts & APPEND_TAG)
+		to = put_bytes(to, &record->newer_tag, sizeof(record->newer_tag));
+	to = put_bytes(to, (const char *) record + sizeof(*record), record->size - sizeof(*record));
+	return to - data;
+}
+
+/* The record's header; returns where the data behind it begin. */
+static const char *
+read_record(const char *from, TransactionId xid, VersionAppendData *append,
+			VersionRecordData *record)
+{
+	uint8		parts;
+
+	from = take_bytes(from, append, sizeof(*append));
+	parts = append->parts;
+	memset(record, 0, sizeof(*record));
+	record->kind = append->kind_key & KIND_MASK;
+	record->key = append->kind_key >> KEY_SHIFT & KEY_MASK;
+	record->flags = append->flags;
+	record->tag = append->tag;
+	record->newer_tag = append->tag + 1;
+	record->row_high = append->row_high;
+	record->row_low = append->row_low;
+	record->superseder = xid;
+	from = take_number(from, &record->natts, (parts & APPEND_WIDE) != 0);
+	if (record->kind == VERSION_DELTA)
+	{
+		from = take_number(from, &record->prefix, (parts & APPEND_WIDE) != 0);
+		from = take_number(from, &record->suffix, (parts & APPEND_WIDE) != 0);
+	}
+	if (parts & APPEND_SUPERSEDER)
+		from = take_bytes(from, &record->superseder, sizeof(record->superseder));
+	if (parts & APPEND_XID)
+		from = take_bytes(from, &record->xid, sizeof(record->xid));
+	if (parts & APPEND_CID)
+		from = take_bytes(from, &record->cid, sizeof(record->cid));
+	if (parts & APPEND_OLDER)
+	{
+		from = take_bytes(from, &record->older_block, sizeof(record->older_block));
+		from = take_bytes(from, &record->older_offset, sizeof(record->older_offset));
+	}
+	if (parts & APPEND_TAG)
+		from = take_bytes(from, &record->newer_tag, sizeof(record->newer_tag));
+	return from;
+}
+
+void
+version_append_apply(Page page, char *data, Size length, TransactionId xid)
+{
+	PGAlignedBlock buffer;
+	VersionRecordData *record = (VersionRecordData *) buffer.data;
+	VersionAppendData append;
+	PageEdits	edits = {0};
+	const char *from = read_record(data, xid, &append, record);
+	Size		rest = data + length - from;
+	uint16		stored = MAXALIGN(sizeof(*record) + rest);
+	uint16		lower = append.offset + stored;
+
+	if (append.offset < ROWAN_PAGE_BODY || append.offset % MAXIMUM_ALIGNOF != 0 ||
+		sizeof(*record) + rest > ROWAN_PAGE_SPECIAL - append.offset)
+		elog(PANIC, "rowan: a version record in WAL does not fit on a page");
+	record->size = sizeof(*record) + rest;
+	memcpy(buffer.data + sizeof(*record), from, rest);
+	memset(buffer.data + record->size, 0, stored - record->size);
+	page_edits_add(&edits, offsetof(PageHeaderData, pd_lower), &lower, sizeof(lower));
+	page_edits_add(&edits, append.offset, record, stored);
+	if (append.parts & APPEND_NEWEST)
+		page_edits_add_field(&edits, newest_xid, &record->superseder);
+	page_edit(page, &edits);
+}
