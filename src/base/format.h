@@ -145,6 +145,13 @@ typedef struct SlotData
 StaticAssertDecl(sizeof(SlotData) == 4, "slot is 4 bytes");
 
 /*
+ * Index leaf, in memory only: the entry is dead to everybody.  A hint that is not logged, and taken
+ * out when the page is written.
+ */
+#define SLOT_DEAD			0x8000
+#define SLOT_OFFSET_MASK	0x7FFF
+
+/*
  * Cell of an inner page.  The first cell's key equals the page's low fence.
  * A child covers [its key, the next cell's key or the page's high fence).
  */
@@ -340,7 +347,7 @@ typedef enum VersionKey
 /*
  * Cell of an index page.
  *
- *	uint16	size, 13 bits; CELL_NULLS, CELL_POSTING, CELL_DEAD
+ *	uint16	size, 13 bits; CELL_NULLS, CELL_POSTING
  *	uint8	control: CELL_*
  *	uint8	prefix, if CELL_PREFIX: bytes of the payload, from its second on, that are
  *			the low fence's
@@ -357,7 +364,6 @@ typedef enum VersionKey
  */
 #define CELL_NULLS			0x2000	/* in the size's upper bits: null bitmap present */
 #define CELL_POSTING		0x4000
-#define CELL_DEAD			0x8000	/* hint, not logged: dead to everybody */
 
 #define CELL_BLOCK_BYTES	0x03	/* in the control byte: bytes of the block, minus 1 */
 #define CELL_WIDE_OFFSET	0x04	/* offset takes 2 bytes */

@@ -20,9 +20,6 @@ StaticAssertDecl(offsetof(PageHeaderData, pd_prune_xid) == HEADER_SUM_WORD * PAG
 StaticAssertDecl(ROWAN_PAGE_SPECIAL + offsetof(PageTrailerData, crc) ==
 				 CRC_WORD * PAGE_SUM_WORD + 4, "the CRC ends the word");
 
-/* Top bits of the two slots of a word: marks. */
-#define SLOT_MARKS		0x8000
-
 static inline uint64
 rotate_right(uint64 x, int bits)
 {
@@ -93,8 +90,8 @@ partial_word(Page page, int place, const Bounds *bounds)
 		uint16		slots[PAGE_SUM_WORD / sizeof(uint16)];
 
 		memcpy(slots, bytes, sizeof(slots));
-		slots[0] &= ~SLOT_MARKS;
-		slots[2] &= ~SLOT_MARKS;
+		slots[0] &= ~SLOT_DEAD;	/* offsets of two slots */
+		slots[2] &= ~SLOT_DEAD;
 		memcpy(bytes, slots, sizeof(slots));
 	}
 	memcpy(&word, bytes, sizeof(word));

@@ -163,13 +163,8 @@ static bool
 has_marks(Page page)
 {
 	for (int pos = SLOT_FIRST; pos < page_nslots(page); pos++)
-	{
-		uint16		size;
-		const char *cell = page_cell(page, pos, &size);
-
-		if (cell != NULL && (cell[1] & (char) (CELL_DEAD >> 8)) != 0)
+		if (ipage_is_dead(page, pos))
 			return true;
-	}
 	return false;
 }
 

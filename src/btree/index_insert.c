@@ -158,7 +158,7 @@ check_unique_on_leaf(const Insertion *insertion, Page page, int pos, bool may_ma
 			return true;
 		/* a hint, as those of scans (leaf_kill) */
 		if (dead && may_mark)
-			cell_mark_dead(page, pos);
+			ipage_mark_dead(page, pos);
 	}
 	view_item(&view, SLOT_HIGH_FENCE, &item, buffer.data);
 	return item.is_infinite || key_compare(insertion->tree.keys, &beyond, &item) < 0;

@@ -115,7 +115,7 @@ static inline void
 prefetch_leaf_cell(const ScanLeaf *leaf, int slot)
 {
 	if (slot >= leaf->first && slot < leaf->last)
-		__builtin_prefetch((char *) leaf->view.page + page_slots(leaf->view.page)[slot].offset);
+		__builtin_prefetch((char *) leaf->view.page + page_slot_offset(leaf->view.page, slot));
 }
 
 /* ---- where a point is ---- */
@@ -480,7 +480,7 @@ mark_killed(Page page, const KilledEntry *killed, int n)
 			if (same == 0 || killed[i].at.sub != killed[i - 1].at.sub)
 				same++;
 		if (same == first->ntids)
-			cell_mark_dead(page, first->at.slot);
+			ipage_mark_dead(page, first->at.slot);
 	}
 }
 

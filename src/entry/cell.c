@@ -255,7 +255,7 @@ cell_decode(const KeyDesc *keys, Page page, const CellPrefix *prefix, int pos, I
 	item->posting = NULL;
 	item->posting_size = 0;
 	item->is_separator = (reader.control & CELL_SEPARATOR) != 0;
-	item->is_dead = (reader.size_flags & CELL_DEAD) != 0;
+	item->is_dead = ipage_is_dead(page, pos);
 	if (item->is_separator ? !read_separator(&reader, item) :
 		!read_entry(&reader, keys, item))
 		return false;
@@ -348,7 +348,7 @@ cell_single_tid(Page page, int pos, ItemPointer tid, bool *is_dead)
 	if (!open_cell(&reader, page, pos) || (reader.size_flags & CELL_POSTING) ||
 		(reader.control & CELL_SEPARATOR) || !read_single(&reader, &block, &offset))
 		return false;
-	*is_dead = (reader.size_flags & CELL_DEAD) != 0;
+	*is_dead = ipage_is_dead(page, pos);
 	entry_set_tid(tid, block, offset);
 	return true;
 }
@@ -367,16 +367,6 @@ cell_prefix(Page page, CellPrefix *prefix)
 		prefix->bytes = reader.at;
 		prefix->size = reader.end - reader.at;
 	}
-}
-
-void
-cell_mark_dead(Page page, int pos)
-{
-	uint16		size;
-	char	   *cell = page_cell(page, pos, &size);
-
-	if (cell != NULL)
-		cell[1] |= CELL_DEAD >> 8;
 }
 
 /* ---- encoding ---- */

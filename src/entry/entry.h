@@ -199,7 +199,6 @@ extern int	cell_encode(const CellPrefix *prefix, const CellSource *source, char 
 
 /* The TIDs of an item; tids has room for item->ntids.  False: bytes make no sense. */
 extern bool cell_tids(const IndexItem *item, ItemPointerData *tids);
-extern void cell_mark_dead(Page page, int pos);
 
 /* The TID of an entry that has only one; false: look with cell_decode. */
 extern bool cell_single_tid(Page page, int pos, ItemPointer tid, bool *is_dead);
@@ -283,6 +282,29 @@ extern void item_source(const IndexItem *item, CellSource *source, ItemPointerDa
 
 /* The same for one that stays as it is: the source points to its bytes.  tid: room for one. */
 extern void item_source_same(const IndexItem *item, CellSource *source, ItemPointerData *tid);
+
+/* The entry of a leaf's slot is marked as dead to everybody. */
+static inline bool
+ipage_is_dead(Page page, int pos)
+{
+	return (((volatile SlotData *) page_slots(page))[pos].offset & SLOT_DEAD) != 0;
+}
+
+/*
+ * Marks it; the leaf is latched, at least shared.  Others may mark other slots at the same time: of
+ * this one only the byte is written that has the mark.
+ */
+static inline void
+ipage_mark_dead(Page page, int pos)
+{
+	volatile uint8 *offset = (volatile uint8 *) &page_slots(page)[pos].offset;
+
+#ifdef WORDS_BIGENDIAN
+	offset[0] |= SLOT_DEAD >> 8;
+#else
+	offset[1] |= SLOT_DEAD >> 8;
+#endif
+}
 
 /*
  * Dead marks do not reach the file: who deleted the row may have committed without having flushed

@@ -55,11 +55,5 @@ ipage_forget_marks(Page page)
 	if (!ipage_is_index(page) || !ipage_is_leaf(page))
 		return;
 	for (int pos = SLOT_FIRST; pos < page_nslots(page); pos++)
-	{
-		uint16		size;
-		char	   *cell = page_cell(page, pos, &size);
-
-		if (cell != NULL)
-			cell[1] &= (char) ~(CELL_DEAD >> 8);
-	}
+		page_slots(page)[pos].offset &= SLOT_OFFSET_MASK;
 }

@@ -211,7 +211,7 @@ is_inside(const PageView *view, const KeyPoint *point, int pos)
 static inline void
 prefetch_searched_cell(Page page, int low, int high)
 {
-	uint16		offset = ((volatile SlotData *) page_slots(page))[low + (high - low) / 2].offset;
+	uint16		offset = page_slot_offset(page, low + (high - low) / 2);
 
 	if (low < high && offset < BLCKSZ)
 		__builtin_prefetch((char *) page + offset);

@@ -24,7 +24,7 @@ ROWAN_SQL_FUNCTION(rowan_index_items);
 static const FlagName cell_flag_names[] = {
 	{CELL_NULLS, "nulls"},
 	{CELL_POSTING, "list"},
-	{CELL_DEAD, "dead"}
+	{SLOT_DEAD, "dead"}
 };
 
 static const char *
@@ -39,13 +39,14 @@ kind_name(Page page, int pos, const IndexItem *item)
 	return item->ntids > 1 ? "list" : "entry";
 }
 
+/* Of the cell, and the mark of its slot. */
 static uint16
-index_cell_flags(const char *cell)
+index_cell_flags(Page page, int pos, const char *cell)
 {
 	uint16		size_flags;
 
 	memcpy(&size_flags, cell, sizeof(size_flags));
-	return size_flags & (CELL_NULLS | CELL_POSTING | CELL_DEAD);
+	return (size_flags & (CELL_NULLS | CELL_POSTING)) | (ipage_is_dead(page, pos) ? SLOT_DEAD : 0);
 }
 
 /* Bytes of the payload that are not stored: they are the low fence's. */
@@ -82,7 +83,7 @@ inspect_set_index_cell(ResultRow *row, Page page, int pos, const char *cell, uin
 		set_text(row, ITEM_PROBLEM, "the cell makes no sense");
 		return;
 	}
-	inspect_set_flags(row, ITEM_FLAGS, index_cell_flags(cell), cell_flag_names,
+	inspect_set_flags(row, ITEM_FLAGS, index_cell_flags(page, pos, cell), cell_flag_names,
 					  lengthof(cell_flag_names));
 	set_text(row, ITEM_KIND, kind_name(page, pos, &item));
 	set_int(row, ITEM_PREFIX, cell_prefix_length(page, pos, &item));

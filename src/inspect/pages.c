@@ -294,7 +294,7 @@ put_slotted_items(FunctionCallInfo fcinfo, Page page)
 
 		clear_row(&row);
 		set_int(&row, ITEM_SLOT, pos);
-		set_int(&row, ITEM_OFFSET, page_slots(page)[pos].offset);
+		set_int(&row, ITEM_OFFSET, page_slot_offset(page, pos));
 		if (cell == NULL)
 			set_text(&row, ITEM_PROBLEM, "the slot points nowhere");
 		else

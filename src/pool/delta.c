@@ -7,10 +7,10 @@
  * the new page's gap, and has all bytes of the new page's used areas that come out of
  * the old page's gap, whatever they were.
  *
- * Marks on a page (pool_forget_marks) are not logged and do not reach the file, but may be part of
- * a page image: redo may have them or not.  So both sides begin with a page without them.
- * Otherwise a byte of the new page that happens to be what a marked byte was would be taken for
- * equal, and redo would keep the byte without the mark.
+ * Marks on a page (pool_forget_marks) need not be logged and do not reach the file, but may be part
+ * of a page image: redo may have them or not.  They lie in bits that are zero otherwise, so that no
+ * content is taken for a mark, or equal to one.  Redo begins without them: a mark that stayed where
+ * it is, while slots move, would become another entry's.
  *
  * Takes no latches, allocates nothing.
  */
@@ -132,32 +132,19 @@ page_has_gap(Page page)
 		header->pd_upper <= BLCKSZ;
 }
 
-/* The page as redo is going to have it: without marks. */
-static Page
-without_marks(Page page, PGAlignedBlock *copy)
-{
-	if (pool_forget_marks == NULL)
-		return page;
-	memcpy(copy->data, page, BLCKSZ);
-	pool_forget_marks((Page) copy->data);
-	return (Page) copy->data;
-}
-
 int
 delta_compute(Page old_page, Page new_page, char *list)
 {
-	PagePair	pair = {.new_bytes = (char *) new_page};
-	PGAlignedBlock copy;
+	PagePair	pair = {.old_bytes = (char *) old_page, .new_bytes = (char *) new_page};
 	int			size = 0;
 
 	Assert(page_has_gap(new_page));
 	if (!page_has_gap(old_page))
 		return -1;
-	/* nothing was done to it, and marks alone are not logged */
+	/* nothing was done to it */
 	if (memcmp((char *) old_page + CONTENT_START, (char *) new_page + CONTENT_START,
 			   BLCKSZ - CONTENT_START) == 0)
 		return 0;
-	pair.old_bytes = (char *) without_marks(old_page, &copy);
 	pair.unknown_start = ((PageHeader) old_page)->pd_lower;
 	pair.unknown_end = ((PageHeader) old_page)->pd_upper;
 	if (!append_differences(&pair, CONTENT_START, ((PageHeader) new_page)->pd_lower, list, &size) ||

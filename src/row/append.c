@@ -208,7 +208,7 @@ put_cell(char *to, const char *cell, uint8 parts)
 }
 
 static Size
-write_record(const InsertPlan *plan, const LeafAppend *append, char *record)
+write_insert(const InsertPlan *plan, const LeafAppend *append, char *record)
 {
 	uint8		parts = plan->record.parts;
 	const char *cell = append->cells;
@@ -246,7 +246,7 @@ write_record(const InsertPlan *plan, const LeafAppend *append, char *record)
 
 /* Reads all but the cells; returns where they are. */
 static const char *
-read_record(const char *from, TransactionId xid, InsertPlan *plan)
+read_insert(const char *from, TransactionId xid, InsertPlan *plan)
 {
 	uint8		parts;
 
@@ -362,7 +362,7 @@ insert_apply(Page page, char *data, Size length, TransactionId xid)
 	PageEdits	edits = {0};
 	PGAlignedBlock image;
 	SlotData	slots[ROWAN_PAGE_ROOM / sizeof(SlotData)];
-	const char *cells = read_record(data, xid, &plan);
+	const char *cells = read_insert(data, xid, &plan);
 	int			upper = lay_out_cells(&plan, cells, data + length, xid, image.data, slots);
 	int			first_slot = ROWAN_PAGE_BODY + plan.record.slot * sizeof(SlotData);
 	int			moved_slots = first_slot + plan.nrows * sizeof(SlotData);
@@ -431,7 +431,7 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 		append_by_change(file, leaf, append);
 		return;
 	}
-	size = write_record(&plan, append, record);
+	size = write_insert(&plan, append, record);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);
 	insert_apply(page, record, size, xid);
@@ -467,7 +467,7 @@ leaf_append_desc(StringInfo buf, XLogReaderState *record)
 
 	if (data == NULL)
 		return;
-	(void) read_record(data, XLogRecGetXid(record), &plan);
+	(void) read_insert(data, XLogRecGetXid(record), &plan);
 	appendStringInfo(buf, "slot %u, delta %u, %u rows", plan.record.slot, plan.delta, plan.nrows);
 }
 

@@ -96,7 +96,7 @@ prefetch_cell(Page page, TreeKey pos)
 {
 	if (pos < ROWAN_PAGE_ROOM / sizeof(SlotData))
 	{
-		const char *cell = (const char *) page + page_slots(page)[pos].offset;
+		const char *cell = (const char *) page + page_slot_offset(page, pos);
 
 		__builtin_prefetch(cell);
 		__builtin_prefetch(cell + PG_CACHE_LINE_SIZE / 2);

@@ -42,6 +42,13 @@ page_nslots(Page page)
 	return (lower - ROWAN_PAGE_BODY) / sizeof(SlotData);
 }
 
+/* Where the cell of a slot begins, read once, whatever mark the slot has. */
+static inline uint16
+page_slot_offset(Page page, int pos)
+{
+	return ((volatile SlotData *) page_slots(page))[pos].offset & SLOT_OFFSET_MASK;
+}
+
 /*
  * The cell of slot pos and its size; NULL if the bytes make no sense (the page changed
  * meanwhile, or is corrupt).  The returned cell lies within the page for *size bytes.
@@ -49,7 +56,7 @@ page_nslots(Page page)
 static inline char *
 page_cell(Page page, int pos, uint16 *size)
 {
-	uint16		offset = ((volatile SlotData *) page_slots(page))[pos].offset;
+	uint16		offset = page_slot_offset(page, pos);
 	uint16		n;
 
 	if (offset < ROWAN_PAGE_BODY || offset > ROWAN_PAGE_SPECIAL - 4)

@@ -125,6 +125,9 @@ check_slots(Page page)
 
 		if (cell == NULL || cell - (char *) page < header->pd_upper)
 			return "slot points to no cell";
+		if (page_slot_offset(page, pos) != page_slots(page)[pos].offset &&
+			page_trailer(page)->type != ROWAN_PAGE_INDEX_LEAF)
+			return "slot has a mark of index leaves";
 		if (!mark_bytes(&map, cell - (char *) page, size))
 			return "cells overlap";
 		if (page_trailer(page)->type == ROWAN_PAGE_LEAF)

@@ -101,7 +101,7 @@ version_append_data(Page page, const VersionRecordData *record, TransactionId xi
 
 /* The record's header; returns where the data behind it begin. */
 static const char *
-read_record(const char *from, TransactionId xid, VersionAppendData *append,
+read_append(const char *from, TransactionId xid, VersionAppendData *append,
 			VersionRecordData *record)
 {
 	uint8		parts;
@@ -146,7 +146,7 @@ version_append_apply(Page page, char *data, Size length, TransactionId xid)
 	VersionRecordData *record = (VersionRecordData *) buffer.data;
 	VersionAppendData append;
 	PageEdits	edits = {0};
-	const char *from = read_record(data, xid, &append, record);
+	const char *from = read_append(data, xid, &append, record);
 	Size		rest = data + length - from;
 	uint16		stored = MAXALIGN(sizeof(*record) + rest);
 	uint16		lower = append.offset + stored;
