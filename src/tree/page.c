@@ -517,6 +517,7 @@ page_replace_cell(Page page, int pos, uint16 new_size)
 	if (fits_in_place(page, pos, new_size))
 	{
 		page_trailer(page)->dead_bytes += size - new_size;
+		page_slots(page)[pos].offset = cell - (char *) page;	/* a mark was the old cell's */
 		return cell;
 	}
 	cell = replace_room(page, pos, new_size, false);
