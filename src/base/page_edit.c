@@ -7,9 +7,9 @@
 #include "base/page_edit.h"
 #include "base/page_sum.h"
 
-/* The part of the page's sum that the words touched have, each counted once. */
-static uint32
-sum_of_touched(Page page, const PageEdits *edits)
+/* Each word is counted once. */
+uint32
+page_edits_sum(Page page, const PageEdits *edits)
 {
 	uint32		sum = 0;
 	int			done = 0;		/* words before it are counted */
@@ -31,9 +31,9 @@ sum_of_touched(Page page, const PageEdits *edits)
 void
 page_edit(Page page, const PageEdits *edits)
 {
-	uint32		rest = page_sum_kept(page) - sum_of_touched(page, edits);
+	uint32		rest = page_sum_kept(page) - page_edits_sum(page, edits);
 
 	for (int i = 0; i < edits->n; i++)
 		memcpy((char *) page + edits->edit[i].at, edits->edit[i].bytes, edits->edit[i].size);
-	page_sum_kept(page) = rest + sum_of_touched(page, edits);
+	page_sum_kept(page) = rest + page_edits_sum(page, edits);
 }

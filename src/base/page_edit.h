@@ -49,6 +49,12 @@ page_edits_add(PageEdits *edits, int at, const void *bytes, int size)
 				   sizeof(((PageTrailerData *) 0)->field))
 
 /*
+ * For changes made otherwise: the part of the page's sum that the words have which the edits touch,
+ * whatever their bytes.  What it was before is taken from the sum, what it is then is added.
+ */
+extern uint32 page_edits_sum(Page page, const PageEdits *edits);
+
+/*
  * Makes the change.  The bytes that come into use out of the gap must all be among the edits; none
  * may go out of use.
  */

@@ -11,6 +11,7 @@
 #include "access/xloginsert.h"
 #include "base/compat.h"
 #include "base/fault.h"
+#include "base/page_edit.h"
 #include "base/page_sum.h"
 #include "entry/entry.h"
 #include "miscadmin.h"
@@ -104,16 +105,33 @@ itree_leaf_takes(const PageView *view, const KeyPoint *point, const CellSource *
 
 /* ---- ENTRY: a cell added to a leaf ---- */
 
+/* What a cell put into the gap touches. */
+static void
+touch_entry(Page page, int pos, uint16 size, PageEdits *touched)
+{
+	PageHeader	header = (PageHeader) page;
+	int			first = ROWAN_PAGE_BODY + pos * (int) sizeof(SlotData);
+	int			lower = header->pd_lower + (int) sizeof(SlotData);
+
+	page_edits_add(touched, offsetof(PageHeaderData, pd_lower), NULL, 2 * sizeof(uint16));
+	page_edits_add(touched, first, NULL, lower - first);
+	page_edits_add(touched, header->pd_upper - size, NULL, size);
+}
+
 /* Pure bytes; needs no compaction, as the doing side has seen to it. */
 static void
 entry_apply(Page page, const EntryRecordData *entry, const char *cell)
 {
+	PageEdits	touched = {0};
 	uint16		size;
+	uint32		rest;
 
 	memcpy(&size, cell, sizeof(size));
 	size &= ROW_SIZE_MASK;
+	touch_entry(page, entry->pos, size, &touched);
+	rest = page_sum_kept(page) - page_edits_sum(page, &touched);
 	memcpy(page_insert_cell(page, entry->pos, entry->head, size), cell, size);
-	page_set_sum(page);
+	page_sum_kept(page) = rest + page_edits_sum(page, &touched);
 }
 
 /* The leaf is latched exclusively, and its gap has room.  The latch stays. */

@@ -118,7 +118,7 @@ typedef struct VersionAppendData
 } pg_attribute_packed() VersionAppendData;
 
 #define APPEND_SUPERSEDER	0x01
-#define APPEND_NEWEST		0x02	/* nothing behind: the page's newest_xid becomes the superseder */
+#define APPEND_NEWEST		0x02	/* nothing behind: the superseder becomes newest_xid */
 #define APPEND_XID			0x04
 #define APPEND_CID			0x08
 #define APPEND_OLDER		0x10
