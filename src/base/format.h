@@ -94,8 +94,7 @@ typedef struct PageTrailerData
 	BlockNumber right_block;	/* 40: inner, leaf: right sibling; version: next in
 								 * allocation order; free: next free page */
 	uint32		file_id;		/* 44: that of the file header */
-	uint16		dead_bytes;		/* 48: bytes that belong to no cell: dead cells,
-								 * found by compaction, and slack below rows */
+	uint16		dead_bytes;		/* 48: bytes of dead cells, found by compaction; without slack */
 	uint16		page_natts;		/* 50: attributes of rows without ROW_NATTS */
 	uint16		flags;			/* 52: PAGE_* */
 	uint8		type;			/* 54: RowanPageType */

@@ -4,8 +4,8 @@
  *
  * Most of a row's header comes and goes (ROW_COMING_FLAGS): who made the row, where its older
  * version is, who locks it.  Every row has room for ROW_COMING_ROOM bytes of that, enough for the
- * xid and the version pointer that an update adds.  What the header does not use of it are dead
- * bytes, zero, directly below the cell:
+ * xid and the version pointer that an update adds.  What the header does not use of it are zero
+ * bytes directly below the cell:
  *
  *	lower addresses			slack | header | data			higher addresses
  *

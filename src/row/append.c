@@ -95,6 +95,20 @@ note_append(PageTrailer trailer, bool was_empty, const LeafAppend *append)
 
 /* ---- the plan ---- */
 
+/*
+ * Where a row's cell goes below `upper`, which becomes the end of its slack; returns the padding
+ * above the cell.
+ */
+static inline int
+place_row(const RowShape *shape, int *upper, int *offset)
+{
+	int			end = *upper;
+
+	*upper = page_place_below(end, row_footprint(shape), shape->aligned);
+	*offset = *upper + shape->slack;
+	return end - *offset - row_shape_cell(shape);
+}
+
 /* Places the cells downward from top; returns the new pd_upper, and the padding between them. */
 static int
 place_cells(const LeafAppend *append, int top, int *padding)
@@ -106,10 +120,10 @@ place_cells(const LeafAppend *append, int top, int *padding)
 	for (int i = 0; i < append->nrows; i++)
 	{
 		uint16		size = row_header_size((const RowHeaderData *) cell);
-		int			offset = page_place_below(upper, size, row_cell_is_aligned(cell));
+		RowShape	shape = row_cell_shape(cell, size, append->page_natts);
+		int			offset;
 
-		*padding += upper - offset - size;
-		upper = offset;
+		*padding += place_row(&shape, &upper, &offset);
 		cell += TYPEALIGN(append->cell_align, size);
 	}
 	return upper;
@@ -170,8 +184,8 @@ plan_append(Page page, const LeafAppend *append, TransactionId xid, InsertPlan *
 		parts |= INSERT_ONE;
 	if (plan->delta != pos)
 		parts |= INSERT_DELTA;
-	if (nslots == 0)
-		parts |= INSERT_PAGE;
+	if (nslots == 0 || append->cell_align > 1)
+		parts |= INSERT_PAGE;	/* the slack of aligned rows depends on page_natts */
 	if (trailer.flags != old.flags || nslots == 0)
 		parts |= INSERT_FLAGS;
 	if (trailer.newest_xid == xid && xids_follow(append, xid))
@@ -256,6 +270,7 @@ read_insert(const char *from, TransactionId xid, InsertPlan *plan)
 	plan->nrows = 1;
 	plan->nmoved = 0;
 	plan->newest_xid = xid;
+	plan->page_natts = 0;		/* matters to aligned rows only, which come with it */
 	if (parts & INSERT_DELTA)
 		from = take_bytes(from, &plan->delta, sizeof(plan->delta));
 	if (parts & INSERT_PAGE)
@@ -281,19 +296,28 @@ read_insert(const char *from, TransactionId xid, InsertPlan *plan)
 	return from;
 }
 
-/* The header of a cell in a record whose last byte is at end, with its size in it. */
+/* A cell of a record that ends at `end`, as it is on the page; returns where the next one is. */
 static const char *
-read_cell_header(const char *from, const char *end, const InsertPlan *plan, RowHeaderData *header)
+read_cell(const char *from, const char *end, const InsertPlan *plan, TransactionId xid,
+		  RowCellBuffer *cell)
 {
-	bool		with_xid;
+	RowHeaderData header = {0};
+	bool		one = (plan->record.parts & INSERT_ONE) != 0;
+	char	   *to = cell->bytes + sizeof(header);
+	int			rest;
 
-	if ((plan->record.parts & INSERT_ONE) == 0)
-		return take_bytes(from, header, sizeof(*header));
-	from = take_bytes(from, &header->tag_flags, sizeof(header->tag_flags));
-	header->size_flags = 0;
-	with_xid = (plan->record.parts & INSERT_XID) && (row_header_flags(header) & ROW_XID);
-	header->size_flags = sizeof(*header) + (end - from) + (with_xid ? sizeof(TransactionId) : 0);
-	return from;
+	if (!one)
+		from = take_bytes(from, &header.size_flags, sizeof(header.size_flags));
+	from = take_bytes(from, &header.tag_flags, sizeof(header.tag_flags));
+	if ((plan->record.parts & INSERT_XID) && (row_header_flags(&header) & ROW_XID))
+		to = put_bytes(to, &xid, sizeof(xid));
+	rest = one ? end - from : row_header_size(&header) - (to - cell->bytes);
+	if (rest < 0 || rest > end - from || to + rest > cell->bytes + ROW_SIZE_MASK)
+		elog(PANIC, "rowan: a row in WAL makes no sense");
+	if (one)
+		header.size_flags = to + rest - cell->bytes;
+	memcpy(cell->bytes, &header, sizeof(header));
+	return take_bytes(from, to, rest);
 }
 
 /*
@@ -308,24 +332,21 @@ lay_out_cells(const InsertPlan *plan, const char *from, const char *end, Transac
 
 	for (int i = 0; i < plan->nrows; i++)
 	{
-		RowHeaderData header;
-		uint16		size;
+		RowCellBuffer buffer;
+		const char *next = read_cell(from, end, plan, xid, &buffer);
+		uint16		size = row_header_size((RowHeaderData *) buffer.bytes);
+		RowShape	shape = row_cell_shape(buffer.bytes, size, plan->page_natts);
+		int			top = upper;
 		int			offset;
-		char	   *cell;
 
-		from = read_cell_header(from, end, plan, &header);
-		size = row_header_size(&header);
-		offset = page_place_below(upper, size, (row_header_flags(&header) & ROW_ALIGNED) != 0);
-		if (offset < (int) ROWAN_PAGE_BODY)
+		(void) place_row(&shape, &upper, &offset);
+		if (upper < (int) ROWAN_PAGE_BODY)
 			elog(PANIC, "rowan: rows in WAL do not fit on a page");
-		cell = put_bytes(image + offset, &header, sizeof(header));
-		if ((plan->record.parts & INSERT_XID) && (row_header_flags(&header) & ROW_XID))
-			cell = put_bytes(cell, &xid, sizeof(xid));
-		from = take_bytes(from, cell, image + offset + size - cell);
-		memset(image + offset + size, 0, upper - offset - size);
+		memset(image + upper, 0, top - upper);
+		memcpy(image + offset, buffer.bytes, size);
 		slots[i].offset = offset;
 		slots[i].delta = plan->delta + i;
-		upper = offset;
+		from = next;
 	}
 	return upper;
 }
@@ -395,11 +416,8 @@ append_by_change(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append
 	note_append(page_trailer(page), page_nslots(page) == 0, append);
 	for (int i = 0; i < append->nrows; i++, row++)
 	{
-		uint16		size = row_header_size((const RowHeaderData *) cell);
-
-		memcpy(page_insert_cell(page, pos + i, row - page_low_fence(page), size,
-								row_cell_is_aligned(cell)), cell, size);
-		cell += TYPEALIGN(append->cell_align, size);
+		page_insert_row(page, pos + i, row - page_low_fence(page), cell);
+		cell += TYPEALIGN(append->cell_align, row_header_size((const RowHeaderData *) cell));
 	}
 	change_commit(&change, InvalidTransactionId);
 }

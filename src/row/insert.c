@@ -169,8 +169,9 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 			const NewRows *new)
 {
 	int			gap = page_gap(page);
-	int			dead = page_trailer(page)->dead_bytes;
-	bool		empty = page_nslots(page) == 0;
+	int			nslots = page_nslots(page);
+	int			dead = page_trailer(page)->dead_bytes + nslots * VERSION_POINTER_BYTES;
+	bool		empty = nslots == 0;
 	uint64		distance = append->first_row - page_low_fence(page);
 	uint64		key_room = distance < LEAF_KEY_RANGE ? LEAF_KEY_RANGE - distance : 0;
 
@@ -187,7 +188,7 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 		if (empty && i == 0)
 			need = Min(need, gap);	/* at the page's end nothing is lost to alignment */
 		else if (gap - need < Max(table->fill_reserve - dead - shape.slack,
-								  gap_to_keep(page_nslots(page) + i + 1)))
+								  gap_to_keep(nslots + i + 1)))
 			break;
 		gap -= need;
 		dead += shape.slack;

@@ -45,12 +45,6 @@ extern void leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const c
 						 const CellDiffData *diff, PoolFrame *version,
 						 const VersionRecordData *record);
 
-static inline bool
-row_cell_is_aligned(const char *cell)
-{
-	return (row_header_flags((const RowHeaderData *) cell) & ROW_ALIGNED) != 0;
-}
-
 /* The xid of a cell with ROW_XID. */
 static inline TransactionId
 row_cell_xid(const char *cell)

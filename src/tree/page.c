@@ -379,8 +379,10 @@ compact_without(Page page, int skip)
 	{
 		uint16		size;
 
-		if (pos != skip && page_cell(page, pos, &size) != NULL)
-			cells += size;
+		char	   *cell = page_cell(page, pos, &size);
+
+		if (pos != skip && cell != NULL)
+			cells += size + page_cell_shape(page, cell, size).slack;
 	}
 	page_trailer(page)->dead_bytes = ROWAN_PAGE_SPECIAL - header->pd_upper - cells;
 }
@@ -445,7 +447,6 @@ static void
 put_row(Page page, int pos, char *room, const char *row, const RowShape *shape)
 {
 	memset(room, 0, shape->slack);
-	page_trailer(page)->dead_bytes += shape->slack;
 	memcpy(room + shape->slack, row, row_shape_cell(shape));
 	page_slots(page)[pos].offset = room + shape->slack - (char *) page;
 }
@@ -483,12 +484,9 @@ drop_cell(Page page, int pos)
 		return;
 	slack = page_cell_shape(page, cell, size).slack;
 	if (cell - (char *) page - slack == header->pd_upper)
-	{
 		header->pd_upper += slack + size;
-		page_trailer(page)->dead_bytes -= slack;
-	}
 	else
-		page_trailer(page)->dead_bytes += size;
+		page_trailer(page)->dead_bytes += slack + size;
 }
 
 /* Gives up the cell of slot pos; returns room of so many bytes in its stead. */
@@ -531,11 +529,12 @@ put_in_place(Page page, int pos, int offset, const char *row, const RowShape *sh
 {
 	uint16		size = 0;
 	char	   *cell = page_cell(page, pos, &size);
-	int			floor = cell - (char *) page - page_cell_shape(page, cell, size).slack;
+	int			slack = page_cell_shape(page, cell, size).slack;
+	int			floor = cell - (char *) page - slack;
 
 	memset((char *) page + floor, 0, offset - floor);
 	memcpy((char *) page + offset, row, row_shape_cell(shape));
-	page_trailer(page)->dead_bytes += size - row_shape_cell(shape);
+	page_trailer(page)->dead_bytes += slack + size - row_footprint(shape);
 	page_slots(page)[pos].offset = offset;
 }
 

@@ -160,7 +160,7 @@ extern TreeKey inner_key(Page page, int pos);
 extern BlockNumber inner_child(Page page, int pos); /* InvalidBlockNumber: bytes make no sense */
 
 /*
- * Free bytes: gap, and gap plus dead bytes (slack included).  A new cell needs size (+ up to 7 of
+ * Free bytes: gap, and gap plus dead bytes.  A new cell needs size (+ up to 7 of
  * alignment) + sizeof(SlotData).
  */
 extern int	page_gap(Page page);

@@ -138,7 +138,7 @@ check_slots(Page page)
 			message = NULL;
 		if (message != NULL)
 			return message;
-		cells += size;
+		cells += size + page_cell_shape(page, cell, size).slack;
 	}
 	if (cells + page_trailer(page)->dead_bytes != (int) ROWAN_PAGE_SPECIAL - header->pd_upper)
 		return "count of dead bytes is wrong";

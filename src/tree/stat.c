@@ -29,8 +29,6 @@ slack_bytes(Page page)
 static void
 count_page(Page page, TreeStat *stat)
 {
-	int			slack;
-
 	if (page_trailer(page)->type != ROWAN_PAGE_LEAF)
 	{
 		stat->inner_pages++;
@@ -39,9 +37,8 @@ count_page(Page page, TreeStat *stat)
 	stat->leaf_pages++;
 	stat->rows += page_nslots(page);
 	stat->leaf_free_bytes += page_gap(page);
-	slack = slack_bytes(page);
-	stat->leaf_dead_bytes += page_trailer(page)->dead_bytes - slack;
-	stat->leaf_slack_bytes += slack;
+	stat->leaf_dead_bytes += page_trailer(page)->dead_bytes;
+	stat->leaf_slack_bytes += slack_bytes(page);
 }
 
 /* All pages of a level, left to right; false if the tree is not that high. */

@@ -206,7 +206,7 @@ main(void)
 
 		(void) page_cell((Page) in_memory.data, pos, &size);
 		ipage_mark_dead((Page) in_memory.data, pos);
-		(void) page_replace_cell((Page) in_memory.data, pos, size, false);
+		(void) page_replace_cell((Page) in_memory.data, pos, size);
 		marked += ipage_is_dead((Page) in_memory.data, pos);
 	}
 	tap_ok(marked == 0, "an entry that took another's place has not its mark");
