@@ -48,4 +48,25 @@ take_bytes(const char *from, void *bytes, Size size)
 	return from + size;
 }
 
+/* Numbers below 256 in one byte, if all of them are so small. */
+static inline char *
+put_number(char *to, uint16 number, bool wide)
+{
+	uint8		low = (uint8) number;
+
+	return wide ? put_bytes(to, &number, sizeof(number)) : put_bytes(to, &low, sizeof(low));
+}
+
+static inline const char *
+take_number(const char *from, uint16 *number, bool wide)
+{
+	uint8		low;
+
+	if (wide)
+		return take_bytes(from, number, sizeof(*number));
+	from = take_bytes(from, &low, sizeof(low));
+	*number = low;
+	return from;
+}
+
 #endif							/* ROWAN_BASE_BYTES_H */

@@ -162,7 +162,7 @@ insert_logged(const PoolFile *file, PoolFrame *leaf, EntryRecordData *entry, cha
 }
 
 static void
-entry_redo_page(Page page, char *data, Size length, TransactionId xid)
+entry_redo_page(Page page, char *data, Size length, const WalContext *context)
 {
 	EntryRecordData entry;
 

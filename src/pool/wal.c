@@ -438,7 +438,7 @@ wal_add_page(uint8 block_id, PoolFrame *frame)
 
 	Assert(page_sum_kept(page) == page_sum(page));
 	XLogRegisterBlock(block_id, &frame->tag.locator, MAIN_FORKNUM, pool_block(frame),
-					  (char *) page, REGBUF_STANDARD);
+					  (char *) page, REGBUF_STANDARD | REGBUF_KEEP_DATA);
 	XLogRegisterBufData(block_id, (char *) &page_sum_kept(page), sizeof(uint32));
 	wal_check_register(block_id, page);
 }
@@ -472,6 +472,20 @@ wal_check_sum(XLogReaderState *record, uint8 block_id, Page page)
 	Assert(page_sum_kept(page) == page_sum(page));
 }
 
+static void
+get_context(XLogReaderState *record, uint8 block_id, WalContext *context)
+{
+	Size		length;
+
+	context->xid = XLogRecGetXid(record);
+	context->next_block = InvalidBlockNumber;
+	context->next_data = NULL;
+	if (!XLogRecHasBlockRef(record, block_id + 1))
+		return;
+	XLogRecGetBlockTag(record, block_id + 1, NULL, NULL, &context->next_block);
+	context->next_data = wal_page_data(record, block_id + 1, &length);
+}
+
 void
 wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply apply)
 {
@@ -479,11 +493,14 @@ wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply ap
 	Size		length;
 	char	   *data = wal_page_data(record, block_id, &length);
 
+	WalContext	context;
+
 	Assert(!XLogRecBlockImageApply(record, block_id));	/* I-POOL-8 */
 	if (data == NULL)
 		elog(PANIC, "rowan: block reference %u of a WAL record has no data", block_id);
+	get_context(record, block_id, &context);
 	pool_change_begin(frame);
-	apply(page, data, length, XLogRecGetXid(record));
+	apply(page, data, length, &context);
 	PageSetLSN(page, record->EndRecPtr);
 	wal_check_sum(record, block_id, page);
 	wal_check_redo(record, block_id, page);

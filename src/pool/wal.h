@@ -74,27 +74,39 @@ typedef struct InsertRecordData
 
 StaticAssertDecl(sizeof(InsertRecordData) == 5, "INSERT");
 
-/* How a new cell differs from the one that it replaces; bytes. */
-typedef struct CellDiffData
-{
-	uint16		header;			/* before the data in the new cell */
-	uint16		old_header;		/* and in the old one */
-	uint16		prefix;			/* of data, equal at the start */
-	uint16		suffix;			/* and at the end */
-} CellDiffData;
-
 /*
- * REPLACE, data of block 0, the leaf.  Behind it the new cell's header and the data that differ.
- * Block 1, if there is one, is the version page, and its data the VersionRecordData appended.
+ * REPLACE, data of block 0, the leaf.  Behind it, in this order, what the parts say:
+ *
+ *	REPLACE_SLOT	uint16: the slot, which now points to the cell
+ *	REPLACE_CLEAR	uint8, uint8: so many bytes below the cell and above it become zero
+ *	REPLACE_DEAD	uint16: the trailer's dead_bytes
+ *	REPLACE_FLAGS	uint16: its flags
+ *	REPLACE_NEWEST	uint32: its newest_xid
+ *
+ * then, 1 or 2 bytes each (REPLACE_WIDE), how many bytes of the data stay as they are and how many
+ * behind them change, then the header, with REPLACE_XID without the xid, with REPLACE_POINTER
+ * without the version pointer, then the data that change.  Block 1, if there is one, is the version
+ * page, with a VersionAppendData.
  */
 typedef struct ReplaceRecordData
 {
-	uint16		pos;			/* slot */
-	uint16		size;			/* of the new cell, bytes */
-	CellDiffData diff;
-} ReplaceRecordData;
+	uint16		offset;			/* of the cell, from the page's start */
+	uint16		parts;			/* REPLACE_* */
+	uint8		header;			/* bytes of its header */
+} pg_attribute_packed() ReplaceRecordData;
 
-StaticAssertDecl(sizeof(ReplaceRecordData) == 12, "REPLACE");
+#define REPLACE_SLOT	0x0001
+#define REPLACE_MOVES	0x0002	/* into the gap: pd_upper is where the bytes cleared begin */
+#define REPLACE_CLEAR	0x0004
+#define REPLACE_DEAD	0x0008
+#define REPLACE_FLAGS	0x0010
+#define REPLACE_NEWEST	0x0020
+#define REPLACE_NEWEST_IS_XID	0x0040	/* newest_xid becomes the record's xid */
+#define REPLACE_WIDE	0x0080
+#define REPLACE_XID		0x0100	/* the cell's xid is the record's */
+#define REPLACE_POINTER	0x0200	/* it points to what block 1 gets */
+
+StaticAssertDecl(sizeof(ReplaceRecordData) == 5, "REPLACE");
 
 /*
  * A version record appended to a version page.  Behind it, in this order:
@@ -218,11 +230,19 @@ extern PoolRedo pool_redo_latch(XLogReaderState *record, uint8 block_id, bool wi
  */
 extern void wal_add_page(uint8 block_id, PoolFrame *frame);
 
+/* What a record says elsewhere, and the data of a block reference need not repeat. */
+typedef struct WalContext
+{
+	TransactionId xid;			/* the record's */
+	BlockNumber next_block;		/* of the next block reference; InvalidBlockNumber: there is none */
+	const char *next_data;		/* its data, behind the sum */
+} WalContext;
+
 /*
  * Redo: makes the change that the reference's data tells of to a page that pool_redo_latch said
- * POOL_REDO_APPLY of.  xid: the record's.  PANIC if the page's sum is not what the record says.
+ * POOL_REDO_APPLY of.  PANIC if the page's sum is not what the record says.
  */
-typedef void (*WalApply) (Page page, char *data, Size length, TransactionId xid);
+typedef void (*WalApply) (Page page, char *data, Size length, const WalContext *context);
 extern void wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply apply);
 
 /*

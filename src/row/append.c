@@ -375,16 +375,16 @@ add_trailer_edits(const InsertPlan *plan, const uint64 *next_delta, PageEdits *e
 		page_edits_add_field(edits, flags, &plan->flags);
 }
 
-/* What a record says, done; xid: the record's. */
+/* What a record says, done. */
 static void
-insert_apply(Page page, char *data, Size length, TransactionId xid)
+insert_apply(Page page, char *data, Size length, const WalContext *context)
 {
 	InsertPlan	plan;
 	PageEdits	edits = {0};
 	PGAlignedBlock image;
 	SlotData	slots[ROWAN_PAGE_ROOM / sizeof(SlotData)];
-	const char *cells = read_insert(data, xid, &plan);
-	int			upper = lay_out_cells(&plan, cells, data + length, xid, image.data, slots);
+	const char *cells = read_insert(data, context->xid, &plan);
+	int			upper = lay_out_cells(&plan, cells, data + length, context->xid, image.data, slots);
 	int			first_slot = ROWAN_PAGE_BODY + plan.record.slot * sizeof(SlotData);
 	int			moved_slots = first_slot + plan.nrows * sizeof(SlotData);
 	uint64		next_delta = (uint64) plan.delta + plan.nrows;
@@ -438,13 +438,14 @@ void
 leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 {
 	Page		page = pool_page(leaf);
-	TransactionId xid = GetCurrentTransactionIdIfAny();
+	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
+	.next_block = InvalidBlockNumber};
 	InsertPlan	plan;
 	char		record[INSERT_MAX_BYTES];
 	Size		size;
 
 	FAULT_POINT(row_insert);
-	if (!plan_append(page, append, xid, &plan))
+	if (!plan_append(page, append, context.xid, &plan))
 	{
 		append_by_change(file, leaf, append);
 		return;
@@ -452,7 +453,7 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 	size = write_insert(&plan, append, record);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);
-	insert_apply(page, record, size, xid);
+	insert_apply(page, record, size, &context);
 	FAULT_POINT(row_insert_applied);
 	if (file->logged)
 		log_insert(leaf, record, size);

@@ -81,15 +81,36 @@ get_version_pointer(const char **p, BlockNumber *block, uint16 *offset)
 	*p += VERSION_POINTER_BYTES;
 }
 
-static inline void
-put_version_pointer(char **p, BlockNumber block, uint16 offset)
+void
+row_version_pointer(char *pointer, BlockNumber block, uint16 offset)
 {
 	uint64		units = (uint64) block * (BLCKSZ / VERSION_POINTER_UNIT) + offset / VERSION_POINTER_UNIT;
 
 	Assert(block < ROWAN_MAX_BLOCKS && offset % VERSION_POINTER_UNIT == 0);
 	for (int i = 0; i < VERSION_POINTER_BYTES; i++)
-		(*p)[i] = (char) (units >> (8 * i));
-	*p += VERSION_POINTER_BYTES;
+		pointer[i] = (char) (units >> (8 * i));
+}
+
+RowHeaderParts
+row_header_parts(const char *cell)
+{
+	RowHeaderData header;
+	uint16		flags;
+	int			at = sizeof(RowHeaderData);
+	RowHeaderParts parts = {0};
+
+	memcpy(&header, cell, sizeof(header));
+	flags = row_header_flags(&header);
+	if (flags & ROW_XID)
+	{
+		parts.xid_at = at;
+		at += sizeof(TransactionId);
+	}
+	if (flags & ROW_CID)
+		at += sizeof(CommandId);
+	if (flags & ROW_VERSION)
+		parts.pointer_at = at;
+	return parts;
 }
 
 /*
@@ -306,7 +327,10 @@ row_write(char *dest, const RowMeta *meta, const RowData *data, uint16 page_natt
 	if (meta->flags & META_CREATOR)
 		put_creator(&p, meta->frozen_xid);
 	else if (flags & ROW_VERSION)
-		put_version_pointer(&p, meta->older_block, meta->older_offset);
+	{
+		row_version_pointer(p, meta->older_block, meta->older_offset);
+		p += VERSION_POINTER_BYTES;
+	}
 	if (flags & ROW_LOCK)
 	{
 		put_uint32(&p, meta->lock_xid);

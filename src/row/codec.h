@@ -112,6 +112,20 @@ extern bool row_parse_meta(const char *cell, uint16 size, TransactionId page_xid
 /* Size of the cell in bytes; with ROW_ALIGNED header padded to 8. */
 extern uint16 row_cell_size(const RowMeta *meta, const RowData *data, uint16 page_natts);
 
+/* Where in a cell's header the xid and the version pointer are; 0: not there. */
+typedef struct RowHeaderParts
+{
+	uint8		xid_at;
+	uint8		pointer_at;
+} RowHeaderParts;
+
+/* Looks only at the cell's first bytes (RowHeaderData). */
+extern RowHeaderParts row_header_parts(const char *cell);
+
+/* The bytes of a version pointer (VERSION_POINTER_BYTES). */
+extern void row_version_pointer(char *pointer, BlockNumber block, uint16 offset);
+
+
 /* The shape of that cell on such a page. */
 extern RowShape row_shape_of(const RowMeta *meta, const RowData *data, uint16 page_natts);
 

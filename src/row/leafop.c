@@ -1,12 +1,14 @@
 /*
  * leafop.c
- *	  Replacing a row's cell: do, apply, redo.
+ *	  Replacing a row's cell: REPLACE.
  *
- * REPLACE touches a leaf and, if an older version is
- * pushed, a version page (latched in that order).  A reader sees the leaf and
- * the version page change together: it finds the pointer to a record only on a leaf
- * that was changed after the record was complete.  Redo is physiological and applies
- * the same pure functions.
+ * It touches a leaf and, if an older version is pushed, a version page (latched in that order).  A
+ * reader sees both change together: it finds the pointer to a record only on a leaf that was
+ * changed after the record was complete.
+ *
+ * The operation writes down what is to become of the leaf as bytes at fixed places, which is what
+ * it logs; it and redo then do the same with it.  Where cells have to be moved to make room, it is
+ * a CHANGE instead.
  */
 #include "postgres.h"
 
@@ -14,52 +16,267 @@
 #include "access/xloginsert.h"
 #include "base/bytes.h"
 #include "base/fault.h"
-#include "base/page_sum.h"
+#include "base/page_edit.h"
 #include "miscadmin.h"
+#include "pool/change.h"
 #include "pool/wal.h"
 #include "row/decode.h"
 #include "row/leafop.h"
 
-/* ---- REPLACE ---- */
-
-void
-cell_diff(const char *old_cell, uint16 old_size, uint16 old_header,
-		  const char *new_cell, uint16 new_size, uint16 new_header, CellDiffData *diff)
+/* A REPLACE's part of the leaf.  Of what parts do not name, nothing is said. */
+typedef struct ReplacePlan
 {
-	const char *old_data = old_cell + old_header;
-	const char *new_data = new_cell + new_header;
-	int			old_length = old_size - old_header;
-	int			new_length = new_size - new_header;
-	int			common = Min(old_length, new_length);
+	ReplaceRecordData record;
+	uint16		slot;
+	uint16		dead_bytes;
+	uint16		flags;
+	TransactionId newest_xid;
+	uint8		cleared;		/* bytes below the cell that become zero */
+	uint8		padding;		/* and above it */
+	uint16		prefix;			/* of the data, which stay as they are */
+	uint16		length;			/* of the data behind it, which change */
+	RowHeaderParts header;
+	char		bytes[BLCKSZ];	/* the header, then the data that change */
+} ReplacePlan;
 
-	diff->prefix = common_prefix(old_data, new_data, common);
-	diff->suffix = common_suffix(old_data + old_length, new_data + new_length,
-								 common - diff->prefix);
-	diff->header = new_header;
-	diff->old_header = old_header;
+/* ---- the plan ---- */
+
+/* Does the cell's pointer lead to where the version record goes? */
+static bool
+points_to(const RowHeaderParts *parts, const char *cell, const WalContext *context)
+{
+	char		pointer[VERSION_POINTER_BYTES];
+
+	if (parts->pointer_at == 0 || !BlockNumberIsValid(context->next_block))
+		return false;
+	row_version_pointer(pointer, context->next_block, version_append_offset(context->next_data));
+	return memcmp(cell + parts->pointer_at, pointer, sizeof(pointer)) == 0;
+}
+
+/* What of the data changes, if they begin where the old ones did; else all of them. */
+static void
+plan_data(ReplacePlan *plan, const char *old, int old_length, const char *data, int length,
+		  bool stays)
+{
+	int			common = stays ? common_prefix(old, data, Min(old_length, length)) : 0;
+	int			suffix = stays && old_length == length ?
+		common_suffix(old + length, data + length, length - common) : 0;
+
+	plan->prefix = common;
+	plan->length = length - common - suffix;
+}
+
+/* What becomes of the trailer. */
+static void
+plan_trailer(ReplacePlan *plan, Page page, const char *cell, int dead_bytes,
+			 const WalContext *context)
+{
+	PageTrailerData trailer = *page_trailer(page);
+	TransactionId old_newest = trailer.newest_xid;
+	uint16		old_flags = trailer.flags;
+
+	leaf_note_cell(&trailer, cell);
+	plan->flags = trailer.flags;
+	plan->newest_xid = trailer.newest_xid;
+	plan->dead_bytes = dead_bytes;
+	if (trailer.flags != old_flags)
+		plan->record.parts |= REPLACE_FLAGS;
+	if (trailer.newest_xid != old_newest)
+		plan->record.parts |= trailer.newest_xid == context->xid ?
+			REPLACE_NEWEST_IS_XID : REPLACE_NEWEST;
+	if (dead_bytes != trailer.dead_bytes)
+		plan->record.parts |= REPLACE_DEAD;
+}
+
+/* False: there is no room without moving other cells. */
+static bool
+plan_replace(ReplacePlan *plan, Page page, int pos, const char *cell, const RowShape *shape,
+			 const WalContext *context)
+{
+	uint16		old_size = 0;
+	char	   *old = page_cell(page, pos, &old_size);
+	RowShape	old_shape = page_cell_shape(page, old, old_size);
+	int			old_offset = old - (char *) page;
+	PagePlace	place;
+
+	if (!page_place_row(page, pos, shape, &place))
+		return false;
+	plan->record.offset = place.offset;
+	plan->record.header = shape->header;
+	plan->record.parts = 0;
+	plan->slot = pos;
+	plan->header = row_header_parts(cell);
+	plan_data(plan, old + old_shape.header, old_shape.data, cell + shape->header, shape->data,
+			  !place.moves && place.offset + shape->header == old_offset + old_shape.header);
+	plan->cleared = place.moves ? shape->slack : Max(place.offset - old_offset, 0);
+	plan->padding = place.padding;
+	memcpy(plan->bytes, cell, shape->header);
+	memcpy(plan->bytes + shape->header, cell + shape->header + plan->prefix, plan->length);
+
+	if (place.offset != old_offset)
+		plan->record.parts |= REPLACE_SLOT;
+	if (place.moves)
+		plan->record.parts |= REPLACE_MOVES;
+	if (plan->cleared > 0 || plan->padding > 0)
+		plan->record.parts |= REPLACE_CLEAR;
+	if (plan->header.xid_at != 0 && row_cell_xid(cell) == context->xid)
+		plan->record.parts |= REPLACE_XID;
+	if (points_to(&plan->header, cell, context))
+		plan->record.parts |= REPLACE_POINTER;
+	if (plan->prefix > PG_UINT8_MAX || plan->length > PG_UINT8_MAX)
+		plan->record.parts |= REPLACE_WIDE;
+	plan_trailer(plan, page, cell, place.dead_bytes, context);
+	return true;
+}
+
+/* ---- the record's bytes ---- */
+
+/* Bytes of a record at most. */
+#define REPLACE_MAX_BYTES	(sizeof(ReplacePlan))
+
+static Size
+write_replace(const ReplacePlan *plan, char *record)
+{
+	uint16		parts = plan->record.parts;
+	bool		wide = (parts & REPLACE_WIDE) != 0;
+	const RowHeaderParts *header = &plan->header;
+	int			at = 0;
+	char	   *to = put_bytes(record, &plan->record, sizeof(plan->record));
+
+	if (parts & REPLACE_SLOT)
+		to = put_bytes(to, &plan->slot, sizeof(plan->slot));
+	if (parts & REPLACE_CLEAR)
+	{
+		to = put_bytes(to, &plan->cleared, sizeof(plan->cleared));
+		to = put_bytes(to, &plan->padding, sizeof(plan->padding));
+	}
+	if (parts & REPLACE_DEAD)
+		to = put_bytes(to, &plan->dead_bytes, sizeof(plan->dead_bytes));
+	if (parts & REPLACE_FLAGS)
+		to = put_bytes(to, &plan->flags, sizeof(plan->flags));
+	if (parts & REPLACE_NEWEST)
+		to = put_bytes(to, &plan->newest_xid, sizeof(plan->newest_xid));
+	to = put_number(to, plan->prefix, wide);
+	to = put_number(to, plan->length, wide);
+
+	/* the header without what is said elsewhere */
+	if (parts & REPLACE_XID)
+	{
+		to = put_bytes(to, plan->bytes, header->xid_at);
+		at = header->xid_at + sizeof(TransactionId);
+	}
+	if (parts & REPLACE_POINTER)
+	{
+		to = put_bytes(to, plan->bytes + at, header->pointer_at - at);
+		at = header->pointer_at + VERSION_POINTER_BYTES;
+	}
+	to = put_bytes(to, plan->bytes + at, plan->record.header + plan->length - at);
+	return to - record;
+}
+
+/* Reads what comes before the header. */
+static const char *
+read_replace_parts(const char *from, const WalContext *context, ReplacePlan *plan)
+{
+	uint16		parts;
+
+	from = take_bytes(from, &plan->record, sizeof(plan->record));
+	parts = plan->record.parts;
+	plan->newest_xid = context->xid;
+	plan->cleared = plan->padding = 0;
+	if (parts & REPLACE_SLOT)
+		from = take_bytes(from, &plan->slot, sizeof(plan->slot));
+	if (parts & REPLACE_CLEAR)
+	{
+		from = take_bytes(from, &plan->cleared, sizeof(plan->cleared));
+		from = take_bytes(from, &plan->padding, sizeof(plan->padding));
+	}
+	if (parts & REPLACE_DEAD)
+		from = take_bytes(from, &plan->dead_bytes, sizeof(plan->dead_bytes));
+	if (parts & REPLACE_FLAGS)
+		from = take_bytes(from, &plan->flags, sizeof(plan->flags));
+	if (parts & REPLACE_NEWEST)
+		from = take_bytes(from, &plan->newest_xid, sizeof(plan->newest_xid));
+	from = take_number(from, &plan->prefix, (parts & REPLACE_WIDE) != 0);
+	return take_number(from, &plan->length, (parts & REPLACE_WIDE) != 0);
 }
 
 static void
-leaf_replace_apply(Page page, int pos, const char *cell)
+read_replace(const char *from, Size length, const WalContext *context, ReplacePlan *plan)
 {
-	page_replace_row(page, pos, cell);
-	leaf_note_cell(page_trailer(page), cell);
-	page_set_sum(page);
+	const char *end = from + length;
+	uint16		parts;
+	char	   *to = plan->bytes;
+
+	from = read_replace_parts(from, context, plan);
+	parts = plan->record.parts;
+	if (plan->record.header < sizeof(RowHeaderData) ||
+		plan->record.header + plan->length > ROWAN_PAGE_ROOM)
+		elog(PANIC, "rowan: a row in WAL makes no sense");
+	from = take_bytes(from, to, sizeof(RowHeaderData));
+	plan->header = row_header_parts(to);
+	to += sizeof(RowHeaderData);
+	if (parts & REPLACE_XID)
+		to = put_bytes(to, &context->xid, sizeof(context->xid));
+	if (parts & REPLACE_POINTER)
+	{
+		int			before = plan->bytes + plan->header.pointer_at - to;
+
+		from = take_bytes(from, to, before);
+		to += before;
+		row_version_pointer(to, context->next_block, version_append_offset(context->next_data));
+		to += VERSION_POINTER_BYTES;
+	}
+	if (end - from != plan->bytes + plan->record.header + plan->length - to)
+		elog(PANIC, "rowan: a row in WAL makes no sense");
+	memcpy(to, from, end - from);
+}
+
+/* ---- doing it ---- */
+
+/* What a record says, done. */
+static void
+replace_apply(Page page, char *data, Size length, const WalContext *context)
+{
+	static const char zeroes[PG_UINT8_MAX + 1];
+	ReplacePlan plan;
+	PageEdits	edits = {0};
+	uint16		offset,
+				upper;
+	int			at;
+	const ReplaceRecordData *record = &plan.record;
+
+	read_replace(data, length, context, &plan);
+	offset = record->offset;
+	upper = offset - plan.cleared;
+	at = offset + record->header + plan.prefix;
+	if (record->parts & REPLACE_MOVES)
+		page_edits_add(&edits, offsetof(PageHeaderData, pd_upper), &upper, sizeof(upper));
+	if (record->parts & REPLACE_SLOT)
+		page_edits_add(&edits, ROWAN_PAGE_BODY + plan.slot * sizeof(SlotData),
+					   &offset, sizeof(offset));
+	page_edits_add(&edits, upper, zeroes, plan.cleared);
+	page_edits_add(&edits, offset, plan.bytes, record->header);
+	page_edits_add(&edits, at, plan.bytes + record->header, plan.length);
+	page_edits_add(&edits, at + plan.length, zeroes, plan.padding);
+	if (record->parts & (REPLACE_NEWEST | REPLACE_NEWEST_IS_XID))
+		page_edits_add_field(&edits, newest_xid, &plan.newest_xid);
+	if (record->parts & REPLACE_DEAD)
+		page_edits_add_field(&edits, dead_bytes, &plan.dead_bytes);
+	if (record->parts & REPLACE_FLAGS)
+		page_edits_add_field(&edits, flags, &plan.flags);
+	page_edit(page, &edits);
 }
 
 static void
-log_replace(PoolFrame *leaf, const ReplaceRecordData *replace,
-			const char *cell, PoolFrame *version, const char *append, Size append_size)
+log_replace(PoolFrame *leaf, const char *replace, Size size, PoolFrame *version,
+			const char *append, Size append_size)
 {
-	const CellDiffData *diff = &replace->diff;
 	XLogRecPtr	lsn;
 
 	XLogBeginInsert();
 	wal_add_page(0, leaf);
-	XLogRegisterBufData(0, (char *) replace, sizeof(*replace));
-	XLogRegisterBufData(0, (char *) cell, diff->header);
-	XLogRegisterBufData(0, (char *) cell + diff->header + diff->prefix,
-						replace->size - diff->header - diff->prefix - diff->suffix);
+	XLogRegisterBufData(0, (char *) replace, size);
 	if (version != NULL)
 	{
 		wal_add_page(1, version);
@@ -71,34 +288,60 @@ log_replace(PoolFrame *leaf, const ReplaceRecordData *replace,
 		PageSetLSN(pool_page(version), lsn);
 }
 
+/* Moves cells, so that there is room. */
+static void
+replace_by_change(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
+				  PoolFrame *version, char *append, Size append_size, const WalContext *context)
+{
+	PageChange	change;
+	Page		page;
+
+	change_begin(&change, file);
+	page = change_page(&change, leaf, false);
+	page_replace_row(page, pos, cell);
+	leaf_note_cell(page_trailer(page), cell);
+	if (version != NULL)
+		version_append_apply(change_page(&change, version, false), append, append_size, context);
+	change_commit(&change, InvalidTransactionId);
+}
+
 void
 leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
-			 const CellDiffData *diff, PoolFrame *version, const VersionRecordData *record)
+			 const RowShape *shape, PoolFrame *version, const VersionRecordData *record)
 {
-	TransactionId xid = GetCurrentTransactionIdIfAny();
-	ReplaceRecordData replace;
+	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
+	.next_block = InvalidBlockNumber};
+	ReplacePlan plan;
+	char		replace[REPLACE_MAX_BYTES];
 	char		append[VERSION_APPEND_MAX];
-	Size		append_size = 0;
-
-	replace.pos = pos;
-	replace.size = row_header_size((const RowHeaderData *) cell);
-	replace.diff = *diff;
+	Size		size,
+				append_size = 0;
 
 	if (version != NULL)
-		append_size = version_append_data(pool_page(version), record, xid, append);
+	{
+		append_size = version_append_data(pool_page(version), record, context.xid, append);
+		context.next_block = pool_block(version);
+		context.next_data = append;
+	}
 	FAULT_POINT(row_replace);
+	if (!plan_replace(&plan, pool_page(leaf), pos, cell, shape, &context))
+	{
+		replace_by_change(file, leaf, pos, cell, version, append, append_size, &context);
+		return;
+	}
+	size = write_replace(&plan, replace);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);
 	if (version != NULL)
 	{
 		pool_change_begin(version);
-		version_append_apply(pool_page(version), append, append_size, xid);
+		version_append_apply(pool_page(version), append, append_size, &context);
 		FAULT_POINT(version_append);
 	}
-	leaf_replace_apply(pool_page(leaf), pos, cell);
+	replace_apply(pool_page(leaf), replace, size, &context);
 	FAULT_POINT(row_replace_applied);
 	if (file->logged)
-		log_replace(leaf, &replace, cell, version, append, append_size);
+		log_replace(leaf, replace, size, version, append, append_size);
 	if (version != NULL)
 		pool_change_end(version);
 	pool_change_end(leaf);
@@ -106,37 +349,7 @@ leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 	FAULT_POINT(row_replace_logged);
 	if (version != NULL)
 		pool_unlatch(version);
-}
-
-/* Makes the new cell from the old one and what was logged. */
-static void
-rebuild_cell(Page page, const ReplaceRecordData *replace, const char *logged, char *dest)
-{
-	const CellDiffData *diff = &replace->diff;
-	uint16		old_size;
-	char	   *old = page_cell(page, replace->pos, &old_size);
-	int			middle = replace->size - diff->header - diff->prefix - diff->suffix;
-
-	if (old == NULL || old_size < diff->old_header + diff->prefix + diff->suffix)
-		elog(PANIC, "rowan: WAL record does not fit the page it is applied to");
-	memcpy(dest, logged, diff->header);
-	dest += diff->header;
-	memcpy(dest, old + diff->old_header, diff->prefix);
-	dest += diff->prefix;
-	memcpy(dest, logged + diff->header, middle);
-	dest += middle;
-	memcpy(dest, old + old_size - diff->suffix, diff->suffix);
-}
-
-static void
-replace_redo_leaf(Page page, char *data, Size length, TransactionId xid)
-{
-	ReplaceRecordData replace;
-	RowCellBuffer cell;
-
-	memcpy(&replace, data, sizeof(replace));
-	rebuild_cell(page, &replace, data + sizeof(replace), cell.bytes);
-	leaf_replace_apply(page, replace.pos, cell.bytes);
+	pool_unlatch(leaf);
 }
 
 static void
@@ -157,7 +370,7 @@ leaf_replace_redo(XLogReaderState *record)
 		FAULT_POINT(row_replace_redo_between);
 	}
 	if (leaf_action == POOL_REDO_APPLY)
-		wal_apply(record, 0, leaf, replace_redo_leaf);
+		wal_apply(record, 0, leaf, replace_apply);
 	if (version != NULL)
 		pool_unlatch(version);
 	if (leaf != NULL)
@@ -169,13 +382,14 @@ leaf_replace_desc(StringInfo buf, XLogReaderState *record)
 {
 	Size		length;
 	char	   *data = wal_page_data(record, 0, &length);
-	ReplaceRecordData replace;
+	WalContext	context = {.xid = XLogRecGetXid(record), .next_block = InvalidBlockNumber};
+	ReplacePlan plan;
 
 	if (data == NULL)
 		return;
-	memcpy(&replace, data, sizeof(replace));
-	appendStringInfo(buf, "slot %u, size %u, keeps %u+%u", replace.pos, replace.size,
-					 replace.diff.prefix, replace.diff.suffix);
+	(void) read_replace_parts(data, &context, &plan);
+	appendStringInfo(buf, "at %u, header %u, keeps %u, changes %u", plan.record.offset,
+					 plan.record.header, plan.prefix, plan.length);
 }
 
 void

@@ -33,16 +33,13 @@ typedef struct LeafAppend
  */
 extern void leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append);
 
-extern void cell_diff(const char *old_cell, uint16 old_size, uint16 old_header,
-					  const char *new_cell, uint16 new_size, uint16 new_header, CellDiffData *diff);
-
 /*
- * Replaces the cell of slot pos by `cell` (its size in its header) and, if version is not
- * NULL, appends record to that page, as one record.  Both pages latched
- * exclusively, with room; version's latch is released, the leaf's is kept.
+ * Replaces the cell of slot pos by `cell`, of that shape, and, if version is not NULL, appends record
+ * to that page, as one record.  Both pages latched exclusively, with room; both latches are
+ * released.
  */
 extern void leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
-						 const CellDiffData *diff, PoolFrame *version,
+						 const RowShape *shape, PoolFrame *version,
 						 const VersionRecordData *record);
 
 /* The xid of a cell with ROW_XID. */

@@ -44,19 +44,13 @@ target_write_cell(RowTarget *target, const RowMeta *meta, const RowData *data, P
 	const PoolFile *file = &target->table->file;
 	Page		page = pool_page(target->leaf);
 	uint16		natts = page_trailer(page)->page_natts;
-	uint16		size = row_cell_size(meta, data, natts);
+	RowShape	shape = row_shape_of(meta, data, natts);
 	RowCellBuffer cell;
-	CellDiffData diff;
-	char	   *old;
-	uint16		old_size = 0;
 
 	row_write(cell.bytes, meta, data, natts);
-	old = page_cell(page, target->pos, &old_size);
-	cell_diff(old, old_size, target->top_header, cell.bytes, size, size - data->size,
-			  &diff);
 	clear_visibility(target);
-	leaf_replace(file, target->leaf, target->pos, cell.bytes, &diff, version, record);
-	target_unlatch(target);
+	leaf_replace(file, target->leaf, target->pos, cell.bytes, &shape, version, record);
+	target->leaf = NULL;
 }
 
 bool
@@ -101,7 +95,6 @@ read_top(RowTarget *target)
 		row_corrupt(&target->table->file, pool_block(target->leaf), target->row,
 					"its cell makes no sense");
 	row_version_init(&target->top, target->row);
-	target->top_header = size - target->top.data.size;
 	return !row_is_stub(&target->top.meta);
 }
 

@@ -19,7 +19,6 @@ typedef struct RowTarget
 	PoolFrame  *leaf;			/* latched exclusively, or NULL */
 	int			pos;
 	RowVersion	top;			/* newest version; its data in `copy` */
-	uint16		top_header;		/* bytes before the data in the cell on the page */
 	RowCellBuffer copy;			/* the row as it was found */
 	RowCellBuffer record;		/* the version record to be pushed */
 } RowTarget;

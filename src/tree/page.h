@@ -192,6 +192,21 @@ extern void page_insert_row(Page page, int pos, uint16 delta, const char *row);
  */
 extern char *page_replace_cell(Page page, int pos, uint16 new_size);
 
+/* Where a row goes, and what becomes of the page's count of dead bytes. */
+typedef struct PagePlace
+{
+	uint16		offset;			/* of the cell */
+	bool		moves;			/* into the gap; else it takes bytes of the cell that it replaces */
+	uint16		padding;		/* bytes above it, if it moves, that no cell has */
+	uint16		dead_bytes;		/* of the page, then */
+} PagePlace;
+
+/*
+ * Where the row that replaces that of slot pos goes without any other cell being moved.  False:
+ * there is no such place.
+ */
+extern bool page_place_row(Page page, int pos, const RowShape *row, PagePlace *place);
+
 /*
  * Gives slot pos a copy of this row.  In place if cell and slack take no more bytes than now; then
  * the data stay where they are, unless they have become longer.

@@ -15,7 +15,7 @@
 #define ROWAN_VERSION_VERSION_H
 
 #include "pool/change.h"
-#include "pool/pool.h"
+#include "pool/wal.h"
 
 #define VERSION_MAX_RECORD	ROWAN_PAGE_ROOM
 
@@ -62,7 +62,17 @@ extern Size version_append_data(Page page, const VersionRecordData *record, Tran
 								char *data);
 
 /* Appends it; used by do and redo (WalApply). */
-extern void version_append_apply(Page page, char *data, Size length, TransactionId xid);
+extern void version_append_apply(Page page, char *data, Size length, const WalContext *context);
+
+/* Where on the page the record goes. */
+static inline uint16
+version_append_offset(const char *data)
+{
+	uint16		offset;
+
+	memcpy(&offset, data + offsetof(VersionAppendData, offset), sizeof(offset));
+	return offset;
+}
 
 /* ---- version.c ---- */
 

@@ -21,27 +21,6 @@
 
 StaticAssertDecl(VERSION_FULL <= KIND_MASK && VERSION_KEY_TAKEN <= KEY_MASK, "kind and key fit");
 
-/* Numbers below 256 in one byte, if all of them are so small. */
-static inline char *
-put_number(char *to, uint16 number, bool wide)
-{
-	uint8		low = (uint8) number;
-
-	return wide ? put_bytes(to, &number, sizeof(number)) : put_bytes(to, &low, sizeof(low));
-}
-
-static inline const char *
-take_number(const char *from, uint16 *number, bool wide)
-{
-	uint8		low;
-
-	if (wide)
-		return take_bytes(from, number, sizeof(*number));
-	from = take_bytes(from, &low, sizeof(low));
-	*number = low;
-	return from;
-}
-
 static uint8
 parts_of(Page page, const VersionRecordData *record, TransactionId xid)
 {
@@ -140,13 +119,13 @@ read_append(const char *from, TransactionId xid, VersionAppendData *append,
 }
 
 void
-version_append_apply(Page page, char *data, Size length, TransactionId xid)
+version_append_apply(Page page, char *data, Size length, const WalContext *context)
 {
 	PGAlignedBlock buffer;
 	VersionRecordData *record = (VersionRecordData *) buffer.data;
 	VersionAppendData append;
 	PageEdits	edits = {0};
-	const char *from = read_append(data, xid, &append, record);
+	const char *from = read_append(data, context->xid, &append, record);
 	Size		rest = data + length - from;
 	uint16		stored = MAXALIGN(sizeof(*record) + rest);
 	uint16		lower = append.offset + stored;

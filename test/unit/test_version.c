@@ -34,6 +34,7 @@ append(RowId row, TransactionId xid, uint16 size)
 {
 	PGAlignedBlock buffer;
 	VersionRecordData *record = (VersionRecordData *) buffer.data;
+	WalContext	context = {.xid = xid, .next_block = InvalidBlockNumber};
 	char		data[VERSION_APPEND_MAX];
 	Size		length;
 	PoolFrame  *frame;
@@ -51,8 +52,8 @@ append(RowId row, TransactionId xid, uint16 size)
 	last_offset = version_next_offset(pool_page(frame));
 	pool_change_begin(frame);
 	length = version_append_data(pool_page(frame), record, xid, data);
-	version_append_apply(pool_page(frame), data, length, xid);
-	version_append_apply(stub_replica_page(last_block), data, length, xid);
+	version_append_apply(pool_page(frame), data, length, &context);
+	version_append_apply(stub_replica_page(last_block), data, length, &context);
 	pool_change_end(frame);
 	pool_unlatch(frame);
 }
