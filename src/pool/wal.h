@@ -59,7 +59,8 @@ StaticAssertDecl(sizeof(ChangeRecordData) == 4, "CHANGE");
 typedef struct InsertRecordData
 {
 	uint16		slot;			/* of the first row; the others follow, without a gap of ids */
-	uint16		top;			/* pd_upper before: the first cell ends there */
+	uint16		top;			/* pd_upper before, where the first cell ends; 0: the page is
+								 * compacted */
 	uint8		parts;			/* INSERT_* */
 } pg_attribute_packed() InsertRecordData;
 
@@ -78,25 +79,26 @@ StaticAssertDecl(sizeof(InsertRecordData) == 5, "INSERT");
  * REPLACE, data of block 0, the leaf.  Behind it, in this order, what the parts say:
  *
  *	REPLACE_SLOT	uint16: the slot, which now points to the cell
- *	REPLACE_CLEAR	uint8, uint8: so many bytes below the cell and above it become zero
+ *	REPLACE_CLEAR	uint8: so many bytes below the cell become zero
  *	REPLACE_DEAD	uint16: the trailer's dead_bytes
  *	REPLACE_FLAGS	uint16: its flags
  *	REPLACE_NEWEST	uint32: its newest_xid
  *
- * then, 1 or 2 bytes each (REPLACE_WIDE), how many bytes of the data stay as they are and how many
- * behind them change, then the header, with REPLACE_XID without the xid, with REPLACE_POINTER
- * without the version pointer, then the data that change.  Block 1, if there is one, is the version
+ * then, 1 or 2 bytes each (REPLACE_WIDE), how many bytes of the data stay as they are, how many
+ * behind them change and, with REPLACE_MOVES, how many at their end stay; then the header, with
+ * REPLACE_XID without the xid, with REPLACE_POINTER without the version pointer, then the data that
+ * change.  Block 1, if there is one, is the version
  * page, with a VersionAppendData.
  */
 typedef struct ReplaceRecordData
 {
-	uint16		offset;			/* of the cell, from the page's start */
+	uint16		offset;			/* of the cell, of the old one if it moves, from the page's start */
 	uint16		parts;			/* REPLACE_* */
 	uint8		header;			/* bytes of its header */
 } pg_attribute_packed() ReplaceRecordData;
 
 #define REPLACE_SLOT	0x0001
-#define REPLACE_MOVES	0x0002	/* into the gap: pd_upper is where the bytes cleared begin */
+#define REPLACE_MOVES	0x0002	/* the cell, other cells too: data that stay are the old cell's */
 #define REPLACE_CLEAR	0x0004
 #define REPLACE_DEAD	0x0008
 #define REPLACE_FLAGS	0x0010

@@ -4,7 +4,7 @@
  *
  * One leaf, latched exclusively by the caller.  The operation writes down what is to become of the
  * page as bytes at fixed places, which is what it logs; it and redo then do the same with it.
- * Where cells have to be moved to make room, it is a CHANGE instead.
+ * Where cells have to be moved to make room, that would be most of the page: then both compact it.
  */
 #include "postgres.h"
 
@@ -15,7 +15,6 @@
 #include "base/page_edit.h"
 #include "base/page_sum.h"
 #include "miscadmin.h"
-#include "pool/change.h"
 #include "pool/wal.h"
 #include "row/decode.h"
 #include "row/leafop.h"
@@ -151,8 +150,7 @@ xids_follow(const LeafAppend *append, TransactionId xid)
 	return any;
 }
 
-/* False: there is no room without moving cells. */
-static bool
+static void
 plan_append(Page page, const LeafAppend *append, TransactionId xid, InsertPlan *plan)
 {
 	PageTrailerData old = *page_trailer(page);
@@ -163,12 +161,12 @@ plan_append(Page page, const LeafAppend *append, TransactionId xid, InsertPlan *
 	uint8		parts = 0;
 	int			padding;
 	int			upper = place_cells(append, ((PageHeader) page)->pd_upper, &padding);
+	bool		repack = upper < ((PageHeader) page)->pd_lower +
+		append->nrows * (int) sizeof(SlotData);
 
-	if (upper < ((PageHeader) page)->pd_lower + append->nrows * (int) sizeof(SlotData))
-		return false;
 	note_append(&trailer, nslots == 0, append);
 	plan->record.slot = pos;
-	plan->record.top = ((PageHeader) page)->pd_upper;
+	plan->record.top = repack ? 0 : ((PageHeader) page)->pd_upper;
 	plan->delta = append->first_row - trailer.low_fence;
 	plan->nrows = append->nrows;
 	plan->page_xid = trailer.page_xid;
@@ -190,14 +188,15 @@ plan_append(Page page, const LeafAppend *append, TransactionId xid, InsertPlan *
 		parts |= INSERT_FLAGS;
 	if (trailer.newest_xid == xid && xids_follow(append, xid))
 		parts |= INSERT_XID;
-	if (padding > 0 || (trailer.newest_xid != old.newest_xid && (parts & INSERT_XID) == 0))
+	if (trailer.newest_xid != old.newest_xid && (parts & INSERT_XID) == 0)
 		parts |= INSERT_OTHER;
-	if (plan->nmoved > 0)
+	if (padding > 0 && !repack)
+		parts |= INSERT_OTHER;
+	if (plan->nmoved > 0 && !repack)
 		parts |= INSERT_SLOTS;
 	if (trailer.high_fence == TREE_KEY_MAX)
 		parts |= INSERT_NEXT;
 	plan->record.parts = parts;
-	return true;
 }
 
 /* ---- the record's bytes ---- */
@@ -375,51 +374,60 @@ add_trailer_edits(const InsertPlan *plan, const uint64 *next_delta, PageEdits *e
 		page_edits_add_field(edits, flags, &plan->flags);
 }
 
+static void
+append_edits(Page page, const InsertPlan *plan, const char *cells, const char *end,
+			 TransactionId xid)
+{
+	PageEdits	edits = {0};
+	PGAlignedBlock image;
+	SlotData	slots[ROWAN_PAGE_ROOM / sizeof(SlotData)];
+	int			upper = lay_out_cells(plan, cells, end, xid, image.data, slots);
+	int			first_slot = ROWAN_PAGE_BODY + plan->record.slot * sizeof(SlotData);
+	int			moved_slots = first_slot + plan->nrows * sizeof(SlotData);
+	uint64		next_delta = (uint64) plan->delta + plan->nrows;
+	uint16		bounds[2];
+
+	bounds[0] = moved_slots + plan->nmoved * sizeof(SlotData);
+	bounds[1] = upper;
+	page_edits_add(&edits, offsetof(PageHeaderData, pd_lower), bounds, sizeof(bounds));
+	page_edits_add(&edits, first_slot, slots, plan->nrows * sizeof(SlotData));
+	page_edits_add(&edits, moved_slots, plan->moved, plan->nmoved * sizeof(SlotData));
+	page_edits_add(&edits, upper, image.data + upper, plan->record.top - upper);
+	add_trailer_edits(plan, &next_delta, &edits);
+	page_edit(page, &edits);
+}
+
+/* Cells are moved to make room. */
+static void
+append_repack(Page page, const InsertPlan *plan, const char *from, const char *end,
+			  TransactionId xid)
+{
+	PageEdits	edits = {0};
+	uint64		next_delta = (uint64) plan->delta + plan->nrows;
+
+	add_trailer_edits(plan, &next_delta, &edits);
+	page_edit(page, &edits);
+	for (int i = 0; i < plan->nrows; i++)
+	{
+		RowCellBuffer cell;
+
+		from = read_cell(from, end, plan, xid, &cell);
+		page_insert_row(page, plan->record.slot + i, plan->delta + i, cell.bytes);
+	}
+	page_set_sum(page);
+}
+
 /* What a record says, done. */
 static void
 insert_apply(Page page, char *data, Size length, const WalContext *context)
 {
 	InsertPlan	plan;
-	PageEdits	edits = {0};
-	PGAlignedBlock image;
-	SlotData	slots[ROWAN_PAGE_ROOM / sizeof(SlotData)];
 	const char *cells = read_insert(data, context->xid, &plan);
-	int			upper = lay_out_cells(&plan, cells, data + length, context->xid, image.data, slots);
-	int			first_slot = ROWAN_PAGE_BODY + plan.record.slot * sizeof(SlotData);
-	int			moved_slots = first_slot + plan.nrows * sizeof(SlotData);
-	uint64		next_delta = (uint64) plan.delta + plan.nrows;
-	uint16		bounds[2];
 
-	bounds[0] = moved_slots + plan.nmoved * sizeof(SlotData);
-	bounds[1] = upper;
-	page_edits_add(&edits, offsetof(PageHeaderData, pd_lower), bounds, sizeof(bounds));
-	page_edits_add(&edits, first_slot, slots, plan.nrows * sizeof(SlotData));
-	page_edits_add(&edits, moved_slots, plan.moved, plan.nmoved * sizeof(SlotData));
-	page_edits_add(&edits, upper, image.data + upper, plan.record.top - upper);
-	add_trailer_edits(&plan, &next_delta, &edits);
-	page_edit(page, &edits);
-}
-
-/* Moves cells, so that there is room. */
-static void
-append_by_change(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
-{
-	PageChange	change;
-	Page		page;
-	RowId		row = append->first_row;
-	const char *cell = append->cells;
-	int			pos;
-
-	change_begin(&change, file);
-	page = change_page(&change, leaf, false);
-	pos = leaf_search(page, row);
-	note_append(page_trailer(page), page_nslots(page) == 0, append);
-	for (int i = 0; i < append->nrows; i++, row++)
-	{
-		page_insert_row(page, pos + i, row - page_low_fence(page), cell);
-		cell += TYPEALIGN(append->cell_align, row_header_size((const RowHeaderData *) cell));
-	}
-	change_commit(&change, InvalidTransactionId);
+	if (plan.record.top == 0)
+		append_repack(page, &plan, cells, data + length, context->xid);
+	else
+		append_edits(page, &plan, cells, data + length, context->xid);
 }
 
 static void
@@ -445,11 +453,7 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 	Size		size;
 
 	FAULT_POINT(row_insert);
-	if (!plan_append(page, append, context.xid, &plan))
-	{
-		append_by_change(file, leaf, append);
-		return;
-	}
+	plan_append(page, append, context.xid, &plan);
 	size = write_insert(&plan, append, record);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);

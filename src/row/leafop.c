@@ -6,9 +6,10 @@
  * reader sees both change together: it finds the pointer to a record only on a leaf that was
  * changed after the record was complete.
  *
- * The operation writes down what is to become of the leaf as bytes at fixed places, which is what
- * it logs; it and redo then do the same with it.  Where cells have to be moved to make room, it is
- * a CHANGE instead.
+ * Most cells stay where they are: then the operation writes down what is to become of the leaf as
+ * bytes at fixed places, which is what it logs; it and redo do the same with it.  A cell that
+ * moves, or other cells that have to make room, would be much to log: then both make the new cell
+ * from the old one and put it where it goes.
  */
 #include "postgres.h"
 
@@ -17,8 +18,8 @@
 #include "base/bytes.h"
 #include "base/fault.h"
 #include "base/page_edit.h"
+#include "base/page_sum.h"
 #include "miscadmin.h"
-#include "pool/change.h"
 #include "pool/wal.h"
 #include "row/decode.h"
 #include "row/leafop.h"
@@ -32,9 +33,9 @@ typedef struct ReplacePlan
 	uint16		flags;
 	TransactionId newest_xid;
 	uint8		cleared;		/* bytes below the cell that become zero */
-	uint8		padding;		/* and above it */
 	uint16		prefix;			/* of the data, which stay as they are */
 	uint16		length;			/* of the data behind it, which change */
+	uint16		suffix;			/* REPLACE_MOVES: of the data behind that, which stay */
 	RowHeaderParts header;
 	char		bytes[BLCKSZ];	/* the header, then the data that change */
 } ReplacePlan;
@@ -53,17 +54,17 @@ points_to(const RowHeaderParts *parts, const char *cell, const WalContext *conte
 	return memcmp(cell + parts->pointer_at, pointer, sizeof(pointer)) == 0;
 }
 
-/* What of the data changes, if they begin where the old ones did; else all of them. */
+/* What of the data changes: keeps_prefix, keeps_suffix: what is equal stays where it is. */
 static void
 plan_data(ReplacePlan *plan, const char *old, int old_length, const char *data, int length,
-		  bool stays)
+		  bool keeps_prefix, bool keeps_suffix)
 {
-	int			common = stays ? common_prefix(old, data, Min(old_length, length)) : 0;
-	int			suffix = stays && old_length == length ?
-		common_suffix(old + length, data + length, length - common) : 0;
+	int			common = Min(old_length, length);
 
-	plan->prefix = common;
-	plan->length = length - common - suffix;
+	plan->prefix = keeps_prefix ? common_prefix(old, data, common) : 0;
+	plan->suffix = keeps_suffix ?
+		common_suffix(old + old_length, data + length, common - plan->prefix) : 0;
+	plan->length = length - plan->prefix - plan->suffix;
 }
 
 /* What becomes of the trailer. */
@@ -88,8 +89,7 @@ plan_trailer(ReplacePlan *plan, Page page, const char *cell, int dead_bytes,
 		plan->record.parts |= REPLACE_DEAD;
 }
 
-/* False: there is no room without moving other cells. */
-static bool
+static void
 plan_replace(ReplacePlan *plan, Page page, int pos, const char *cell, const RowShape *shape,
 			 const WalContext *context)
 {
@@ -97,36 +97,33 @@ plan_replace(ReplacePlan *plan, Page page, int pos, const char *cell, const RowS
 	char	   *old = page_cell(page, pos, &old_size);
 	RowShape	old_shape = page_cell_shape(page, old, old_size);
 	int			old_offset = old - (char *) page;
-	PagePlace	place;
+	PagePlace	place = {.offset = old_offset, .dead_bytes = page_trailer(page)->dead_bytes};
+	bool		moves = !page_place_in_place(page, pos, shape, &place);
+	bool		stays = !moves && place.offset + shape->header == old_offset + old_shape.header;
 
-	if (!page_place_row(page, pos, shape, &place))
-		return false;
 	plan->record.offset = place.offset;
 	plan->record.header = shape->header;
-	plan->record.parts = 0;
+	plan->record.parts = moves ? REPLACE_MOVES | REPLACE_SLOT : 0;
 	plan->slot = pos;
 	plan->header = row_header_parts(cell);
 	plan_data(plan, old + old_shape.header, old_shape.data, cell + shape->header, shape->data,
-			  !place.moves && place.offset + shape->header == old_offset + old_shape.header);
-	plan->cleared = place.moves ? shape->slack : Max(place.offset - old_offset, 0);
-	plan->padding = place.padding;
+			  moves || stays, moves || (stays && shape->data == old_shape.data));
+	plan->cleared = Max(place.offset - old_offset, 0);
 	memcpy(plan->bytes, cell, shape->header);
 	memcpy(plan->bytes + shape->header, cell + shape->header + plan->prefix, plan->length);
 
 	if (place.offset != old_offset)
 		plan->record.parts |= REPLACE_SLOT;
-	if (place.moves)
-		plan->record.parts |= REPLACE_MOVES;
-	if (plan->cleared > 0 || plan->padding > 0)
+	if (plan->cleared > 0)
 		plan->record.parts |= REPLACE_CLEAR;
 	if (plan->header.xid_at != 0 && row_cell_xid(cell) == context->xid)
 		plan->record.parts |= REPLACE_XID;
 	if (points_to(&plan->header, cell, context))
 		plan->record.parts |= REPLACE_POINTER;
-	if (plan->prefix > PG_UINT8_MAX || plan->length > PG_UINT8_MAX)
+	if (plan->prefix > PG_UINT8_MAX || plan->length > PG_UINT8_MAX ||
+		(moves && plan->suffix > PG_UINT8_MAX))
 		plan->record.parts |= REPLACE_WIDE;
 	plan_trailer(plan, page, cell, place.dead_bytes, context);
-	return true;
 }
 
 /* ---- the record's bytes ---- */
@@ -146,10 +143,7 @@ write_replace(const ReplacePlan *plan, char *record)
 	if (parts & REPLACE_SLOT)
 		to = put_bytes(to, &plan->slot, sizeof(plan->slot));
 	if (parts & REPLACE_CLEAR)
-	{
 		to = put_bytes(to, &plan->cleared, sizeof(plan->cleared));
-		to = put_bytes(to, &plan->padding, sizeof(plan->padding));
-	}
 	if (parts & REPLACE_DEAD)
 		to = put_bytes(to, &plan->dead_bytes, sizeof(plan->dead_bytes));
 	if (parts & REPLACE_FLAGS)
@@ -158,6 +152,8 @@ write_replace(const ReplacePlan *plan, char *record)
 		to = put_bytes(to, &plan->newest_xid, sizeof(plan->newest_xid));
 	to = put_number(to, plan->prefix, wide);
 	to = put_number(to, plan->length, wide);
+	if (parts & REPLACE_MOVES)
+		to = put_number(to, plan->suffix, wide);
 
 	/* the header without what is said elsewhere */
 	if (parts & REPLACE_XID)
@@ -183,14 +179,11 @@ read_replace_parts(const char *from, const WalContext *context, ReplacePlan *pla
 	from = take_bytes(from, &plan->record, sizeof(plan->record));
 	parts = plan->record.parts;
 	plan->newest_xid = context->xid;
-	plan->cleared = plan->padding = 0;
+	plan->cleared = 0;
 	if (parts & REPLACE_SLOT)
 		from = take_bytes(from, &plan->slot, sizeof(plan->slot));
 	if (parts & REPLACE_CLEAR)
-	{
 		from = take_bytes(from, &plan->cleared, sizeof(plan->cleared));
-		from = take_bytes(from, &plan->padding, sizeof(plan->padding));
-	}
 	if (parts & REPLACE_DEAD)
 		from = take_bytes(from, &plan->dead_bytes, sizeof(plan->dead_bytes));
 	if (parts & REPLACE_FLAGS)
@@ -198,7 +191,10 @@ read_replace_parts(const char *from, const WalContext *context, ReplacePlan *pla
 	if (parts & REPLACE_NEWEST)
 		from = take_bytes(from, &plan->newest_xid, sizeof(plan->newest_xid));
 	from = take_number(from, &plan->prefix, (parts & REPLACE_WIDE) != 0);
-	return take_number(from, &plan->length, (parts & REPLACE_WIDE) != 0);
+	from = take_number(from, &plan->length, (parts & REPLACE_WIDE) != 0);
+	if (parts & REPLACE_MOVES)
+		from = take_number(from, &plan->suffix, (parts & REPLACE_WIDE) != 0);
+	return from;
 }
 
 static void
@@ -234,38 +230,65 @@ read_replace(const char *from, Size length, const WalContext *context, ReplacePl
 
 /* ---- doing it ---- */
 
+static void
+replace_edits(Page page, const ReplacePlan *plan)
+{
+	static const char zeroes[PG_UINT8_MAX + 1];
+	PageEdits	edits = {0};
+	const ReplaceRecordData *record = &plan->record;
+	uint16		offset = record->offset;
+	int			at = offset + record->header + plan->prefix;
+
+	if (record->parts & REPLACE_SLOT)
+		page_edits_add(&edits, ROWAN_PAGE_BODY + plan->slot * sizeof(SlotData),
+					   &offset, sizeof(offset));
+	page_edits_add(&edits, offset - plan->cleared, zeroes, plan->cleared);
+	page_edits_add(&edits, offset, plan->bytes, record->header);
+	page_edits_add(&edits, at, plan->bytes + record->header, plan->length);
+	if (record->parts & (REPLACE_NEWEST | REPLACE_NEWEST_IS_XID))
+		page_edits_add_field(&edits, newest_xid, &plan->newest_xid);
+	if (record->parts & REPLACE_DEAD)
+		page_edits_add_field(&edits, dead_bytes, &plan->dead_bytes);
+	if (record->parts & REPLACE_FLAGS)
+		page_edits_add_field(&edits, flags, &plan->flags);
+	page_edit(page, &edits);
+}
+
+/* The cell is made from the old one, and others are moved if need be. */
+static void
+replace_moving(Page page, const ReplacePlan *plan)
+{
+	RowCellBuffer cell;
+	uint16		old_size = 0;
+	const char *old = page_cell(page, plan->slot, &old_size);
+	RowShape	shape;
+	char	   *to;
+
+	if (old == NULL || plan->slot >= page_nslots(page))
+		elog(PANIC, "rowan: WAL record does not fit the page it is applied to");
+	shape = page_cell_shape(page, old, old_size);
+	if (plan->prefix + plan->suffix > shape.data)
+		elog(PANIC, "rowan: WAL record does not fit the page it is applied to");
+	to = put_bytes(cell.bytes, plan->bytes, plan->record.header);
+	to = put_bytes(to, old + shape.header, plan->prefix);
+	to = put_bytes(to, plan->bytes + plan->record.header, plan->length);
+	memcpy(to, old + old_size - plan->suffix, plan->suffix);
+	page_replace_row(page, plan->slot, cell.bytes);
+	leaf_note_cell(page_trailer(page), cell.bytes);
+	page_set_sum(page);
+}
+
 /* What a record says, done. */
 static void
 replace_apply(Page page, char *data, Size length, const WalContext *context)
 {
-	static const char zeroes[PG_UINT8_MAX + 1];
 	ReplacePlan plan;
-	PageEdits	edits = {0};
-	uint16		offset,
-				upper;
-	int			at;
-	const ReplaceRecordData *record = &plan.record;
 
 	read_replace(data, length, context, &plan);
-	offset = record->offset;
-	upper = offset - plan.cleared;
-	at = offset + record->header + plan.prefix;
-	if (record->parts & REPLACE_MOVES)
-		page_edits_add(&edits, offsetof(PageHeaderData, pd_upper), &upper, sizeof(upper));
-	if (record->parts & REPLACE_SLOT)
-		page_edits_add(&edits, ROWAN_PAGE_BODY + plan.slot * sizeof(SlotData),
-					   &offset, sizeof(offset));
-	page_edits_add(&edits, upper, zeroes, plan.cleared);
-	page_edits_add(&edits, offset, plan.bytes, record->header);
-	page_edits_add(&edits, at, plan.bytes + record->header, plan.length);
-	page_edits_add(&edits, at + plan.length, zeroes, plan.padding);
-	if (record->parts & (REPLACE_NEWEST | REPLACE_NEWEST_IS_XID))
-		page_edits_add_field(&edits, newest_xid, &plan.newest_xid);
-	if (record->parts & REPLACE_DEAD)
-		page_edits_add_field(&edits, dead_bytes, &plan.dead_bytes);
-	if (record->parts & REPLACE_FLAGS)
-		page_edits_add_field(&edits, flags, &plan.flags);
-	page_edit(page, &edits);
+	if (plan.record.parts & REPLACE_MOVES)
+		replace_moving(page, &plan);
+	else
+		replace_edits(page, &plan);
 }
 
 static void
@@ -288,23 +311,6 @@ log_replace(PoolFrame *leaf, const char *replace, Size size, PoolFrame *version,
 		PageSetLSN(pool_page(version), lsn);
 }
 
-/* Moves cells, so that there is room. */
-static void
-replace_by_change(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
-				  PoolFrame *version, char *append, Size append_size, const WalContext *context)
-{
-	PageChange	change;
-	Page		page;
-
-	change_begin(&change, file);
-	page = change_page(&change, leaf, false);
-	page_replace_row(page, pos, cell);
-	leaf_note_cell(page_trailer(page), cell);
-	if (version != NULL)
-		version_append_apply(change_page(&change, version, false), append, append_size, context);
-	change_commit(&change, InvalidTransactionId);
-}
-
 void
 leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 			 const RowShape *shape, PoolFrame *version, const VersionRecordData *record)
@@ -324,11 +330,7 @@ leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 		context.next_data = append;
 	}
 	FAULT_POINT(row_replace);
-	if (!plan_replace(&plan, pool_page(leaf), pos, cell, shape, &context))
-	{
-		replace_by_change(file, leaf, pos, cell, version, append, append_size, &context);
-		return;
-	}
+	plan_replace(&plan, pool_page(leaf), pos, cell, shape, &context);
 	size = write_replace(&plan, replace);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);

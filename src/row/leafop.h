@@ -34,8 +34,8 @@ typedef struct LeafAppend
 extern void leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append);
 
 /*
- * Replaces the cell of slot pos by `cell`, of that shape, and, if version is not NULL, appends record
- * to that page, as one record.  Both pages latched exclusively, with room; both latches are
+ * Replaces the cell of slot pos by `cell`, of that shape, and, if version is not NULL, appends
+ * record to that page, as one record.  Both pages latched exclusively, with room; both latches are
  * released.
  */
 extern void leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,

@@ -298,25 +298,18 @@ place_in_place(Page page, int pos, const RowShape *row)
 }
 
 bool
-page_place_row(Page page, int pos, const RowShape *row, PagePlace *place)
+page_place_in_place(Page page, int pos, const RowShape *row, PagePlace *place)
 {
-	PageHeader	header = header_of(page);
 	uint16		size = 0;
 	char	   *cell = page_cell(page, pos, &size);
+	int			offset = place_in_place(page, pos, row);
 	RowShape	old;
-	int			in_place = place_in_place(page, pos, row);
-	int			room = page_place_below(header->pd_upper, row_footprint(row), row->aligned);
-	int			dead_bytes = page_trailer(page)->dead_bytes;
 
-	if (cell == NULL || (in_place == NO_PLACE && room < header->pd_lower))
+	if (offset == NO_PLACE)
 		return false;
 	old = page_cell_shape(page, cell, size);
-	place->moves = in_place == NO_PLACE;
-	place->offset = place->moves ? room + row->slack : in_place;
-	place->padding = place->moves ? header->pd_upper - room - row_footprint(row) : 0;
-	if (!place->moves)
-		dead_bytes -= row_footprint(row);
-	place->dead_bytes = dead_bytes + row_footprint(&old) + place->padding;
+	place->offset = offset;
+	place->dead_bytes = page_trailer(page)->dead_bytes + row_footprint(&old) - row_footprint(row);
 	return true;
 }
 

@@ -196,16 +196,14 @@ extern char *page_replace_cell(Page page, int pos, uint16 new_size);
 typedef struct PagePlace
 {
 	uint16		offset;			/* of the cell */
-	bool		moves;			/* into the gap; else it takes bytes of the cell that it replaces */
-	uint16		padding;		/* bytes above it, if it moves, that no cell has */
-	uint16		dead_bytes;		/* of the page, then */
+	uint16		dead_bytes;
 } PagePlace;
 
 /*
- * Where the row that replaces that of slot pos goes without any other cell being moved.  False:
- * there is no such place.
+ * Where the row goes that replaces that of slot pos, if it takes no more bytes, slack included.
+ * False: it has to move.
  */
-extern bool page_place_row(Page page, int pos, const RowShape *row, PagePlace *place);
+extern bool page_place_in_place(Page page, int pos, const RowShape *row, PagePlace *place);
 
 /*
  * Gives slot pos a copy of this row.  In place if cell and slack take no more bytes than now; then
