@@ -11,6 +11,7 @@
 uint32
 page_edits_sum(Page page, const PageEdits *edits)
 {
+	PageSumBounds bounds = page_sum_bounds(page);
 	uint32		sum = 0;
 	int			done = 0;		/* words before it are counted */
 
@@ -22,7 +23,7 @@ page_edits_sum(Page page, const PageEdits *edits)
 
 		if (edit->size == 0)
 			continue;
-		sum += page_sum_of_words(page, Max(first, done), end);
+		sum += page_sum_of_words(page, &bounds, Max(first, done), end);
 		done = Max(end, done);
 	}
 	return sum;

@@ -31,6 +31,12 @@ typedef struct PageEdits
 } PageEdits;
 
 static inline void
+page_edits_begin(PageEdits *edits)
+{
+	edits->n = 0;
+}
+
+static inline void
 page_edits_add(PageEdits *edits, int at, const void *bytes, int size)
 {
 	PageEdit   *edit = &edits->edit[edits->n++];

@@ -42,19 +42,11 @@ mix(uint64 word, int place)
 	return (uint32) (x >> 32);
 }
 
-/* What of a page is left out. */
-typedef struct Bounds
-{
-	int			lower;			/* the gap */
-	int			upper;
-	int			marks_end;		/* bytes below it, behind the header, are slots with marks */
-} Bounds;
-
-static Bounds
-bounds_of(Page page)
+PageSumBounds
+page_sum_bounds(Page page)
 {
 	PageHeader	header = (PageHeader) page;
-	Bounds		bounds = {.lower = header->pd_lower, .upper = header->pd_upper};
+	PageSumBounds bounds = {.lower = header->pd_lower, .upper = header->pd_upper};
 
 	if (bounds.lower < (int) ROWAN_PAGE_BODY || bounds.lower > bounds.upper ||
 		bounds.upper > (int) ROWAN_PAGE_SPECIAL)
@@ -64,42 +56,48 @@ bounds_of(Page page)
 	return bounds;
 }
 
-static inline void
-clear_bytes(char *word, int from, int to)
+/* The bytes [from, to) of a word, counted from its first one in memory. */
+static inline uint64
+bytes_of_word(int from, int to)
 {
-	for (int i = Max(from, 0); i < Min(to, PAGE_SUM_WORD); i++)
-		word[i] = 0;
+	uint64		all = ~UINT64CONST(0);
+
+	from = Max(from, 0);
+	to = Min(to, PAGE_SUM_WORD);
+	if (from >= to)
+		return 0;
+#ifdef WORDS_BIGENDIAN
+	return all >> 8 * (PAGE_SUM_WORD - (to - from)) << 8 * (PAGE_SUM_WORD - to);
+#else
+	return all >> 8 * (PAGE_SUM_WORD - (to - from)) << 8 * from;
+#endif
 }
 
 /* A word without what is left out of it. */
 static uint64
-partial_word(Page page, int place, const Bounds *bounds)
+partial_word(uint64 word, int place, const PageSumBounds *bounds)
 {
 	int			at = place * PAGE_SUM_WORD;
-	char		bytes[PAGE_SUM_WORD];
-	uint64		word;
 
-	memcpy(bytes, (char *) page + at, PAGE_SUM_WORD);
 	if (place == HEADER_CHECKSUM_WORD)
-		clear_bytes(bytes, 0, sizeof(uint16));
+		word &= ~bytes_of_word(0, sizeof(uint16));
 	if (place == HEADER_SUM_WORD || place == CRC_WORD)
-		clear_bytes(bytes, 4, PAGE_SUM_WORD);
-	clear_bytes(bytes, bounds->lower - at, bounds->upper - at);
+		word &= ~bytes_of_word(4, PAGE_SUM_WORD);
+	word &= ~bytes_of_word(bounds->lower - at, bounds->upper - at);
 	if (at >= (int) ROWAN_PAGE_BODY && at < bounds->marks_end)
 	{
 		uint16		slots[PAGE_SUM_WORD / sizeof(uint16)];
 
-		memcpy(slots, bytes, sizeof(slots));
-		slots[0] &= ~SLOT_DEAD;	/* offsets of two slots */
+		memcpy(slots, &word, sizeof(slots));
+		slots[0] &= ~SLOT_DEAD; /* offsets of two slots */
 		slots[2] &= ~SLOT_DEAD;
-		memcpy(bytes, slots, sizeof(slots));
+		memcpy(&word, slots, sizeof(slots));
 	}
-	memcpy(&word, bytes, sizeof(word));
 	return word;
 }
 
 static inline bool
-is_whole_word(int place, const Bounds *bounds)
+is_whole_word(int place, const PageSumBounds *bounds)
 {
 	int			at = place * PAGE_SUM_WORD;
 
@@ -108,7 +106,7 @@ is_whole_word(int place, const Bounds *bounds)
 }
 
 static inline bool
-is_in_gap(int place, const Bounds *bounds)
+is_in_gap(int place, const PageSumBounds *bounds)
 {
 	int			at = place * PAGE_SUM_WORD;
 
@@ -116,18 +114,17 @@ is_in_gap(int place, const Bounds *bounds)
 }
 
 uint32
-page_sum_of_words(Page page, int first, int end)
+page_sum_of_words(Page page, const PageSumBounds *bounds, int first, int end)
 {
 	const uint64 *words = (const uint64 *) page;
-	const Bounds bounds = bounds_of(page);
 	uint32		sum = 0;
 
 	for (int place = Max(first, FIRST_WORD); place < end; place++)
 	{
-		if (is_whole_word(place, &bounds))
+		if (likely(is_whole_word(place, bounds)))
 			sum += mix(words[place], place);
-		else if (!is_in_gap(place, &bounds))
-			sum += mix(partial_word(page, place, &bounds), place);
+		else if (!is_in_gap(place, bounds))
+			sum += mix(partial_word(words[place], place, bounds), place);
 	}
 	return sum;
 }
@@ -135,10 +132,11 @@ page_sum_of_words(Page page, int first, int end)
 uint32
 page_sum(Page page)
 {
-	int			gap_start = bounds_of(page).lower / PAGE_SUM_WORD;
-	int			gap_end = bounds_of(page).upper / PAGE_SUM_WORD;
+	PageSumBounds bounds = page_sum_bounds(page);
+	int			gap_start = bounds.lower / PAGE_SUM_WORD;
+	int			gap_end = bounds.upper / PAGE_SUM_WORD;
 
 	/* the gap's words count for nothing: leave them out quickly */
-	return page_sum_of_words(page, FIRST_WORD, Min(gap_start + 1, gap_end)) +
-		page_sum_of_words(page, Max(gap_end, FIRST_WORD), WORDS);
+	return page_sum_of_words(page, &bounds, FIRST_WORD, Min(gap_start + 1, gap_end)) +
+		page_sum_of_words(page, &bounds, Max(gap_end, FIRST_WORD), WORDS);
 }

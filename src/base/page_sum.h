@@ -26,8 +26,18 @@
 /* Of the whole page. */
 extern uint32 page_sum(Page page);
 
+/* What of a page is left out, by what its header says. */
+typedef struct PageSumBounds
+{
+	int			lower;			/* the gap */
+	int			upper;
+	int			marks_end;		/* bytes below it, behind the header, are slots with marks */
+} PageSumBounds;
+
+extern PageSumBounds page_sum_bounds(Page page);
+
 /* The part of the words [first, end), counted from the page's start. */
-extern uint32 page_sum_of_words(Page page, int first, int end);
+extern uint32 page_sum_of_words(Page page, const PageSumBounds *bounds, int first, int end);
 
 static inline void
 page_set_sum(Page page)

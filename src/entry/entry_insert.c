@@ -113,6 +113,7 @@ touch_entry(Page page, int pos, uint16 size, PageEdits *touched)
 	int			first = ROWAN_PAGE_BODY + pos * (int) sizeof(SlotData);
 	int			lower = header->pd_lower + (int) sizeof(SlotData);
 
+	page_edits_begin(touched);
 	page_edits_add(touched, offsetof(PageHeaderData, pd_lower), NULL, 2 * sizeof(uint16));
 	page_edits_add(touched, first, NULL, lower - first);
 	page_edits_add(touched, header->pd_upper - size, NULL, size);
@@ -122,7 +123,7 @@ touch_entry(Page page, int pos, uint16 size, PageEdits *touched)
 static void
 entry_apply(Page page, const EntryRecordData *entry, const char *cell)
 {
-	PageEdits	touched = {0};
+	PageEdits	touched;
 	uint16		size;
 	uint32		rest;
 

@@ -378,7 +378,7 @@ static void
 append_edits(Page page, const InsertPlan *plan, const char *cells, const char *end,
 			 TransactionId xid)
 {
-	PageEdits	edits = {0};
+	PageEdits	edits;
 	PGAlignedBlock image;
 	SlotData	slots[ROWAN_PAGE_ROOM / sizeof(SlotData)];
 	int			upper = lay_out_cells(plan, cells, end, xid, image.data, slots);
@@ -387,6 +387,7 @@ append_edits(Page page, const InsertPlan *plan, const char *cells, const char *e
 	uint64		next_delta = (uint64) plan->delta + plan->nrows;
 	uint16		bounds[2];
 
+	page_edits_begin(&edits);
 	bounds[0] = moved_slots + plan->nmoved * sizeof(SlotData);
 	bounds[1] = upper;
 	page_edits_add(&edits, offsetof(PageHeaderData, pd_lower), bounds, sizeof(bounds));
@@ -402,9 +403,10 @@ static void
 append_repack(Page page, const InsertPlan *plan, const char *from, const char *end,
 			  TransactionId xid)
 {
-	PageEdits	edits = {0};
+	PageEdits	edits;
 	uint64		next_delta = (uint64) plan->delta + plan->nrows;
 
+	page_edits_begin(&edits);
 	add_trailer_edits(plan, &next_delta, &edits);
 	page_edit(page, &edits);
 	for (int i = 0; i < plan->nrows; i++)

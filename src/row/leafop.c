@@ -234,11 +234,12 @@ static void
 replace_edits(Page page, const ReplacePlan *plan)
 {
 	static const char zeroes[PG_UINT8_MAX + 1];
-	PageEdits	edits = {0};
+	PageEdits	edits;
 	const ReplaceRecordData *record = &plan->record;
 	uint16		offset = record->offset;
 	int			at = offset + record->header + plan->prefix;
 
+	page_edits_begin(&edits);
 	if (record->parts & REPLACE_SLOT)
 		page_edits_add(&edits, ROWAN_PAGE_BODY + plan->slot * sizeof(SlotData),
 					   &offset, sizeof(offset));
@@ -254,6 +255,34 @@ replace_edits(Page page, const ReplacePlan *plan)
 	page_edit(page, &edits);
 }
 
+/*
+ * What it touches to replace the cell of a slot by one of that shape, in the gap; false: most of
+ * the page, for others are moved.
+ */
+static bool
+touch_move(Page page, int slot, const RowShape *shape, PageEdits *touched)
+{
+	PageHeader	header = (PageHeader) page;
+	uint16		size = 0;
+	const char *old = page_cell(page, slot, &size);
+	int			old_end = old + size - (char *) page;
+	int			slack = page_cell_shape(page, old, size).slack;
+	int			lowest = page_place_below(header->pd_upper, row_footprint(shape), shape->aligned);
+	bool		old_is_lowest = old_end - size - slack == header->pd_upper;
+
+	if (lowest < header->pd_lower)
+		return false;
+	page_edits_begin(touched);
+	page_edits_add(touched, offsetof(PageHeaderData, pd_lower), NULL, 2 * sizeof(uint16));
+	page_edits_add(touched, ROWAN_PAGE_BODY + slot * sizeof(SlotData), NULL, sizeof(SlotData));
+	page_edits_add(touched, lowest, NULL,
+				   (old_is_lowest ? old_end : header->pd_upper) - lowest);
+	page_edits_add_field(touched, newest_xid, NULL);
+	page_edits_add_field(touched, dead_bytes, NULL);
+	page_edits_add_field(touched, flags, NULL);
+	return true;
+}
+
 /* The cell is made from the old one, and others are moved if need be. */
 static void
 replace_moving(Page page, const ReplacePlan *plan)
@@ -262,6 +291,8 @@ replace_moving(Page page, const ReplacePlan *plan)
 	uint16		old_size = 0;
 	const char *old = page_cell(page, plan->slot, &old_size);
 	RowShape	shape;
+	PageEdits	touched;
+	uint32		rest;
 	char	   *to;
 
 	if (old == NULL || plan->slot >= page_nslots(page))
@@ -273,9 +304,19 @@ replace_moving(Page page, const ReplacePlan *plan)
 	to = put_bytes(to, old + shape.header, plan->prefix);
 	to = put_bytes(to, plan->bytes + plan->record.header, plan->length);
 	memcpy(to, old + old_size - plan->suffix, plan->suffix);
+	to += plan->suffix;
+	shape = page_cell_shape(page, cell.bytes, to - cell.bytes);
+	if (!touch_move(page, plan->slot, &shape, &touched))
+	{
+		page_replace_row(page, plan->slot, cell.bytes);
+		leaf_note_cell(page_trailer(page), cell.bytes);
+		page_set_sum(page);
+		return;
+	}
+	rest = page_sum_kept(page) - page_edits_sum(page, &touched);
 	page_replace_row(page, plan->slot, cell.bytes);
 	leaf_note_cell(page_trailer(page), cell.bytes);
-	page_set_sum(page);
+	page_sum_kept(page) = rest + page_edits_sum(page, &touched);
 }
 
 /* What a record says, done. */

@@ -124,7 +124,7 @@ version_append_apply(Page page, char *data, Size length, const WalContext *conte
 	PGAlignedBlock buffer;
 	VersionRecordData *record = (VersionRecordData *) buffer.data;
 	VersionAppendData append;
-	PageEdits	edits = {0};
+	PageEdits	edits;
 	const char *from = read_append(data, context->xid, &append, record);
 	Size		rest = data + length - from;
 	uint16		stored = MAXALIGN(sizeof(*record) + rest);
@@ -136,6 +136,7 @@ version_append_apply(Page page, char *data, Size length, const WalContext *conte
 	record->size = sizeof(*record) + rest;
 	memcpy(buffer.data + sizeof(*record), from, rest);
 	memset(buffer.data + record->size, 0, stored - record->size);
+	page_edits_begin(&edits);
 	page_edits_add(&edits, offsetof(PageHeaderData, pd_lower), &lower, sizeof(lower));
 	page_edits_add(&edits, append.offset, record, stored);
 	if (append.parts & APPEND_NEWEST)
