@@ -108,7 +108,9 @@ plan_replace(ReplacePlan *plan, Page page, int pos, const char *cell, const RowS
 	plan->header = row_header_parts(cell);
 	plan_data(plan, old + old_shape.header, old_shape.data, cell + shape->header, shape->data,
 			  moves || stays, moves || (stays && shape->data == old_shape.data));
-	plan->cleared = Max(place.offset - old_offset, 0);
+
+	/* of what the old cell had below the new one, only the slack must be zero; the rest is dead */
+	plan->cleared = Min(Max(place.offset - old_offset, 0), shape->slack);
 	memcpy(plan->bytes, cell, shape->header);
 	memcpy(plan->bytes + shape->header, cell + shape->header + plan->prefix, plan->length);
 
