@@ -156,10 +156,16 @@ def records_have_names(server):
     """pg_walinspect runs in the server, which knows the records of extensions."""
     server.sql('CREATE EXTENSION pg_walinspect')
     start = server.one('SELECT pg_current_wal_lsn()')
-    server.sql('CREATE TABLE named (id int) USING rowan; INSERT INTO named VALUES (1); UPDATE named SET id = 2')
+    server.sql('CREATE TABLE named (id int) USING rowan; '
+               'CREATE INDEX ON named USING rowan_btree (id); '
+               'INSERT INTO named SELECT generate_series(1, 20000); '
+               'UPDATE named SET id = 2 WHERE id = 1; DELETE FROM named WHERE id > 10')
+    server.sql('VACUUM named')
+    server.sql("SELECT pg_logical_emit_message(true, '', '')")      # only what is flushed is shown
     rows = server.sql("SELECT DISTINCT record_type FROM pg_get_wal_records_info('%s', pg_current_wal_lsn()) "
                       "WHERE resource_manager = 'rowan' AND description <> ''" % start)
-    check({'INSERT', 'REPLACE', 'CHANGE'} <= {r[0] for r in rows}, 'names of records: %s' % rows)
+    check({'INSERT', 'REPLACE', 'CHANGE', 'ENTRY', 'EXTEND', 'TRUNCATE'} <= {r[0] for r in rows},
+          'names of records: %s' % rows)
 
 
 def test(options):
