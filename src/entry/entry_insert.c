@@ -119,43 +119,78 @@ touch_entry(Page page, int pos, uint16 size, PageEdits *touched)
 	page_edits_add(touched, header->pd_upper - size, NULL, size);
 }
 
-/* Pure bytes; needs no compaction, as the doing side has seen to it. */
+/*
+ * Puts a cell into the gap, which has room, as the doing side has seen to.  Header and slots are
+ * read, cells are not: redo may have no more.
+ */
 static void
-entry_apply(Page page, const EntryRecordData *entry, const char *cell)
+put_entry(Page page, const EntryRecordData *entry, const char *cell, int size)
 {
+	PageHeader	header = (PageHeader) page;
+	SlotData   *slots = page_slots(page);
+	int			nslots = page_nslots(page);
 	PageEdits	touched;
-	uint16		size;
 	uint32		rest;
 
-	memcpy(&size, cell, sizeof(size));
-	size &= ROW_SIZE_MASK;
+	if (entry->pos > nslots || header->pd_upper > ROWAN_PAGE_SPECIAL ||
+		header->pd_lower + (int) sizeof(SlotData) + size > header->pd_upper)
+		elog(PANIC, "rowan: WAL record does not fit the page it is applied to");
 	touch_entry(page, entry->pos, size, &touched);
 	rest = page_sum_kept(page) - page_edits_sum(page, &touched);
-	memcpy(page_insert_cell(page, entry->pos, entry->head, size), cell, size);
+	memmove(slots + entry->pos + 1, slots + entry->pos, (nslots - entry->pos) * sizeof(SlotData));
+	header->pd_lower += sizeof(SlotData);
+	header->pd_upper -= size;
+	slots[entry->pos].offset = header->pd_upper;
+	slots[entry->pos].delta = entry->head;
+	memcpy((char *) page + header->pd_upper, cell, size);
 	page_sum_kept(page) = rest + page_edits_sum(page, &touched);
+}
+
+/* The rest of a change that an image of the slots has: the cell. */
+static void
+put_cell_only(Page page, const char *cell, int size)
+{
+	int			upper = ((PageHeader) page)->pd_upper;
+
+	if (upper + size > (int) ROWAN_PAGE_SPECIAL)
+		elog(PANIC, "rowan: WAL record does not fit the page it is applied to");
+	memcpy((char *) page + upper, cell, size);
+}
+
+/* What a record says, done. */
+static bool
+entry_apply(Page page, char *data, Size length, const WalContext *context)
+{
+	EntryRecordData entry;
+	const char *cell = data + sizeof(entry);
+	int			size = length - sizeof(entry);
+
+	if (context->whole < WAL_NEEDS_SLOTS)
+		return false;
+	memcpy(&entry, data, sizeof(entry));
+	if (context->slots_restored)
+		put_cell_only(page, cell, size);
+	else
+		put_entry(page, &entry, cell, size);
+	return true;
 }
 
 /* The leaf is latched exclusively, and its gap has room.  The latch stays. */
 static void
 insert_logged(const PoolFile *file, PoolFrame *leaf, EntryRecordData *entry, char *cell, int size)
 {
-	Page		page = pool_page(leaf);
-
 	FAULT_POINT(index_insert);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);
-	entry_apply(page, entry, cell);
+	put_entry(pool_page(leaf), entry, cell, size);
 	FAULT_POINT(index_insert_applied);
 	if (file->logged)
 	{
-		XLogRecPtr	lsn;
-
-		XLogBeginInsert();
-		wal_add_page(0, leaf);
+		wal_begin();
+		wal_add_page(0, leaf, WAL_NEEDS_SLOTS);
 		XLogRegisterBufData(0, (char *) entry, sizeof(*entry));
 		XLogRegisterBufData(0, cell, size);
-		lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_ENTRY);
-		PageSetLSN(page, lsn);
+		(void) wal_insert(ROWAN_XLOG_ENTRY);
 	}
 	pool_change_end(leaf);
 	END_CRIT_SECTION();
@@ -163,26 +198,14 @@ insert_logged(const PoolFile *file, PoolFrame *leaf, EntryRecordData *entry, cha
 }
 
 static void
-entry_redo_page(Page page, char *data, Size length, const WalContext *context)
-{
-	EntryRecordData entry;
-
-	memcpy(&entry, data, sizeof(entry));
-	entry_apply(page, &entry, data + sizeof(entry));
-}
-
-static void
 entry_redo(XLogReaderState *record)
 {
-	PoolFrame  *leaf;
-	PoolRedo	action = pool_redo_latch(record, 0, false, &leaf);
+	RedoPage	leaf;
 
-	if (action == POOL_REDO_GONE)
-		return;
+	wal_latch(record, 0, WAL_NEEDS_SLOTS, &leaf);
 	FAULT_POINT(index_insert_redo);
-	if (action == POOL_REDO_APPLY)
-		wal_apply(record, 0, leaf, entry_redo_page);
-	pool_unlatch(leaf);
+	wal_apply(record, &leaf, entry_apply);
+	wal_unlatch(&leaf);
 }
 
 static void

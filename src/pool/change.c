@@ -175,44 +175,30 @@ publish_copies(PageChange *change)
 }
 
 static void
-register_page(PageChange *change, int i, uint8 block_id)
+log_page(PageChange *change, int i, uint8 block_id)
 {
 	PoolFrame  *frame = change->pages[i].frame;
-	char	   *page = (char *) pool_page(frame);
-	bool		whole = deltas[i].size < 0;
 
-	XLogRegisterBlock(block_id, &frame->tag.locator, MAIN_FORKNUM, pool_block(frame), page,
-					  REGBUF_STANDARD | (whole ? REGBUF_WILL_INIT : 0));
-	if (whole)
-	{
-		PageHeader	header = (PageHeader) page;
-
-		XLogRegisterBufData(block_id, page, header->pd_lower);
-		XLogRegisterBufData(block_id, page + header->pd_upper, BLCKSZ - header->pd_upper);
-	}
+	if (deltas[i].size < 0)
+		wal_add_whole_page(block_id, frame);
 	else
 	{
-		XLogRegisterBufData(block_id, (char *) &page_sum_kept(page), sizeof(uint32));
+		wal_add_page(block_id, frame, WAL_NEEDS_NOTHING);
 		XLogRegisterBufData(block_id, deltas[i].bytes, deltas[i].size);
 	}
-	wal_check_register(block_id, (Page) page);
 }
 
 static void
 log_change(PageChange *change, ChangeRecordData *data)
 {
-	XLogRecPtr	lsn;
 	int			block_id = 0;
 
-	XLogBeginInsert();
+	wal_begin();
 	XLogRegisterData((char *) data, sizeof(ChangeRecordData));
 	for (int i = 0; i < change->npages; i++)
 		if (is_changed(i))
-			register_page(change, i, block_id++);
-	lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_CHANGE);
-	for (int i = 0; i < change->npages; i++)
-		if (is_changed(i))
-			PageSetLSN(pool_page(change->pages[i].frame), lsn);
+			log_page(change, i, block_id++);
+	(void) wal_insert(ROWAN_XLOG_CHANGE);
 }
 
 static bool
@@ -252,8 +238,8 @@ change_commit(PageChange *change, TransactionId horizon)
 
 /* ---- redo ---- */
 
-static void
-apply_whole(Page page, const char *data, Size size)
+static bool
+apply_whole(Page page, char *data, Size size, const WalContext *context)
 {
 	PageHeaderData header;
 	Size		tail;
@@ -268,41 +254,28 @@ apply_whole(Page page, const char *data, Size size)
 	memcpy(page, data, header.pd_lower);
 	memset((char *) page + header.pd_lower, 0, header.pd_upper - header.pd_lower);
 	memcpy((char *) page + header.pd_upper, data + header.pd_lower, tail);
+	return true;
 }
 
 static bool
-is_whole(XLogReaderState *record, uint8 block_id)
+apply_deltas(Page page, char *data, Size size, const WalContext *context)
 {
-	return (XLogRecGetBlock(record, block_id)->flags & BKPBLOCK_WILL_INIT) != 0;
+	delta_apply(page, data, size);
+	page_set_sum(page);
+	return true;
 }
 
-static void
-apply_page(XLogReaderState *record, uint8 block_id, PoolFrame *frame)
+static WalApply
+how_to_apply(XLogReaderState *record, uint8 block_id)
 {
-	Page		page = pool_page(frame);
-	bool		whole = is_whole(record, block_id);
-	Size		size;
-	char	   *data = whole ? XLogRecGetBlockData(record, block_id, &size) :
-		wal_page_data(record, block_id, &size);
-
-	Assert(!XLogRecBlockImageApply(record, block_id));	/* I-POOL-8 */
-	pool_change_begin(frame);
-	if (whole)
-		apply_whole(page, data, size);
-	else
-	{
-		delta_apply(page, data, size);
-		page_set_sum(page);
-		wal_check_sum(record, block_id, page);
-	}
-	PageSetLSN(page, record->EndRecPtr);
+	return XLogRecGetBlock(record, block_id)->flags & BKPBLOCK_WILL_INIT ?
+		apply_whole : apply_deltas;
 }
 
 static void
 change_redo(XLogReaderState *record)
 {
-	PoolFrame  *frames[CHANGE_MAX_PAGES];
-	PoolRedo	actions[CHANGE_MAX_PAGES];
+	RedoPage	pages[CHANGE_MAX_PAGES];
 	ChangeRecordData data;
 	RelFileLocator locator;
 	int			npages = XLogRecMaxBlockId(record) + 1;
@@ -314,24 +287,17 @@ change_redo(XLogReaderState *record)
 	wal_resolve_conflict(data.horizon, locator);
 
 	for (int i = 0; i < npages; i++)
-		actions[i] = pool_redo_latch(record, i, is_whole(record, i), &frames[i]);
+		wal_latch(record, i, WAL_NEEDS_NOTHING, &pages[i]);
 	FAULT_POINT(change_redo_latched);
 	for (int i = 0; i < npages; i++)
 	{
-		if (actions[i] == POOL_REDO_APPLY)
-			apply_page(record, i, frames[i]);
+		wal_apply(record, &pages[i], how_to_apply(record, i));
 		if (i + 1 < npages)
 			FAULT_POINT(change_redo_between);
 	}
 	FAULT_POINT(change_redo_applied);
 	for (int i = npages - 1; i >= 0; i--)
-	{
-		if (actions[i] == POOL_REDO_GONE)
-			continue;
-		if (actions[i] == POOL_REDO_APPLY)
-			wal_check_redo(record, i, pool_page(frames[i]));
-		pool_unlatch(frames[i]);
-	}
+		wal_unlatch(&pages[i]);
 }
 
 static void

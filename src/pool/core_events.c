@@ -29,6 +29,7 @@
 #include "commands/dbcommands_xlog.h"
 #include "pool/frame.h"
 #include "pool/restartpoint.h"
+#include "pool/torn.h"
 
 typedef RestartpointRedo RedoFunction;
 
@@ -120,7 +121,10 @@ smgr_redo_wrapper(XLogReaderState *record)
 
 		file.locator = create->rlocator;
 		if (create->forkNum == MAIN_FORKNUM)
+		{
+			torn_forget_file(file.locator, 0);
 			pool_discard_file(&file, 0);
+		}
 	}
 	else if (info == XLOG_SMGR_TRUNCATE)
 	{
@@ -138,11 +142,13 @@ smgr_redo_wrapper(XLogReaderState *record)
 		forget_missing_map((xl_smgr_truncate *) XLogRecGetData(record));
 }
 
-/* The copy is made from the files: they must have what the pool has. */
+/* The copy is made from the files: they must have what the pool has, and what torn.c has. */
 static void
 before_database_copy(const xl_dbase_create_file_copy_rec *copy)
 {
 	pool_flush_database(copy->src_db_id);
+	torn_write();
+	torn_forget_database(copy->db_id);
 	pool_discard_tablespace(copy->db_id, copy->tablespace_id);
 }
 

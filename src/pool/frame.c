@@ -21,6 +21,7 @@
 #include "storage/shmem.h"
 
 PoolFrame  *pool_frames;
+XLogRecPtr *pool_image_lsns;
 char	   *pool_pages;
 int			pool_n_frames;
 PoolControl *pool_control;
@@ -45,6 +46,7 @@ frame_shmem_size(void)
 	Size		size = MAXALIGN(sizeof(PoolControl));
 
 	size = add_size(size, mul_size(pool_buffers_setting, sizeof(PoolFrame)));
+	size = add_size(size, mul_size(pool_buffers_setting, sizeof(XLogRecPtr)));
 	size = add_size(size, mul_size(pool_buffers_setting, BLCKSZ));
 	size = add_size(size, sizeof(LWLockPadded) * (POOL_EXTEND_LOCKS + POOL_INIT_LOCKS));
 	size = add_size(size, PG_CACHE_LINE_SIZE + BLCKSZ); /* alignment */
@@ -121,6 +123,8 @@ frame_shmem_init(void)
 	pool_frames = (PoolFrame *) TYPEALIGN(sizeof(PoolFrame), memory);
 	if (!found)
 		init_frames();
+	pool_image_lsns = ShmemInitStruct("rowan image LSNs", (Size) pool_n_frames * sizeof(XLogRecPtr),
+									  &found);
 	memory = ShmemInitStruct("rowan pages", (Size) pool_n_frames * BLCKSZ + BLCKSZ, &found);
 	pool_pages = (char *) TYPEALIGN(BLCKSZ, memory);
 	map_shmem_init();
@@ -292,7 +296,7 @@ count_miss(const PoolFile *file)
 typedef enum LoadMode
 {
 	LOAD_READ,					/* from disk, must be a good page */
-	LOAD_READ_REDO,				/* an empty page is good enough */
+	LOAD_READ_EMPTY,			/* an empty page is good enough */
 	LOAD_ZERO					/* not from disk */
 } LoadMode;
 
@@ -305,7 +309,7 @@ fill_page(const PoolFile *file, PoolFrame *frame, LoadMode how)
 		return;
 	}
 	FAULT_POINT(pool_load);
-	io_read(&frame->tag, pool_page(frame), how == LOAD_READ_REDO);
+	io_read(&frame->tag, pool_page(frame), how == LOAD_READ_EMPTY);
 	count_miss(file);
 }
 
@@ -334,6 +338,7 @@ frame_load(const PoolFile *file, const PoolTag *tag, PoolRing *ring, LoadMode ho
 	frame->tag = *tag;
 	frame->dirty = false;
 	frame->referenced = ring ? 0 : 1;
+	*pool_image_lsn(frame) = InvalidXLogRecPtr;
 	frame->temporary = file->backend != INVALID_PROC_NUMBER;
 	frame->unlogged = !file->logged;
 	if (!map_insert(frame))
@@ -452,11 +457,33 @@ pool_latch_new(const PoolFile *file, BlockNumber block)
 	return latch_or_load(file, block, LW_EXCLUSIVE, NULL, LOAD_ZERO);
 }
 
-/* In redo: the page may be empty on disk. */
+PoolFrame *
+pool_latch_empty(const PoolFile *file, BlockNumber block)
+{
+	return latch_or_load(file, block, LW_EXCLUSIVE, NULL, LOAD_READ_EMPTY);
+}
+
 PoolFrame *
 pool_latch_redo(const PoolFile *file, BlockNumber block)
 {
-	return latch_or_load(file, block, LW_EXCLUSIVE, NULL, LOAD_READ_REDO);
+	MemoryContext context = CurrentMemoryContext;
+	uint32		holdoff = InterruptHoldoffCount;
+	PoolFrame  *volatile frame = NULL;
+
+	PG_TRY();
+	{
+		frame = pool_latch_empty(file, block);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_DATA_CORRUPTED)
+			PG_RE_THROW();
+		InterruptHoldoffCount = holdoff;	/* the latches of other pages stay */
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return frame;
 }
 
 #ifdef ROWAN_CHECK_PAGES

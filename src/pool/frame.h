@@ -108,6 +108,8 @@ extern bool frame_is_changing(const PoolFrame *frame);
 extern void frame_give_back(PoolFrame *frame);
 extern PoolFrame *frame_latch_if_present(const PoolTag *tag, LWLockMode mode);
 extern void frame_discard(PoolFrame *frame);
+
+/* As pool_latch_empty, for redo; NULL: what is on disk is no good page. */
 extern PoolFrame *pool_latch_redo(const PoolFile *file, BlockNumber block);
 
 /* map.c */

@@ -112,6 +112,7 @@ report_bad_page(int elevel, const PoolTag *tag, Page page, const PageVerdict *ve
 			 errhint("%s", hint_for(verdict->fault))));
 }
 
+/* Redo does something about a page that is damaged (torn.c). */
 static void
 check_page(const PoolTag *tag, Page page, bool allow_new)
 {
@@ -121,9 +122,9 @@ check_page(const PoolTag *tag, Page page, bool allow_new)
 		return;
 	if (!page_verify(page, tag->block, &verdict))
 	{
-		if (verdict.fault == PAGE_DAMAGED || verdict.fault == PAGE_MISPLACED)
+		if (!InRecovery && (verdict.fault == PAGE_DAMAGED || verdict.fault == PAGE_MISPLACED))
 			pgstat_report_checksum_failures_in_db(tag->locator.dbOid, 1);
-		report_bad_page(ignore_checksum_failure && verdict.sums_only ? WARNING : ERROR,
+		report_bad_page(ignore_checksum_failure && verdict.sums_only && !InRecovery ? WARNING : ERROR,
 						tag, page, &verdict);
 	}
 	else if (!allow_new && page_has_no_content(page))

@@ -68,6 +68,14 @@ typedef struct PoolFrame
 
 StaticAssertDecl(sizeof(PoolFrame) == 64, "frame descriptor is one cache line");
 
+/*
+ * LSN of the last WAL record since the frame was loaded that has the whole page, or what redo of
+ * the page's records reads of it (wal.c); invalid: none.  Under the latch.
+ */
+extern XLogRecPtr *pool_image_lsns;
+
+#define pool_image_lsn(frame)	(&pool_image_lsns[(frame) - pool_frames])
+
 #define POOL_NO_FRAME		PG_UINT32_MAX
 #define POOL_REFERENCED_MAX	2
 
@@ -242,7 +250,7 @@ extern PoolFrame *pool_latch_new(const PoolFile *file, BlockNumber block);
  * Latches exclusively a page that may be empty (all zero) on disk: in redo, or
  * where a file may have been extended but never initialised.
  */
-extern PoolFrame *pool_latch_redo(const PoolFile *file, BlockNumber block);
+extern PoolFrame *pool_latch_empty(const PoolFile *file, BlockNumber block);
 
 extern void pool_unlatch(PoolFrame *frame);
 

@@ -48,6 +48,7 @@
 #include "pgstat.h"
 #include "pool/frame.h"
 #include "pool/restartpoint.h"
+#include "pool/torn.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
@@ -226,6 +227,7 @@ restartpoint_checkpoint_redo(XLogReaderState *record)
 	bool		at_work = restartpoint_request != 0 && writer_is_there();
 
 	latest_next_xid = candidate.checkpoint.nextXid;
+	torn_write();
 	if (is_online && !at_work && flush_count_dirty(FEW_DIRTY) >= FEW_DIRTY)
 	{
 		restartpoint_request = ask_writer();

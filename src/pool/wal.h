@@ -107,6 +107,9 @@ typedef struct ReplaceRecordData
 #define REPLACE_WIDE	0x0080
 #define REPLACE_XID		0x0100	/* the cell's xid is the record's */
 #define REPLACE_POINTER	0x0200	/* it points to what block 1 gets */
+#define REPLACE_UPPER	0x0400	/* the cell, and slack of REPLACE_CLEAR's bytes below it, come out
+								 * of the gap, which ends there now; padding above it is among the
+								 * data */
 
 StaticAssertDecl(sizeof(ReplaceRecordData) == 5, "REPLACE");
 
@@ -202,35 +205,68 @@ typedef struct RowanRecordOps
 
 extern void wal_register_kind(uint8 info, const RowanRecordOps *ops);
 
-/* ---- pages of a record: operations and redo ---- */
+/* ---- pages of a record: operations ---- */
 
-typedef enum PoolRedo
+/*
+ * What redo of a block reference reads of the page as it was before: all that has to be whole.  A
+ * page may be torn when redo begins, for no images of our pages are logged to heal it (torn.c).
+ */
+typedef enum WalNeed
 {
-	POOL_REDO_APPLY,			/* frame is latched, changes to be applied */
-	POOL_REDO_DONE,				/* frame is latched, nothing to do (newer, or image restored) */
-	POOL_REDO_GONE				/* no frame: block is missing, file dropped later */
-} PoolRedo;
+	WAL_NEEDS_NOTHING,			/* the record has bytes at fixed places */
+	WAL_NEEDS_SLOTS,			/* header, slots and trailer */
+	WAL_NEEDS_PAGE				/* all */
+} WalNeed;
 
 /*
- * Latches the page of a block reference exclusively, restoring its full-page image if
- * there is one (dirty, LSN set).  will_init: old content does not matter.
- * Extends the file where needed.
+ * An operation logs a record so, in its critical section:
  *
- * The frame's version stays odd until pool_change_end or pool_unlatch, so that a reader on a
- * standby never sees one page of a record without the others: latch all pages of the record
- * first, then change them, then release them.  (REPLACE may end the change of the version page
- * before it begins that of the leaf: nobody looks for the new record before the leaf points to it.)
- * pool_change_begin (a no-op but for marking dirty) is still required before changing.
+ *	wal_begin()
+ *	wal_add_page(...) for each page, which is latched exclusively and holds the change already,
+ *		and XLogRegisterBufData, XLogRegisterData for what else redo needs to know
+ *	wal_insert(kind)
+ *
+ * wal_add_page registers the page's sum as the first part of the reference's data.  If redo needs
+ * more of the page than nothing, the record has an image of that, unless there has been one since
+ * the redo point: until wal_insert, which sets the pages' LSN, the page's header is not its own.
+ * wal_add_whole_page registers all of the page (WILL_INIT).
  */
-extern PoolRedo pool_redo_latch(XLogReaderState *record, uint8 block_id, bool will_init,
-								PoolFrame **frame);
+extern void wal_begin(void);
+extern void wal_add_page(uint8 block_id, PoolFrame *frame, WalNeed need);
+extern void wal_add_whole_page(uint8 block_id, PoolFrame *frame);
+extern XLogRecPtr wal_insert(uint8 kind);
 
 /*
- * Between XLogBeginInsert and XLogInsert: block reference block_id is this page, which holds the
- * change already and has the standard layout.  Its sum is registered as the first part of the
- * reference's data; what redo needs to know else, the caller registers (XLogRegisterBufData).
+ * Would a record that needs the page, or its slots, get an image if it were inserted now?  Only a
+ * hint: the redo point may move.  The page is latched exclusively.
  */
-extern void wal_add_page(uint8 block_id, PoolFrame *frame);
+extern bool wal_needs_image(PoolFrame *frame);
+
+/* ---- pages of a record: redo ---- */
+
+/*
+ * A page of a block reference, latched for redo.  Its version stays odd until wal_unlatch, so that
+ * a reader on a standby never sees one page of a record without the others: latch all pages of the
+ * record first, then change them, then release them.  (REPLACE may end the change of the version
+ * page before it begins that of the leaf: nobody looks for the new record before the leaf points to
+ * it.)
+ */
+typedef struct RedoPage
+{
+	PoolFrame  *frame;			/* latched exclusively; NULL: the page is torn or gone */
+	struct TornPage *torn;		/* not in the pool: some of its sectors are older than others */
+	uint8		block_id;
+	bool		apply;			/* it is older than the record */
+	bool		slots_restored;
+} RedoPage;
+
+/*
+ * Latches the page of a block reference.  If the reference has an image of the page, that is
+ * restored (dirty, LSN set); need says whether an image is one of the slots only.  If the record
+ * makes the page anew its old content does not matter.  Extends the file where needed.
+ */
+extern void wal_latch(XLogReaderState *record, uint8 block_id, WalNeed need, RedoPage *page);
+extern void wal_unlatch(RedoPage *page);
 
 /* What a record says elsewhere, and the data of a block reference need not repeat. */
 typedef struct WalContext
@@ -238,23 +274,27 @@ typedef struct WalContext
 	TransactionId xid;			/* the record's */
 	BlockNumber next_block;		/* of the next block reference; InvalidBlockNumber: there is none */
 	const char *next_data;		/* its data, behind the sum */
+	WalNeed		whole;			/* so much of the page is as it was before; operations: all */
+	bool		slots_restored; /* header, slots and trailer are as they are after the change */
 } WalContext;
 
 /*
- * Redo: makes the change that the reference's data tells of to a page that pool_redo_latch said
- * POOL_REDO_APPLY of.  PANIC if the page's sum is not what the record says.
+ * Makes the change that the reference's data tells of.  False: nothing was changed, as that needs
+ * more of the page than there is.
  */
-typedef void (*WalApply) (Page page, char *data, Size length, const WalContext *context);
-extern void wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply apply);
+typedef bool (*WalApply) (Page page, char *data, Size length, const WalContext *context);
 
 /*
- * What is behind the sum in the data of a reference that is not whole; NULL if there is none, as
- * where core left it out for an image.
+ * Redo: makes the change, if the page is older than the record, and sets the LSN.  PANIC if a page
+ * that was whole before has not the sum then which the record says.  A torn one that has it is put
+ * into the pool.
+ */
+extern void wal_apply(XLogReaderState *record, RedoPage *page, WalApply apply);
+
+/*
+ * What is behind the sum in the data of a reference that is not whole; NULL if there is none.
  */
 extern char *wal_page_data(XLogReaderState *record, uint8 block_id, Size *length);
-
-/* Redo, for those who do without wal_apply: the page is as the record says it is, or PANIC. */
-extern void wal_check_sum(XLogReaderState *record, uint8 block_id, Page page);
 
 /*
  * Resolves snapshot conflicts on a standby before a record that removes versions is
@@ -264,21 +304,9 @@ extern void wal_resolve_conflict(TransactionId horizon, RelFileLocator locator);
 
 /*
  * Our own WAL consistency check (rowan.wal_check): the record carries a CRC of the used bytes of
- * each page after its change; redo compares and PANICs.  wal_add_page and wal_apply do it; for
- * others: register pages between XLogBeginInsert and XLogInsert as they are after the change; in
- * redo, check after the record was applied to the page.  The entries end the record's main data:
- * parse that from its front, or take wal_data_size for its length.
+ * each page after its change; redo compares and PANICs.  wal_add_page and wal_apply do it.  The
+ * entries end the record's main data: parse that from its front.
  */
 extern bool wal_check_enabled;
-extern void wal_check_add(uint8 block_id, Page page);
-extern void wal_check_redo(XLogReaderState *record, uint8 block_id, Page page);
-extern Size wal_data_size(XLogReaderState *record);
-
-static inline void
-wal_check_register(uint8 block_id, Page page)
-{
-	if (unlikely(wal_check_enabled))
-		wal_check_add(block_id, page);
-}
 
 #endif							/* ROWAN_POOL_WAL_H */

@@ -419,29 +419,35 @@ append_repack(Page page, const InsertPlan *plan, const char *from, const char *e
 	page_set_sum(page);
 }
 
+static inline WalNeed
+need_of(const InsertPlan *plan)
+{
+	return plan->record.top == 0 ? WAL_NEEDS_PAGE : WAL_NEEDS_NOTHING;
+}
+
 /* What a record says, done. */
-static void
+static bool
 insert_apply(Page page, char *data, Size length, const WalContext *context)
 {
 	InsertPlan	plan;
 	const char *cells = read_insert(data, context->xid, &plan);
 
+	if (context->whole < need_of(&plan))
+		return false;
 	if (plan.record.top == 0)
 		append_repack(page, &plan, cells, data + length, context->xid);
 	else
 		append_edits(page, &plan, cells, data + length, context->xid);
+	return true;
 }
 
 static void
-log_insert(PoolFrame *leaf, const char *record, Size size)
+log_insert(PoolFrame *leaf, WalNeed need, const char *record, Size size)
 {
-	XLogRecPtr	lsn;
-
-	XLogBeginInsert();
-	wal_add_page(0, leaf);
+	wal_begin();
+	wal_add_page(0, leaf, need);
 	XLogRegisterBufData(0, (char *) record, size);
-	lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_INSERT);
-	PageSetLSN(pool_page(leaf), lsn);
+	(void) wal_insert(ROWAN_XLOG_INSERT);
 }
 
 void
@@ -449,7 +455,7 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 {
 	Page		page = pool_page(leaf);
 	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
-	.next_block = InvalidBlockNumber};
+	.next_block = InvalidBlockNumber, .whole = WAL_NEEDS_PAGE};
 	InsertPlan	plan;
 	char		record[INSERT_MAX_BYTES];
 	Size		size;
@@ -459,10 +465,10 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 	size = write_insert(&plan, append, record);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);
-	insert_apply(page, record, size, &context);
+	(void) insert_apply(page, record, size, &context);
 	FAULT_POINT(row_insert_applied);
 	if (file->logged)
-		log_insert(leaf, record, size);
+		log_insert(leaf, need_of(&plan), record, size);
 	pool_change_end(leaf);
 	END_CRIT_SECTION();
 	FAULT_POINT(row_insert_logged);
@@ -472,15 +478,12 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 static void
 leaf_append_redo(XLogReaderState *record)
 {
-	PoolFrame  *leaf;
-	PoolRedo	action = pool_redo_latch(record, 0, false, &leaf);
+	RedoPage	leaf;
 
-	if (action == POOL_REDO_GONE)
-		return;
+	wal_latch(record, 0, WAL_NEEDS_PAGE, &leaf);
 	FAULT_POINT(row_insert_redo);
-	if (action == POOL_REDO_APPLY)
-		wal_apply(record, 0, leaf, insert_apply);
-	pool_unlatch(leaf);
+	wal_apply(record, &leaf, insert_apply);
+	wal_unlatch(&leaf);
 }
 
 static void

@@ -8,8 +8,10 @@
  *
  * Most cells stay where they are: then the operation writes down what is to become of the leaf as
  * bytes at fixed places, which is what it logs; it and redo do the same with it.  A cell that
- * moves, or other cells that have to make room, would be much to log: then both make the new cell
- * from the old one and put it where it goes.
+ * moves, or other cells that have to make room, would be more to log: then both make the new cell
+ * from the old one and put it where it goes.  But redo needs the page for that, and the record an
+ * image of it once after each redo point: as long as there is none, a cell that moves into the gap
+ * is logged whole.
  */
 #include "postgres.h"
 
@@ -32,7 +34,8 @@ typedef struct ReplacePlan
 	uint16		dead_bytes;
 	uint16		flags;
 	TransactionId newest_xid;
-	uint8		cleared;		/* bytes below the cell that become zero */
+	uint8		cleared;		/* bytes below the cell that become zero; with REPLACE_UPPER: what
+								 * it has of slack, below which the gap ends */
 	uint16		prefix;			/* of the data, which stay as they are */
 	uint16		length;			/* of the data behind it, which change */
 	uint16		suffix;			/* REPLACE_MOVES: of the data behind that, which stay */
@@ -89,33 +92,84 @@ plan_trailer(ReplacePlan *plan, Page page, const char *cell, int dead_bytes,
 		plan->record.parts |= REPLACE_DEAD;
 }
 
+/*
+ * Where the cell goes if it is moved into the gap, which no other cell has to make room for; false:
+ * does not fit.  *padding: bytes above it.
+ */
+static bool
+place_in_gap(Page page, int pos, const RowShape *shape, PagePlace *place, int *padding)
+{
+	PageHeader	header = (PageHeader) page;
+	uint16		size = 0;
+	const char *old = page_cell(page, pos, &size);
+	RowShape	old_shape = page_cell_shape(page, old, size);
+	int			old_floor = old - (char *) page - old_shape.slack;
+	bool		is_lowest = old_floor == header->pd_upper;
+	int			end = header->pd_upper + (is_lowest ? row_footprint(&old_shape) : 0);
+	int			floor = page_place_below(end, row_footprint(shape), shape->aligned);
+
+	if (floor < header->pd_lower || floor > header->pd_upper)
+		return false;
+	*padding = end - floor - row_footprint(shape);
+	place->offset = floor + shape->slack;
+	place->dead_bytes = page_trailer(page)->dead_bytes + *padding +
+		(is_lowest ? 0 : row_footprint(&old_shape));
+	return true;
+}
+
 static void
-plan_replace(ReplacePlan *plan, Page page, int pos, const char *cell, const RowShape *shape,
-			 const WalContext *context)
+plan_move_whole(ReplacePlan *plan, const char *cell, const RowShape *shape, const PagePlace *place,
+				int padding)
+{
+	plan->record.offset = place->offset;
+	plan->record.parts = REPLACE_SLOT | REPLACE_UPPER;
+	plan->prefix = plan->suffix = 0;
+	plan->length = shape->data + padding;
+	plan->cleared = shape->slack;
+	memcpy(plan->bytes, cell, row_shape_cell(shape));
+	memset(plan->bytes + row_shape_cell(shape), 0, padding);
+}
+
+/* In place, or else made from the old one and put wherever there is room. */
+static void
+plan_differences(ReplacePlan *plan, Page page, int pos, const char *cell, const RowShape *shape,
+				 const PagePlace *place, bool moves)
 {
 	uint16		old_size = 0;
 	char	   *old = page_cell(page, pos, &old_size);
 	RowShape	old_shape = page_cell_shape(page, old, old_size);
 	int			old_offset = old - (char *) page;
-	PagePlace	place = {.offset = old_offset, .dead_bytes = page_trailer(page)->dead_bytes};
-	bool		moves = !page_place_in_place(page, pos, shape, &place);
-	bool		stays = !moves && place.offset + shape->header == old_offset + old_shape.header;
+	int			offset = moves ? old_offset : place->offset;
+	bool		stays = !moves && offset + shape->header == old_offset + old_shape.header;
 
-	plan->record.offset = place.offset;
-	plan->record.header = shape->header;
-	plan->record.parts = moves ? REPLACE_MOVES | REPLACE_SLOT : 0;
-	plan->slot = pos;
-	plan->header = row_header_parts(cell);
+	plan->record.offset = offset;
+	plan->record.parts = moves ? REPLACE_MOVES | REPLACE_SLOT :
+		offset != old_offset ? REPLACE_SLOT : 0;
 	plan_data(plan, old + old_shape.header, old_shape.data, cell + shape->header, shape->data,
 			  moves || stays, moves || (stays && shape->data == old_shape.data));
 
 	/* of what the old cell had below the new one, only the slack must be zero; the rest is dead */
-	plan->cleared = Min(Max(place.offset - old_offset, 0), shape->slack);
+	plan->cleared = Min(Max(offset - old_offset, 0), shape->slack);
 	memcpy(plan->bytes, cell, shape->header);
 	memcpy(plan->bytes + shape->header, cell + shape->header + plan->prefix, plan->length);
+}
 
-	if (place.offset != old_offset)
-		plan->record.parts |= REPLACE_SLOT;
+static void
+plan_replace(ReplacePlan *plan, PoolFrame *leaf, int pos, const char *cell, const RowShape *shape,
+			 const WalContext *context)
+{
+	Page		page = pool_page(leaf);
+	PagePlace	place = {.dead_bytes = page_trailer(page)->dead_bytes};
+	int			padding;
+	bool		moves = !page_place_in_place(page, pos, shape, &place);
+
+	plan->record.header = shape->header;
+	plan->slot = pos;
+	plan->header = row_header_parts(cell);
+	if (moves && wal_needs_image(leaf) && place_in_gap(page, pos, shape, &place, &padding))
+		plan_move_whole(plan, cell, shape, &place, padding);
+	else
+		plan_differences(plan, page, pos, cell, shape, &place, moves);
 	if (plan->cleared > 0)
 		plan->record.parts |= REPLACE_CLEAR;
 	if (plan->header.xid_at != 0 && row_cell_xid(cell) == context->xid)
@@ -123,7 +177,7 @@ plan_replace(ReplacePlan *plan, Page page, int pos, const char *cell, const RowS
 	if (points_to(&plan->header, cell, context))
 		plan->record.parts |= REPLACE_POINTER;
 	if (plan->prefix > PG_UINT8_MAX || plan->length > PG_UINT8_MAX ||
-		(moves && plan->suffix > PG_UINT8_MAX))
+		((plan->record.parts & REPLACE_MOVES) && plan->suffix > PG_UINT8_MAX))
 		plan->record.parts |= REPLACE_WIDE;
 	plan_trailer(plan, page, cell, place.dead_bytes, context);
 }
@@ -239,9 +293,12 @@ replace_edits(Page page, const ReplacePlan *plan)
 	PageEdits	edits;
 	const ReplaceRecordData *record = &plan->record;
 	uint16		offset = record->offset;
+	uint16		upper = offset - plan->cleared;
 	int			at = offset + record->header + plan->prefix;
 
 	page_edits_begin(&edits);
+	if (record->parts & REPLACE_UPPER)
+		page_edits_add(&edits, offsetof(PageHeaderData, pd_upper), &upper, sizeof(upper));
 	if (record->parts & REPLACE_SLOT)
 		page_edits_add(&edits, ROWAN_PAGE_BODY + plan->slot * sizeof(SlotData),
 					   &offset, sizeof(offset));
@@ -321,37 +378,41 @@ replace_moving(Page page, const ReplacePlan *plan)
 	page_sum_kept(page) = rest + page_edits_sum(page, &touched);
 }
 
+static inline WalNeed
+need_of(const ReplacePlan *plan)
+{
+	return plan->record.parts & REPLACE_MOVES ? WAL_NEEDS_PAGE : WAL_NEEDS_NOTHING;
+}
+
 /* What a record says, done. */
-static void
+static bool
 replace_apply(Page page, char *data, Size length, const WalContext *context)
 {
 	ReplacePlan plan;
 
 	read_replace(data, length, context, &plan);
+	if (context->whole < need_of(&plan))
+		return false;
 	if (plan.record.parts & REPLACE_MOVES)
 		replace_moving(page, &plan);
 	else
 		replace_edits(page, &plan);
+	return true;
 }
 
 static void
-log_replace(PoolFrame *leaf, const char *replace, Size size, PoolFrame *version,
+log_replace(PoolFrame *leaf, WalNeed need, const char *replace, Size size, PoolFrame *version,
 			const char *append, Size append_size)
 {
-	XLogRecPtr	lsn;
-
-	XLogBeginInsert();
-	wal_add_page(0, leaf);
+	wal_begin();
+	wal_add_page(0, leaf, need);
 	XLogRegisterBufData(0, (char *) replace, size);
 	if (version != NULL)
 	{
-		wal_add_page(1, version);
+		wal_add_page(1, version, WAL_NEEDS_NOTHING);
 		XLogRegisterBufData(1, (char *) append, append_size);
 	}
-	lsn = XLogInsert(ROWAN_RMGR_ID, ROWAN_XLOG_REPLACE);
-	PageSetLSN(pool_page(leaf), lsn);
-	if (version != NULL)
-		PageSetLSN(pool_page(version), lsn);
+	(void) wal_insert(ROWAN_XLOG_REPLACE);
 }
 
 void
@@ -359,7 +420,7 @@ leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 			 const RowShape *shape, PoolFrame *version, const VersionRecordData *record)
 {
 	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
-	.next_block = InvalidBlockNumber};
+	.next_block = InvalidBlockNumber, .whole = WAL_NEEDS_PAGE};
 	ReplacePlan plan;
 	char		replace[REPLACE_MAX_BYTES];
 	char		append[VERSION_APPEND_MAX];
@@ -373,20 +434,20 @@ leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 		context.next_data = append;
 	}
 	FAULT_POINT(row_replace);
-	plan_replace(&plan, pool_page(leaf), pos, cell, shape, &context);
+	plan_replace(&plan, leaf, pos, cell, shape, &context);
 	size = write_replace(&plan, replace);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);
 	if (version != NULL)
 	{
 		pool_change_begin(version);
-		version_append_apply(pool_page(version), append, append_size, &context);
+		(void) version_append_apply(pool_page(version), append, append_size, &context);
 		FAULT_POINT(version_append);
 	}
-	replace_apply(pool_page(leaf), replace, size, &context);
+	(void) replace_apply(pool_page(leaf), replace, size, &context);
 	FAULT_POINT(row_replace_applied);
 	if (file->logged)
-		log_replace(leaf, replace, size, version, append, append_size);
+		log_replace(leaf, need_of(&plan), replace, size, version, append, append_size);
 	if (version != NULL)
 		pool_change_end(version);
 	pool_change_end(leaf);
@@ -401,25 +462,22 @@ static void
 leaf_replace_redo(XLogReaderState *record)
 {
 	bool		has_version = XLogRecHasBlockRef(record, 1);
-	PoolFrame  *leaf = NULL;
-	PoolFrame  *version = NULL;
-	PoolRedo	leaf_action = pool_redo_latch(record, 0, false, &leaf);
-	PoolRedo	version_action = POOL_REDO_GONE;
+	RedoPage	leaf,
+				version;
 
+	wal_latch(record, 0, WAL_NEEDS_PAGE, &leaf);
 	if (has_version)
-		version_action = pool_redo_latch(record, 1, false, &version);
+		wal_latch(record, 1, WAL_NEEDS_NOTHING, &version);
 	FAULT_POINT(row_replace_redo);
-	if (version_action == POOL_REDO_APPLY)
+	if (has_version)
 	{
-		wal_apply(record, 1, version, version_append_apply);
+		wal_apply(record, &version, version_append_apply);
 		FAULT_POINT(row_replace_redo_between);
 	}
-	if (leaf_action == POOL_REDO_APPLY)
-		wal_apply(record, 0, leaf, replace_apply);
-	if (version != NULL)
-		pool_unlatch(version);
-	if (leaf != NULL)
-		pool_unlatch(leaf);
+	wal_apply(record, &leaf, replace_apply);
+	if (has_version)
+		wal_unlatch(&version);
+	wal_unlatch(&leaf);
 }
 
 static void

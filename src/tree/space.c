@@ -95,7 +95,7 @@ learn_header(const PoolFile *file)
 static bool
 page_is_initialised(const PoolFile *file, BlockNumber block)
 {
-	PoolFrame  *frame = pool_latch_redo(file, block);
+	PoolFrame  *frame = pool_latch_empty(file, block);
 	bool		initialised = !page_has_no_content(pool_page(frame));
 
 	pool_unlatch(frame);

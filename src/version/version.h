@@ -62,7 +62,7 @@ extern Size version_append_data(Page page, const VersionRecordData *record, Tran
 								char *data);
 
 /* Appends it; used by do and redo (WalApply). */
-extern void version_append_apply(Page page, char *data, Size length, const WalContext *context);
+extern bool version_append_apply(Page page, char *data, Size length, const WalContext *context);
 
 /* Where on the page the record goes. */
 static inline uint16

@@ -118,7 +118,7 @@ read_append(const char *from, TransactionId xid, VersionAppendData *append,
 	return from;
 }
 
-void
+bool
 version_append_apply(Page page, char *data, Size length, const WalContext *context)
 {
 	PGAlignedBlock buffer;
@@ -142,4 +142,5 @@ version_append_apply(Page page, char *data, Size length, const WalContext *conte
 	if (append.parts & APPEND_NEWEST)
 		page_edits_add_field(&edits, newest_xid, &record->superseder);
 	page_edit(page, &edits);
+	return true;
 }

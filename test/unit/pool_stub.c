@@ -267,7 +267,7 @@ pool_latch_new(const PoolFile *file, BlockNumber block)
 }
 
 PoolFrame *
-pool_latch_redo(const PoolFile *file, BlockNumber block)
+pool_latch_empty(const PoolFile *file, BlockNumber block)
 {
 	return take_latch(frame_of(block), LW_EXCLUSIVE);
 }

@@ -1,0 +1,64 @@
+/*
+ * torn.h
+ *	  Pages that redo found torn, or damaged otherwise, and puts together again (torn.c).
+ */
+#ifndef ROWAN_POOL_TORN_H
+#define ROWAN_POOL_TORN_H
+
+#include "pool/wal.h"
+
+typedef struct TornKey
+{
+	RelFileLocator locator;
+	BlockNumber block;
+} TornKey;
+
+typedef struct TornPage
+{
+	TornKey		key;			/* without padding */
+	bool		slots;			/* header, slots and trailer are right */
+	bool		lost;			/* a record could not be applied: no other one will do */
+	bool		changed;		/* since it was written last */
+	PGAlignedBlock bytes;
+} TornPage;
+
+#define torn_bytes(torn)	((Page) (torn)->bytes.data)
+
+/* NULL: that page is not known to be torn. */
+extern TornPage *torn_find(const PoolFile *file, BlockNumber block);
+
+/* Takes a page whose bytes on disk are no good page. */
+extern TornPage *torn_take(const PoolFile *file, BlockNumber block);
+
+/*
+ * After a record was applied to it, or could not be (!applied): if the page is whole now, puts it
+ * into the pool and returns its frame, latched exclusively, version odd; the torn page is
+ * forgotten then.
+ */
+extern PoolFrame *torn_settle(TornPage *torn, bool applied, uint32 sum, XLogRecPtr lsn);
+
+extern void torn_forget_page(RelFileLocator locator, BlockNumber block);
+extern void torn_forget_file(RelFileLocator locator, BlockNumber first_block);
+extern void torn_forget_database(Oid database);
+
+/*
+ * Writes what has been put together so far, with checksums that are wrong: for a restartpoint, from
+ * which redo could not come to it again, or a copy of the files.
+ */
+extern void torn_write(void);
+
+/* Once recovery is consistent, complains about those that are left. */
+extern void torn_report_slowly(void);
+extern int	torn_unreported;
+
+static inline void
+torn_report(void)
+{
+	if (unlikely(torn_unreported > 0))
+		torn_report_slowly();
+}
+
+/* Writes, complains about and forgets those that are left. */
+extern void torn_end_of_redo(void);
+
+#endif							/* ROWAN_POOL_TORN_H */
