@@ -124,7 +124,7 @@ touch_entry(Page page, int pos, uint16 size, PageEdits *touched)
  * read, cells are not: redo may have no more.
  */
 static void
-put_entry(Page page, const EntryRecordData *entry, const char *cell, int size)
+put_into_gap(Page page, const EntryRecordData *entry, const char *cell, int size)
 {
 	PageHeader	header = (PageHeader) page;
 	SlotData   *slots = page_slots(page);
@@ -171,7 +171,7 @@ entry_apply(Page page, char *data, Size length, const WalContext *context)
 	if (context->slots_restored)
 		put_cell_only(page, cell, size);
 	else
-		put_entry(page, &entry, cell, size);
+		put_into_gap(page, &entry, cell, size);
 	return true;
 }
 
@@ -182,7 +182,7 @@ insert_logged(const PoolFile *file, PoolFrame *leaf, EntryRecordData *entry, cha
 	FAULT_POINT(index_insert);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);
-	put_entry(pool_page(leaf), entry, cell, size);
+	put_into_gap(pool_page(leaf), entry, cell, size);
 	FAULT_POINT(index_insert_applied);
 	if (file->logged)
 	{

@@ -175,7 +175,7 @@ publish_copies(PageChange *change)
 }
 
 static void
-log_page(PageChange *change, int i, uint8 block_id)
+log_changed_page(PageChange *change, int i, uint8 block_id)
 {
 	PoolFrame  *frame = change->pages[i].frame;
 
@@ -197,7 +197,7 @@ log_change(PageChange *change, ChangeRecordData *data)
 	XLogRegisterData((char *) data, sizeof(ChangeRecordData));
 	for (int i = 0; i < change->npages; i++)
 		if (is_changed(i))
-			log_page(change, i, block_id++);
+			log_changed_page(change, i, block_id++);
 	(void) wal_insert(ROWAN_XLOG_CHANGE);
 }
 

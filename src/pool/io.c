@@ -117,6 +117,7 @@ static void
 check_page(const PoolTag *tag, Page page, bool allow_new)
 {
 	PageVerdict verdict;
+	bool		ignore;
 
 	if (allow_new && PageIsNew(page))
 		return;
@@ -124,8 +125,8 @@ check_page(const PoolTag *tag, Page page, bool allow_new)
 	{
 		if (!InRecovery && (verdict.fault == PAGE_DAMAGED || verdict.fault == PAGE_MISPLACED))
 			pgstat_report_checksum_failures_in_db(tag->locator.dbOid, 1);
-		report_bad_page(ignore_checksum_failure && verdict.sums_only && !InRecovery ? WARNING : ERROR,
-						tag, page, &verdict);
+		ignore = ignore_checksum_failure && verdict.sums_only && !InRecovery;
+		report_bad_page(ignore ? WARNING : ERROR, tag, page, &verdict);
 	}
 	else if (!allow_new && page_has_no_content(page))
 	{

@@ -54,7 +54,7 @@ torn_find(const PoolFile *file, BlockNumber block)
 }
 
 static void
-report(const TornPage *torn)
+report_torn(const TornPage *torn)
 {
 	ereport(WARNING,
 			(errcode(ERRCODE_DATA_CORRUPTED),
@@ -85,7 +85,7 @@ torn_take(const PoolFile *file, BlockNumber block)
 	torn->slots = torn->lost = torn->changed = false;
 	memcpy(torn->bytes.data, buffer.data, BLCKSZ);
 	if (reachedConsistency)
-		report(torn);
+		report_torn(torn);
 	else
 		torn_unreported++;
 	return torn;
@@ -196,7 +196,7 @@ set_wrong_checksums(Page page, BlockNumber block)
 }
 
 static void
-write_page(TornPage *torn)
+write_torn(TornPage *torn)
 {
 	SMgrRelation reln = smgropen(torn->key.locator, INVALID_PROC_NUMBER);
 	PGIOAlignedBlock copy;
@@ -221,7 +221,7 @@ torn_write(void)
 		return;
 	hash_seq_init(&scan, torn_pages);
 	while ((torn = hash_seq_search(&scan)) != NULL)
-		write_page(torn);
+		write_torn(torn);
 }
 
 static void
@@ -232,7 +232,7 @@ report_all(void)
 
 	hash_seq_init(&scan, torn_pages);
 	while ((torn = hash_seq_search(&scan)) != NULL)
-		report(torn);
+		report_torn(torn);
 	torn_unreported = 0;
 }
 

@@ -196,7 +196,7 @@ wal_begin(void)
 }
 
 static LoggedPage *
-log_page(PoolFrame *frame, WalNeed need, bool whole)
+note_logged(PoolFrame *frame, WalNeed need, bool whole)
 {
 	LoggedPage *page = &logged[nlogged++];
 
@@ -241,7 +241,7 @@ undo_disguise(const LoggedPage *page)
 void
 wal_add_page(uint8 block_id, PoolFrame *frame, WalNeed need)
 {
-	LoggedPage *page = log_page(frame, need, false);
+	LoggedPage *page = note_logged(frame, need, false);
 	uint8		flags = REGBUF_STANDARD |
 		(need == WAL_NEEDS_NOTHING ? REGBUF_NO_IMAGE : REGBUF_KEEP_DATA);
 
@@ -261,7 +261,7 @@ wal_add_whole_page(uint8 block_id, PoolFrame *frame)
 	char	   *page = (char *) pool_page(frame);
 	PageHeader	header = (PageHeader) page;
 
-	log_page(frame, WAL_NEEDS_NOTHING, true);
+	note_logged(frame, WAL_NEEDS_NOTHING, true);
 	if (unlikely(wal_check_enabled))
 		add_check_entry(block_id, (Page) page);
 	XLogRegisterBlock(block_id, &frame->tag.locator, MAIN_FORKNUM, pool_block(frame), page,

@@ -420,7 +420,7 @@ append_repack(Page page, const InsertPlan *plan, const char *from, const char *e
 }
 
 static inline WalNeed
-need_of(const InsertPlan *plan)
+insert_need(const InsertPlan *plan)
 {
 	return plan->record.top == 0 ? WAL_NEEDS_PAGE : WAL_NEEDS_NOTHING;
 }
@@ -432,7 +432,7 @@ insert_apply(Page page, char *data, Size length, const WalContext *context)
 	InsertPlan	plan;
 	const char *cells = read_insert(data, context->xid, &plan);
 
-	if (context->whole < need_of(&plan))
+	if (context->whole < insert_need(&plan))
 		return false;
 	if (plan.record.top == 0)
 		append_repack(page, &plan, cells, data + length, context->xid);
@@ -468,7 +468,7 @@ leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
 	(void) insert_apply(page, record, size, &context);
 	FAULT_POINT(row_insert_applied);
 	if (file->logged)
-		log_insert(leaf, need_of(&plan), record, size);
+		log_insert(leaf, insert_need(&plan), record, size);
 	pool_change_end(leaf);
 	END_CRIT_SECTION();
 	FAULT_POINT(row_insert_logged);

@@ -379,7 +379,7 @@ replace_moving(Page page, const ReplacePlan *plan)
 }
 
 static inline WalNeed
-need_of(const ReplacePlan *plan)
+replace_need(const ReplacePlan *plan)
 {
 	return plan->record.parts & REPLACE_MOVES ? WAL_NEEDS_PAGE : WAL_NEEDS_NOTHING;
 }
@@ -391,7 +391,7 @@ replace_apply(Page page, char *data, Size length, const WalContext *context)
 	ReplacePlan plan;
 
 	read_replace(data, length, context, &plan);
-	if (context->whole < need_of(&plan))
+	if (context->whole < replace_need(&plan))
 		return false;
 	if (plan.record.parts & REPLACE_MOVES)
 		replace_moving(page, &plan);
@@ -447,7 +447,7 @@ leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 	(void) replace_apply(pool_page(leaf), replace, size, &context);
 	FAULT_POINT(row_replace_applied);
 	if (file->logged)
-		log_replace(leaf, need_of(&plan), replace, size, version, append, append_size);
+		log_replace(leaf, replace_need(&plan), replace, size, version, append, append_size);
 	if (version != NULL)
 		pool_change_end(version);
 	pool_change_end(leaf);

@@ -258,20 +258,20 @@ detoast_attr(struct varlena *attr)
 
 /* ---- WAL: one ENTRY ---- */
 
-static BlockNumber wal_block;
+static PoolFrame *wal_frame;
 static char wal_data[2 * BLCKSZ];
 static int	wal_size;
 
 void
-XLogBeginInsert(void)
+wal_begin(void)
 {
 	wal_size = 0;
 }
 
 void
-wal_add_page(uint8 block_id, PoolFrame *frame)
+wal_add_page(uint8 block_id, PoolFrame *frame, WalNeed need)
 {
-	wal_block = pool_block(frame);
+	wal_frame = frame;
 }
 
 void
@@ -283,9 +283,9 @@ XLogRegisterBufData(BUF_DATA_PARAMETERS)
 
 /* Slot and head, then the cell, whose first two bytes say its size. */
 XLogRecPtr
-XLogInsert(RmgrId rmid, uint8 info)
+wal_insert(uint8 kind)
 {
-	Page		replica = stub_replica_page(wal_block);
+	Page		replica = stub_replica_page(pool_block(wal_frame));
 	uint16		place[2];
 	uint16		size;
 
@@ -300,6 +300,7 @@ XLogInsert(RmgrId rmid, uint8 info)
 
 	/* the LSN is not compared by value */
 	PageSetLSN(replica, (XLogRecPtr) wal_size);
+	PageSetLSN(pool_page(wal_frame), (XLogRecPtr) wal_size);
 	return (XLogRecPtr) wal_size;
 }
 
@@ -309,7 +310,7 @@ wal_register_kind(uint8 info, const RowanRecordOps *ops)
 }
 
 void
-wal_apply(XLogReaderState *record, uint8 block_id, PoolFrame *frame, WalApply apply)
+wal_apply(XLogReaderState *record, RedoPage *page, WalApply apply)
 {
 }
 
@@ -319,10 +320,14 @@ wal_page_data(XLogReaderState *record, uint8 block_id, Size *length)
 	return NULL;
 }
 
-PoolRedo
-pool_redo_latch(XLogReaderState *record, uint8 block_id, bool will_init, PoolFrame **frame)
+void
+wal_latch(XLogReaderState *record, uint8 block_id, WalNeed need, RedoPage *page)
 {
-	return POOL_REDO_GONE;
+}
+
+void
+wal_unlatch(RedoPage *page)
+{
 }
 
 char *
