@@ -81,7 +81,7 @@ bench:
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
 CAMPAIGNS = twin xmin index-keys index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
-	visible segments storm hot replica verify extensions serializable upgrade incremental
+	torn visible segments storm hot replica verify extensions serializable upgrade incremental
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-xmin:       ; $(RUN) test/t/xmin.py --long $(TESTFLAGS)
@@ -89,6 +89,9 @@ check-crash:      ; $(RUN) test/t/crash.py --long kill $(TESTFLAGS)
 check-powerloss:  ; $(RUN) test/t/crash.py --long powerloss $(TESTFLAGS)
 check-faults:     ; $(RUN) test/t/crash.py --long faults errors control $(TESTFLAGS)
 check-standby:    ; $(RUN) test/t/standby.py --long $(TESTFLAGS)
+check-torn:
+	$(RUN) test/t/torn.py --long $(TESTFLAGS)
+	$(RUN) test/t/crash.py --long tears $(TESTFLAGS)
 check-bytes:      ; $(RUN) test/t/bytes.py --long $(TESTFLAGS)
 check-smallpool:  ; $(RUN) test/t/smallpool.py --long $(TESTFLAGS)
 check-pgbench:    ; $(RUN) test/t/pgbench.py --long $(TESTFLAGS)

@@ -19,6 +19,7 @@
 #include "entry/entry.h"
 #include "miscadmin.h"
 #include "pool/frame.h"
+#include "pool/torn.h"
 #include "pool/wal.h"
 #include "row/row.h"
 #include "storage/ipc.h"
@@ -33,6 +34,18 @@ extern PGDLLEXPORT void _PG_init(void);
 
 static shmem_request_hook_type next_shmem_request_hook;
 static shmem_startup_hook_type next_shmem_startup_hook;
+
+#ifdef ROWAN_FAULTS
+static const struct config_enum_entry torn_controls[] = {
+	{"sound", TORN_SOUND, false},
+	{"not_healed", TORN_NOT_HEALED, false},
+	{"lsn_trusted", TORN_LSN_TRUSTED, false},
+	{"no_slots", TORN_NO_SLOTS, false},
+	{"bytes_left_out", TORN_BYTES_LEFT_OUT, false},
+	{"sum_not_asked", TORN_SUM_NOT_ASKED, false},
+	{NULL, 0, false}
+};
+#endif
 
 static void
 define_settings(void)
@@ -65,6 +78,13 @@ define_settings(void)
 							 "For negative controls of crash tests.",
 							 &pool_checkpoint_gate_setting,
 							 true,
+							 PGC_POSTMASTER, GUC_NOT_IN_SAMPLE,
+							 NULL, NULL, NULL);
+	DefineCustomEnumVariable("rowan.torn_control",
+							 "Breaks the protection against torn pages; loses data.",
+							 "For negative controls of tests that tear pages.",
+							 &torn_control,
+							 TORN_SOUND, torn_controls,
 							 PGC_POSTMASTER, GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
 #endif

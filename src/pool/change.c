@@ -20,6 +20,7 @@
 #include "pool/change.h"
 #include "pool/delta.h"
 #include "pool/frame.h"
+#include "pool/torn.h"
 #include "pool/wal.h"
 
 /* The memory of the one change that a process may have open: too much for its stack. */
@@ -257,9 +258,35 @@ apply_whole(Page page, char *data, Size size, const WalContext *context)
 	return true;
 }
 
+#ifdef ROWAN_FAULTS
+
+/* The size of a list of differences without the last of them, if there are several. */
+static Size
+leave_last_out(const char *list, Size size)
+{
+	Size		at = 0;
+	Size		last = 0;
+
+	while (at < size)
+	{
+		uint16		header[2];
+
+		last = at;
+		memcpy(header, list + at, sizeof(header));
+		at += sizeof(header) + header[1];
+	}
+	return last > 0 ? last : size;
+}
+
+#endif
+
 static bool
 apply_deltas(Page page, char *data, Size size, const WalContext *context)
 {
+#ifdef ROWAN_FAULTS
+	if (torn_control_is(TORN_BYTES_LEFT_OUT))
+		size = leave_last_out(data, size);
+#endif
 	delta_apply(page, data, size);
 	page_set_sum(page);
 	return true;

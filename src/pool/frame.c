@@ -17,6 +17,7 @@
 #include "executor/instrument.h"
 #include "miscadmin.h"
 #include "pool/frame.h"
+#include "pool/torn.h"
 #include "storage/s_lock.h"
 #include "storage/shmem.h"
 
@@ -476,7 +477,7 @@ pool_latch_redo(const PoolFile *file, BlockNumber block)
 	}
 	PG_CATCH();
 	{
-		if (geterrcode() != ERRCODE_DATA_CORRUPTED)
+		if (geterrcode() != ERRCODE_DATA_CORRUPTED || torn_control_is(TORN_NOT_HEALED))
 			PG_RE_THROW();
 		InterruptHoldoffCount = holdoff;	/* the latches of other pages stay */
 		MemoryContextSwitchTo(context);

@@ -296,7 +296,8 @@ wal_latch(XLogReaderState *record, uint8 block_id, WalNeed need, RedoPage *page)
 		return;
 	if (page->torn != NULL)
 	{
-		page->apply = true;
+		page->apply = !torn_control_is(TORN_LSN_TRUSTED) ||
+			record->EndRecPtr > PageGetLSN(torn_bytes(page->torn));
 		page->slots_restored = image;
 		if (image)
 			restore_slots(record, block_id, page->torn);
@@ -367,7 +368,7 @@ get_context(XLogReaderState *record, const RedoPage *page, WalContext *context)
 	context->next_block = InvalidBlockNumber;
 	context->next_data = NULL;
 	context->whole = page->torn == NULL ? WAL_NEEDS_PAGE :
-		page->torn->slots ? WAL_NEEDS_SLOTS : WAL_NEEDS_NOTHING;
+		page->torn->slots || torn_control_is(TORN_NO_SLOTS) ? WAL_NEEDS_SLOTS : WAL_NEEDS_NOTHING;
 	context->slots_restored = page->slots_restored;
 	if (!XLogRecHasBlockRef(record, next))
 		return;

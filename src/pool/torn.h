@@ -7,6 +7,28 @@
 
 #include "pool/wal.h"
 
+/*
+ * In fault builds the protection can be broken (rowan.torn_control), for negative controls of tests
+ * that tear pages.
+ */
+typedef enum TornControl
+{
+	TORN_SOUND,
+	TORN_NOT_HEALED,			/* a torn page is an error */
+	TORN_LSN_TRUSTED,			/* records older than a torn page says it is are left out */
+	TORN_NO_SLOTS,				/* no images of slots */
+	TORN_BYTES_LEFT_OUT,		/* a CHANGE of several places lacks the last one */
+	TORN_SUM_NOT_ASKED			/* any page is whole after one record */
+} TornControl;
+
+#ifdef ROWAN_FAULTS
+extern int	torn_control;
+
+#define torn_control_is(control)	(torn_control == (control))
+#else
+#define torn_control_is(control)	false
+#endif
+
 typedef struct TornKey
 {
 	RelFileLocator locator;

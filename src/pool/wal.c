@@ -241,10 +241,13 @@ undo_disguise(const LoggedPage *page)
 void
 wal_add_page(uint8 block_id, PoolFrame *frame, WalNeed need)
 {
-	LoggedPage *page = note_logged(frame, need, false);
-	uint8		flags = REGBUF_STANDARD |
-		(need == WAL_NEEDS_NOTHING ? REGBUF_NO_IMAGE : REGBUF_KEEP_DATA);
+	LoggedPage *page;
+	uint8		flags;
 
+	if (need == WAL_NEEDS_SLOTS && torn_control_is(TORN_NO_SLOTS))
+		need = WAL_NEEDS_NOTHING;
+	page = note_logged(frame, need, false);
+	flags = REGBUF_STANDARD | (need == WAL_NEEDS_NOTHING ? REGBUF_NO_IMAGE : REGBUF_KEEP_DATA);
 	Assert(page->sum == page_sum(pool_page(frame)));
 	if (unlikely(wal_check_enabled))
 		add_check_entry(block_id, pool_page(frame));

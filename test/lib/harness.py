@@ -117,6 +117,15 @@ def own(path):
         os.chown(path, USER.pw_uid, USER.pw_gid)
 
 
+def own_tree(top):
+    """And what is in it; the server wants it for itself alone."""
+    os.chmod(top, 0o700)
+    for directory, _, files in os.walk(top):
+        own(directory)
+        for name in files:
+            own(os.path.join(directory, name))
+
+
 # ---- the temporary directory ----
 
 _tmp = None

@@ -1,7 +1,8 @@
 """Power loss: takes back, in a killed server's files, what no completed sync made durable.
 
 Relation blocks become, at random, any of the contents they had since the last sync, or
-a mixture of them torn at 512 bytes; WAL after the last sync is lost whole.  Works on the journal of shim.c.
+a mixture of them torn at sectors of 512 bytes or of 4 kB; WAL after the last sync is lost whole.  Works on the
+journal of shim.c.
 """
 import ctypes
 import os
@@ -73,18 +74,27 @@ def lost_versions(entries, present):
     return versions
 
 
-def choose(rnd, mode, older, current):
+SECTORS = (512, 4096)
+
+
+def torn(rnd, sector, versions):
+    """Each sector of any of these versions of a page."""
+    return b''.join(rnd.choice(versions)[s:s + sector] for s in range(0, len(versions[0]), sector))
+
+
+def choose(rnd, mode, sector, older, current):
     if mode == 'all' or rnd.random() < 0.33:
         return older[0]
     every = older + [current]
     if rnd.random() < 0.5:
         return rnd.choice(every)
-    return b''.join(rnd.choice(every)[s:s + 512] for s in range(0, len(current), 512))
+    return torn(rnd, sector, [v[:len(current)] for v in every])
 
 
 def undo(data_dir, journal, mode='mix', seed=None):
     """mode 'mix' or 'all'; returns counts"""
     rnd = random.Random(seed)
+    sector = rnd.choice(SECTORS)
     present = files_of(data_dir)
     count = dict(unsynced=0, undone=0, torn=0, kept=0, wal=0)
     for (key, offset), older in lost_versions(read_journal(journal), present).items():
@@ -96,7 +106,7 @@ def undo(data_dir, journal, mode='mix', seed=None):
             f.seek(offset)
             current = f.read(BLOCK)
             if '/base/' in path:
-                new = choose(rnd, mode, older, current)[:len(current)]
+                new = choose(rnd, mode, sector, older, current)[:len(current)]
             else:
                 count['wal'] += 1
                 # catalogs' pg_xact and global files: torn pages there are core's affair

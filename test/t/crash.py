@@ -6,6 +6,7 @@
     crash.py faults       a build with fault points: crash at each one, recover, crash in recovery, recover again
     crash.py errors       the same points raise errors: transactions fail, the server goes on
     crash.py control      the negative control: a build that leaves the pool out of checkpoints must be caught
+    crash.py tears        the like for torn pages: a build that puts them together wrongly is caught
     crash.py              a little of each
 
 Every restart is interrupted by another crash at random now and then: replay of a replay.
@@ -88,9 +89,22 @@ def crashes(options, how, cycles):
         how, cycles, load.commits, replays, sum(len(s.model) for s in load.sessions), total or ''))
     check(load.commits > cycles, 'hardly a transaction was committed')
     check(how != 'powerloss' or total['undone'] > 0, 'power was lost, and no write with it')
+    if how == 'powerloss' and ENGINE:
+        healed = healed_pages(server)
+        say('powerloss: redo made %d torn pages whole' % healed)
+        check(healed > 0, 'no page was torn')
+        check(DAMAGED not in server.log_text(), 'a torn page was not made whole')
     server.stop()
     server.check_log()
     server.destroy()
+
+
+DAMAGED = 'WAL does not make it whole'
+
+
+def healed_pages(server):
+    """Of recoveries that came to their end."""
+    return sum(int(n) for n in re.findall(r'redo made (\d+) torn pages', server.log_text()))
 
 
 # What the loss of pages looks like: to the ledger, to readers and verify, to redo.
@@ -104,21 +118,49 @@ def control(options, cycles):
     nothing; with the gate the same must not be noticed."""
     for run in range(options.cycles or (5 if options.long else 1)):
         if run == 0:
-            power_losses(options, run, 5, gate=True)
-        n, what = power_losses(options, run, cycles, gate=False)
+            sound_power_losses(options, run)
+        n, what = noticed_power_loss(options, run, cycles, {'rowan.checkpoint_gate': 'off'})
         say('control: without the gate noticed in cycle %d: %s' % (n, what[:150]))
 
 
-def power_losses(options, run, cycles, gate):
-    """(cycle, what was noticed); Failure if nothing is, or if something is with the gate"""
-    conf = {'rowan.checkpoint_gate': 'on' if gate else 'off'} if ENGINE else {}
-    load = new_load('control', options, conf=conf, shim=True, variant='faults' if ENGINE else None, fsync=None if ENGINE or gate else False)
+# How the protection against torn pages is broken (src/pool/torn.h).
+TORN_CONTROLS = ('not_healed', 'lsn_trusted', 'no_slots', 'bytes_left_out', 'sum_not_asked')
+
+
+def tears(options, cycles):
+    """Where the protection against torn pages is broken something is lost, and that is noticed."""
+    for run in range(options.cycles or (3 if options.long else 1)):
+        first = options.seed % len(TORN_CONTROLS)
+        for n, broken in enumerate(TORN_CONTROLS if options.long else TORN_CONTROLS[first:first + 1]):
+            conf = {'rowan.torn_control': broken}
+            cycle, what = noticed_power_loss(options, run * 10 + n, cycles, conf, 'mix')
+            say('tears: %s noticed in cycle %d: %s' % (broken, cycle, what[:150]))
+
+
+def sound_power_losses(options, run):
+    conf = {'rowan.checkpoint_gate': 'on'} if ENGINE else {}
+    noticed = power_losses(options, run, 5, conf, 'all')
+    check(noticed is None, 'control: with the gate something was noticed, too: %s' % (noticed,))
+
+
+def noticed_power_loss(options, run, cycles, conf, mode='all'):
+    noticed = power_losses(options, run, cycles, conf if ENGINE else {}, mode,
+                           fsync=None if ENGINE else False)
+    check(noticed is not None, 'control: %d power losses with %s, nothing noticed' % (cycles, conf))
+    check(LOSS.search(noticed[1]), 'control: what was noticed is no loss of data: %s' % noticed[1])
+    return noticed
+
+
+def power_losses(options, run, cycles, conf, mode, fsync=None):
+    """(cycle, what was noticed), or None"""
+    load = new_load('control', options, conf=conf, shim=True, fsync=fsync,
+                    variant='faults' if ENGINE else None)
     rnd = random.Random(options.seed * 100 + run)
     noticed = None
     for n in range(cycles):
         load.start((0.02, 0.2))
         time.sleep(rnd.uniform(0.5, 1.5))
-        load.server.power_loss('all', rnd.random())
+        load.server.power_loss(mode, rnd.random())
         try:
             load.join()             # without the gate, readers may notice already what they have read again
             load.server.start()
@@ -129,12 +171,7 @@ def power_losses(options, run, cycles, gate):
                 noticed = '; '.join(x for x in load.server.log_text().split('\n')[-12:] if 'PANIC' in x or 'FATAL' in x)
             break
     load.server.destroy()
-    if gate:
-        check(noticed is None, 'control: with the gate something was noticed, too: %s' % noticed)
-        return None
-    check(noticed is not None, 'control: %d power losses without the gate, and nothing was noticed' % cycles)
-    check(LOSS.search(noticed), 'control: what was noticed is no loss of data: %s' % noticed)
-    return n + 1, noticed
+    return None if noticed is None else (n + 1, noticed)
 
 
 # ---- fault points ----
@@ -319,13 +356,15 @@ def errors(options):
 
 
 def test(options):
-    modes = options.mode or ['kill', 'powerloss', 'faults', 'errors', 'control']
+    modes = options.mode or ['kill', 'powerloss', 'faults', 'errors', 'control', 'tears']
     for mode in modes:
         start = time.time()
         if mode == 'kill' or mode == 'powerloss':
             crashes(options, mode, options.cycles or (100 if options.long else 4))
         elif mode == 'control':
             control(options, 20)
+        elif mode == 'tears' and ENGINE:
+            tears(options, 20)
         elif mode == 'faults' and ENGINE:
             faults(options)
         elif mode == 'errors' and ENGINE:
@@ -335,7 +374,7 @@ def test(options):
 
 if __name__ == '__main__':
     parser = harness.arguments(__doc__)
-    parser.add_argument('mode', nargs='*', help='kill, powerloss, faults, errors, control')
+    parser.add_argument('mode', nargs='*', help='kill, powerloss, faults, errors, control, tears')
     parser.add_argument('--cycles', type=int)
     parser.add_argument('--points', nargs='*', help='only these fault points')
     harness.main(test, parser)
