@@ -31,7 +31,7 @@
 #include "storage/bufpage.h"
 
 #define ROWAN_MAGIC				0x5257	/* "RW" */
-#define ROWAN_FORMAT_VERSION	3
+#define ROWAN_FORMAT_VERSION	4
 
 /*
  * In pd_flags of every page: a bit that core does not know, so that PageIsVerifiedExtended refuses the page
@@ -193,6 +193,7 @@ typedef uint64 RowId;
  *	ROW_XID			uint32	creator (or deleter) xid of the newest version
  *					with ROW_PAGE_XID: see ROW_FROZEN
  *	ROW_CID			uint32	its command id; without it the command id is 0
+ *					uint8 with ROW_CID_SHORT
  *	ROW_VERSION		5 bytes: version pointer to the older version
  *	ROW_LOCK		uint32	xid or MultiXactId of lockers; uint16 lock bits
  *	ROW_FORWARD		uint32	logical block, uint16 tid offset: where a moved row went;
@@ -245,6 +246,14 @@ StaticAssertDecl(sizeof(RowHeaderData) == 4, "row header is 4 bytes");
 											 * not VERSION_KEY_TAKEN */
 #define ROW_EXTERNAL		0x0800	/* has toasted values outside */
 
+/*
+ * ROW_XID and a ROW_CID of one byte.  There is no bit for it in the header: it is ROW_CID without
+ * ROW_XID, where that would mean nothing else.
+ */
+#define ROW_CID_SHORT		0x1000
+#define ROW_CID_SHORT_MAX	PG_UINT8_MAX
+#define ROW_CID_SAVED		((int) sizeof(CommandId) - 1)	/* bytes */
+
 #define ROW_FROZEN			(ROW_XID | ROW_PAGE_XID)
 
 #define ROW_DELETED_FROZEN	(ROW_FROZEN | ROW_DELETED | ROW_VERSION)
@@ -272,10 +281,21 @@ row_header_size(const RowHeaderData *h)
 	return h->size_flags & ROW_SIZE_MASK;
 }
 
+/* Can ROW_CID without ROW_XID mean ROW_CID_SHORT?  Not for a command of page_xid's. */
+static inline bool
+row_flags_take_short_cid(uint16 flags)
+{
+	return (flags & (ROW_PAGE_XID | ROW_DELETED)) != ROW_PAGE_XID;
+}
+
 static inline uint16
 row_header_flags(const RowHeaderData *h)
 {
-	return (h->tag_flags >> 7) | ((h->size_flags >> 13) << 9);
+	uint16		flags = (h->tag_flags >> 7) | ((h->size_flags >> 13) << 9);
+
+	if ((flags & (ROW_XID | ROW_CID)) == ROW_CID && row_flags_take_short_cid(flags))
+		flags |= ROW_XID | ROW_CID_SHORT;
+	return flags;
 }
 
 static inline uint8
@@ -287,6 +307,8 @@ row_header_tag(const RowHeaderData *h)
 static inline void
 row_header_set(RowHeaderData *h, uint16 size, uint16 flags, uint8 tag)
 {
+	if (flags & ROW_CID_SHORT)
+		flags &= ~(ROW_XID | ROW_CID_SHORT);
 	h->size_flags = size | ((flags >> 9) << 13);
 	h->tag_flags = tag | (flags & 0x1FF) << 7;
 }

@@ -4,8 +4,8 @@
  *
  * Most of a row's header comes and goes (ROW_COMING_FLAGS): who made the row, where its older
  * version is, who locks it.  Every row has room for ROW_COMING_ROOM bytes of that, enough for the
- * xid and the version pointer that an update adds.  What the header does not use of it are zero
- * bytes directly below the cell:
+ * xid, a command id of one byte and the version pointer that an update adds.  What the header does
+ * not use of it are zero bytes directly below the cell:
  *
  *	lower addresses			slack | header | data			higher addresses
  *
@@ -17,7 +17,7 @@
 #include "base/format.h"
 
 #define ROW_COMING_FLAGS	(ROW_XID | ROW_CID | ROW_VERSION | ROW_LOCK | ROW_FORWARD)
-#define ROW_COMING_ROOM		((int) sizeof(TransactionId) + VERSION_POINTER_BYTES)
+#define ROW_COMING_ROOM		((int) sizeof(TransactionId) + 1 + VERSION_POINTER_BYTES)
 
 typedef struct RowShape
 {
@@ -31,7 +31,8 @@ typedef struct RowShape
 static inline int
 row_coming_size(uint16 flags)
 {
-	return ((flags & ROW_XID) ? 4 : 0) + ((flags & ROW_CID) ? 4 : 0) +
+	return ((flags & ROW_XID) ? 4 : 0) +
+		((flags & ROW_CID) ? ((flags & ROW_CID_SHORT) ? 1 : 4) : 0) +
 		((flags & ROW_VERSION) ? VERSION_POINTER_BYTES : 0) +
 		((flags & ROW_LOCK) ? 6 : 0) + ((flags & ROW_FORWARD) ? 6 : 0);
 }

@@ -35,6 +35,12 @@ StaticAssertDecl(H1(FIELD_FLAGS) <= ROW_MAX_HEADER, "ROW_MAX_HEADER holds every 
 #undef H4
 #undef H16
 
+static inline int
+fields_size(uint16 flags)
+{
+	return header_sizes[flags & FIELD_FLAGS] - ((flags & ROW_CID_SHORT) ? ROW_CID_SAVED : 0);
+}
+
 static inline uint32
 get_uint32(const char **p)
 {
@@ -107,7 +113,7 @@ row_header_parts(const char *cell)
 		at += sizeof(TransactionId);
 	}
 	if (flags & ROW_CID)
-		at += sizeof(CommandId);
+		at += (flags & ROW_CID_SHORT) ? 1 : sizeof(CommandId);
 	if (flags & ROW_VERSION)
 		parts.pointer_at = at;
 	return parts;
@@ -129,7 +135,7 @@ read_flags(const char *cell, uint16 size, uint16 *flags, uint8 *tag)
 	header.tag_flags = shared->tag_flags;
 	*flags = row_header_flags(&header);
 	*tag = row_header_tag(&header);
-	return size >= header_sizes[*flags & FIELD_FLAGS];
+	return size >= fields_size(*flags);
 }
 
 static inline void
@@ -191,7 +197,9 @@ read_meta(const char *cell, uint16 flags, uint8 tag, TransactionId page_xid,
 		meta->frozen_xid = get_uint32(&p);
 	else if (flags & ROW_XID)
 		meta->xid = get_uint32(&p);
-	if (flags & ROW_CID)
+	if (flags & ROW_CID_SHORT)
+		meta->cid = (uint8) *p++;
+	else if (flags & ROW_CID)
 		meta->cid = get_uint32(&p);
 	if (deleted_frozen)
 		get_creator(&p, &meta->frozen_xid);
@@ -269,8 +277,12 @@ cell_flags(const RowMeta *meta, const RowData *data, uint16 page_natts)
 {
 	uint16		flags = (meta->flags & META_FLAGS) | (data->flags & DATA_FLAGS);
 
+	Assert((flags & (ROW_XID | ROW_CID)) != ROW_CID || !row_flags_take_short_cid(flags));
 	if (meta->flags & META_CREATOR)
 		flags |= ROW_VERSION;
+	if ((flags & ROW_CID) && (flags & ROW_XID) && row_flags_take_short_cid(flags) &&
+		meta->cid <= ROW_CID_SHORT_MAX)
+		flags |= ROW_CID_SHORT;
 	if (data->natts != page_natts)
 		flags |= ROW_NATTS;
 	return flags;
@@ -279,7 +291,7 @@ cell_flags(const RowMeta *meta, const RowData *data, uint16 page_natts)
 static inline Size
 cell_header_size(uint16 flags, uint16 natts)
 {
-	Size		size = header_sizes[flags & FIELD_FLAGS];
+	Size		size = fields_size(flags);
 
 	if (flags & ROW_NULLS)
 		size += row_nulls_size(natts);
@@ -322,7 +334,9 @@ row_write(char *dest, const RowMeta *meta, const RowData *data, uint16 page_natt
 	p += sizeof(header);
 	if (flags & ROW_XID)
 		put_uint32(&p, row_flags_frozen(flags) ? meta->frozen_xid : meta->xid);
-	if (flags & ROW_CID)
+	if (flags & ROW_CID_SHORT)
+		*p++ = (char) meta->cid;
+	else if (flags & ROW_CID)
 		put_uint32(&p, meta->cid);
 	if (meta->flags & META_CREATOR)
 		put_creator(&p, meta->frozen_xid);

@@ -102,7 +102,7 @@ def headers_use_slack(c):
     for statement in ('SELECT count(*) FROM (SELECT FROM still FOR UPDATE) x',
                       'UPDATE still SET b = -b', 'VACUUM (FREEZE) still',
                       'BEGIN; UPDATE still SET b = 0; ROLLBACK', 'VACUUM (FREEZE) still',
-                      'UPDATE still SET b = b + 1'):
+                      'BEGIN; CREATE TABLE nothing (); UPDATE still SET b = b + 1; COMMIT'):
         c.exec(statement)
         moved = sorted(set(before) ^ set(c.rows(places)))
         check(not moved, '%s: rows have moved: %s' % (statement, moved[:6]))

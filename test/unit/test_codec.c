@@ -400,6 +400,8 @@ random_meta(RowMeta *meta, TransactionId page_xid, CommandId page_cid)
 	memset(meta, 0, sizeof(*meta));
 	meta->flags = (uint16) rnd(0x800) & (ROW_XID | ROW_CID | ROW_VERSION | ROW_LOCK | ROW_FORWARD |
 										 ROW_PAGE_XID | ROW_DELETED | ROW_SPECULATIVE);
+	if ((meta->flags & ROW_CID) && row_flags_take_short_cid(meta->flags))
+		meta->flags |= ROW_XID; /* whose command it is */
 	if ((meta->flags & ROW_DELETED_FROZEN) == ROW_DELETED_FROZEN)
 		meta->flags = (meta->flags & ~ROW_VERSION) | META_CREATOR;
 	meta->tag = rnd(128);
@@ -407,7 +409,7 @@ random_meta(RowMeta *meta, TransactionId page_xid, CommandId page_cid)
 	meta->forward_block = InvalidBlockNumber;
 	creator_for(meta, page_xid, page_cid);
 	if (meta->flags & ROW_CID)
-		meta->cid = rnd(1000000);
+		meta->cid = rnd(2) == 0 ? rnd(300) : rnd(1000000);
 	if (meta->flags & ROW_VERSION)
 	{
 		meta->older_block = rnd(2) == 0 ? rnd(1000000) : ROWAN_MAX_BLOCKS - 1 - rnd(1000);

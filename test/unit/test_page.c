@@ -94,6 +94,16 @@ random_size(void)
 	return kind == 0 ? 500 + test_below(2000) : kind < 8 ? test_below(8) : 4 + test_below(120);
 }
 
+/* Flags that a header can have. */
+static uint16
+settled(uint16 flags)
+{
+	RowHeaderData header;
+
+	row_header_set(&header, 0, flags, 0);
+	return row_header_flags(&header);
+}
+
 /* Most rows have few header fields; page_check knows all of them. */
 static void
 random_header(ModelCell *m, int aligned_share)
@@ -102,6 +112,7 @@ random_header(ModelCell *m, int aligned_share)
 		(ROW_COMING_FLAGS | ROW_NATTS | ROW_NULLS | ROW_PAGE_XID | ROW_DELETED | ROW_EXTERNAL);
 	if ((int) test_below(100) < aligned_share)
 		m->flags |= ROW_ALIGNED;
+	m->flags = settled(m->flags);
 	m->natts = test_below(200);
 	m->stamp = test_below(256);
 }
@@ -181,7 +192,7 @@ do_replace(Page page, int aligned_share)
 	RowShape	shape;
 
 	if (test_below(3) == 0)
-		m.flags ^= test_random() & ROW_COMING_FLAGS;
+		m.flags = settled(m.flags ^ (test_random() & ROW_COMING_FLAGS));
 	else
 		random_header(&m, aligned_share);
 	if (test_below(3) > 0)
@@ -522,7 +533,7 @@ set_coming(Page page, int pos, uint16 coming)
 {
 	ModelCell	m = model[pos];
 
-	m.flags = (m.flags & ~ROW_COMING_FLAGS) | coming;
+	m.flags = (m.flags & ~(ROW_COMING_FLAGS | ROW_CID_SHORT)) | coming;
 	replace_row(page, pos, &m);
 }
 
@@ -534,7 +545,8 @@ static void
 test_slack(uint16 flags)
 {
 	static const uint16 steps[] = {ROW_XID | ROW_VERSION, 0, ROW_LOCK, ROW_XID,
-	ROW_CID | ROW_VERSION, ROW_FORWARD, ROW_XID | ROW_CID, 0};
+		ROW_XID | ROW_CID | ROW_CID_SHORT | ROW_VERSION, ROW_FORWARD, ROW_XID | ROW_CID,
+	ROW_XID | ROW_CID | ROW_CID_SHORT, 0};
 	PageBuffer	buffer;
 	PageBuffer	fresh;
 	Page		page = (Page) buffer.bytes;
