@@ -11,8 +11,10 @@
 
 #define HEADER_CHECKSUM_WORD	1
 #define HEADER_SUM_WORD			2
+#define BODY_WORD				3
 #define CRC_WORD				(WORDS - 1)
 
+StaticAssertDecl(ROWAN_PAGE_BODY == BODY_WORD * PAGE_SUM_WORD, "a page's body begins a word");
 StaticAssertDecl(offsetof(PageHeaderData, pd_checksum) == HEADER_CHECKSUM_WORD * PAGE_SUM_WORD,
 				 "pd_checksum begins the word");
 StaticAssertDecl(offsetof(PageHeaderData, pd_prune_xid) == HEADER_SUM_WORD * PAGE_SUM_WORD + 4,
@@ -20,26 +22,37 @@ StaticAssertDecl(offsetof(PageHeaderData, pd_prune_xid) == HEADER_SUM_WORD * PAG
 StaticAssertDecl(ROWAN_PAGE_SPECIAL + offsetof(PageTrailerData, crc) ==
 				 CRC_WORD * PAGE_SUM_WORD + 4, "the CRC ends the word");
 
+#define PLACE_FACTOR	UINT64CONST(0x9E3779B97F4A7C15)
+#define WORD_FACTOR		UINT64CONST(0x9FB21C651E98DF25)
+
+/* Both halves of a product of 128 bits, added without carry. */
 static inline uint64
-rotate_right(uint64 x, int bits)
+fold_product(uint64 a, uint64 b)
 {
-	return x >> bits | x << (64 - bits);
+#ifdef HAVE_INT128
+	uint128		product = (uint128) a * b;
+
+	return (uint64) product ^ (uint64) (product >> 64);
+#else
+	uint64		low = (a & PG_UINT32_MAX) * (b & PG_UINT32_MAX);
+	uint64		middle = (a >> 32) * (b & PG_UINT32_MAX) + (low >> 32);
+	uint64		other = (a & PG_UINT32_MAX) * (b >> 32) + (middle & PG_UINT32_MAX);
+	uint64		high = (a >> 32) * (b >> 32) + (middle >> 32) + (other >> 32);
+
+	return high ^ (other << 32 | (low & PG_UINT32_MAX));
+#endif
 }
 
 /*
- * Pelle Evensen's mixer "rrmxmx", of the word and its place.  Without the rotations a word's
- * highest bits would reach little of the result, and two differences there could cancel out.
+ * Of the word and its place, as in Wang Yi's wyhash: a difference in the lowest bits changes the
+ * product's lower half, one in the highest bits its upper half.
  */
 static inline uint32
 mix(uint64 word, int place)
 {
-	uint64		x = word ^ (uint64) place * UINT64CONST(0x9E3779B97F4A7C15);
+	uint64		x = fold_product(word ^ (uint64) place * PLACE_FACTOR, WORD_FACTOR);
 
-	x ^= rotate_right(x, 49) ^ rotate_right(x, 24);
-	x *= UINT64CONST(0x9FB21C651E98DF25);
-	x ^= x >> 28;
-	x *= UINT64CONST(0x9FB21C651E98DF25);
-	return (uint32) (x >> 32);
+	return (uint32) (x ^ x >> 32);
 }
 
 PageSumBounds
@@ -51,13 +64,14 @@ page_sum_bounds(Page page)
 	if (bounds.lower < (int) ROWAN_PAGE_BODY || bounds.lower > bounds.upper ||
 		bounds.upper > (int) ROWAN_PAGE_SPECIAL)
 		bounds.lower = bounds.upper = ROWAN_PAGE_SPECIAL;	/* no gap to leave out */
-	if (page_trailer(page)->type == ROWAN_PAGE_INDEX_LEAF)
-		bounds.marks_end = bounds.lower;
+	bounds.low_words = bounds.lower / PAGE_SUM_WORD;
+	bounds.high_words = (bounds.upper + PAGE_SUM_WORD - 1) / PAGE_SUM_WORD;
+	bounds.marks = page_trailer(page)->type == ROWAN_PAGE_INDEX_LEAF;
 	return bounds;
 }
 
 /* The bytes [from, to) of a word, counted from its first one in memory. */
-static inline uint64
+static pg_attribute_always_inline uint64
 bytes_of_word(int from, int to)
 {
 	uint64		all = ~UINT64CONST(0);
@@ -73,44 +87,50 @@ bytes_of_word(int from, int to)
 #endif
 }
 
+/* Of a word in which two slots are. */
+static inline uint64
+without_marks(uint64 word)
+{
+	const uint16 marks[PAGE_SUM_WORD / sizeof(uint16)] = {SLOT_DEAD, 0, SLOT_DEAD, 0};
+	uint64		mask;
+
+	memcpy(&mask, marks, sizeof(mask));
+	return word & ~mask;
+}
+
 /* A word without what is left out of it. */
-static uint64
+static inline uint64
 partial_word(uint64 word, int place, const PageSumBounds *bounds)
 {
 	int			at = place * PAGE_SUM_WORD;
 
 	if (place == HEADER_CHECKSUM_WORD)
-		word &= ~bytes_of_word(0, sizeof(uint16));
+		return word & ~bytes_of_word(0, sizeof(uint16));
 	if (place == HEADER_SUM_WORD || place == CRC_WORD)
-		word &= ~bytes_of_word(4, PAGE_SUM_WORD);
-	word &= ~bytes_of_word(bounds->lower - at, bounds->upper - at);
-	if (at >= (int) ROWAN_PAGE_BODY && at < bounds->marks_end)
-	{
-		uint16		slots[PAGE_SUM_WORD / sizeof(uint16)];
-
-		memcpy(slots, &word, sizeof(slots));
-		slots[0] &= ~SLOT_DEAD; /* offsets of two slots */
-		slots[2] &= ~SLOT_DEAD;
-		memcpy(&word, slots, sizeof(slots));
-	}
-	return word;
+		return word & ~bytes_of_word(4, PAGE_SUM_WORD);
+	if (bounds->marks && at < bounds->lower)
+		word = without_marks(word);
+	return word & ~bytes_of_word(bounds->lower - at, bounds->upper - at);
 }
 
-static inline bool
-is_whole_word(int place, const PageSumBounds *bounds)
+static inline uint32
+sum_of_slots(const uint64 *words, int first, int end)
 {
-	int			at = place * PAGE_SUM_WORD;
+	uint32		sum = 0;
 
-	return place > HEADER_SUM_WORD && place < CRC_WORD && at >= bounds->marks_end &&
-		(at + PAGE_SUM_WORD <= bounds->lower || at >= bounds->upper);
+	for (int place = first; place < end; place++)
+		sum += mix(without_marks(words[place]), place);
+	return sum;
 }
 
-static inline bool
-is_in_gap(int place, const PageSumBounds *bounds)
+static inline uint32
+sum_of_whole(const uint64 *words, int first, int end)
 {
-	int			at = place * PAGE_SUM_WORD;
+	uint32		sum = 0;
 
-	return at >= bounds->lower && at + PAGE_SUM_WORD <= bounds->upper;
+	for (int place = first; place < end; place++)
+		sum += mix(words[place], place);
+	return sum;
 }
 
 uint32
@@ -118,13 +138,29 @@ page_sum_of_words(Page page, const PageSumBounds *bounds, int first, int end)
 {
 	const uint64 *words = (const uint64 *) page;
 	uint32		sum = 0;
+	int			place = Max(first, FIRST_WORD);
 
-	for (int place = Max(first, FIRST_WORD); place < end; place++)
+	while (place < end)
 	{
-		if (likely(is_whole_word(place, bounds)))
-			sum += mix(words[place], place);
-		else if (!is_in_gap(place, bounds))
+		int			stop = place + 1;
+
+		if (place >= bounds->high_words && place < CRC_WORD)
+		{
+			stop = Min(end, CRC_WORD);
+			sum += sum_of_whole(words, place, stop);
+		}
+		else if (place >= BODY_WORD && place < bounds->low_words)
+		{
+			stop = Min(end, bounds->low_words);
+			sum += bounds->marks ? sum_of_slots(words, place, stop) :
+				sum_of_whole(words, place, stop);
+		}
+		else if (place * PAGE_SUM_WORD >= bounds->lower &&
+				 (place + 1) * PAGE_SUM_WORD <= bounds->upper)
+			stop = bounds->upper / PAGE_SUM_WORD;	/* the gap */
+		else
 			sum += mix(partial_word(words[place], place, bounds), place);
+		place = stop;
 	}
 	return sum;
 }
@@ -133,10 +169,6 @@ uint32
 page_sum(Page page)
 {
 	PageSumBounds bounds = page_sum_bounds(page);
-	int			gap_start = bounds.lower / PAGE_SUM_WORD;
-	int			gap_end = bounds.upper / PAGE_SUM_WORD;
 
-	/* the gap's words count for nothing: leave them out quickly */
-	return page_sum_of_words(page, &bounds, FIRST_WORD, Min(gap_start + 1, gap_end)) +
-		page_sum_of_words(page, &bounds, Max(gap_end, FIRST_WORD), WORDS);
+	return page_sum_of_words(page, &bounds, FIRST_WORD, WORDS);
 }

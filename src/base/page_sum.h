@@ -26,17 +26,21 @@
 /* Of the whole page. */
 extern uint32 page_sum(Page page);
 
-/* What of a page is left out, by what its header says. */
+/*
+ * What of a page is left out, by what its header says.  Words are counted from the page's start.
+ */
 typedef struct PageSumBounds
 {
-	int			lower;			/* the gap */
+	int			lower;			/* the gap, bytes */
 	int			upper;
-	int			marks_end;		/* bytes below it, behind the header, are slots with marks */
+	int			low_words;		/* words below it, behind the header, are all in use */
+	int			high_words;		/* words from it on, up to the CRC, are */
+	bool		marks;			/* those below it are slots that may have marks */
 } PageSumBounds;
 
 extern PageSumBounds page_sum_bounds(Page page);
 
-/* The part of the words [first, end), counted from the page's start. */
+/* The part of the words [first, end). */
 extern uint32 page_sum_of_words(Page page, const PageSumBounds *bounds, int first, int end);
 
 static inline void
