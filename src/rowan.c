@@ -142,6 +142,7 @@ _PG_init(void)
 	install_shmem_hooks();
 	wal_register();
 	row_wal_init();
+	table_map_init();
 	itree_wal_init();
 	pool_page_validator = page_check;
 	pool_forget_marks = ipage_forget_marks;

@@ -18,6 +18,7 @@
 #include "pool/wal.h"
 #include "row/decode.h"
 #include "row/leafop.h"
+#include "row/mapclear.h"
 
 /* An INSERT, as far as it is not in the cells.  Of what parts do not name, nothing is said. */
 typedef struct InsertPlan
@@ -442,35 +443,43 @@ insert_apply(Page page, char *data, Size length, const WalContext *context)
 }
 
 static void
-log_insert(PoolFrame *leaf, WalNeed need, const char *record, Size size)
+log_insert(const PoolFile *file, PoolFrame *leaf, WalNeed need, const char *record, Size size,
+		   const MapClear *clear)
 {
 	wal_begin();
 	wal_add_page(0, leaf, need);
 	XLogRegisterBufData(0, (char *) record, size);
+	map_clear_log(clear, file);
 	(void) wal_insert(ROWAN_XLOG_INSERT);
 }
 
 void
-leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append)
+leaf_append(const RowTable *table, PoolFrame *leaf, const LeafAppend *append)
 {
 	Page		page = pool_page(leaf);
 	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
 	.next_block = InvalidBlockNumber, .whole = WAL_NEEDS_PAGE};
 	InsertPlan	plan;
+	MapClear	clear;
 	char		record[INSERT_MAX_BYTES];
 	Size		size;
 
 	FAULT_POINT(row_insert);
 	plan_append(page, append, context.xid, &plan);
 	size = write_insert(&plan, append, record);
+
+	/* only the block of the first row can be marked: VACUUM knows none beyond the edge (I7) */
+	map_clear_prepare(table, leaf, append->first_row, &clear);
 	START_CRIT_SECTION();
+	map_clear_apply(&clear);
 	pool_change_begin(leaf);
 	(void) insert_apply(page, record, size, &context);
 	FAULT_POINT(row_insert_applied);
-	if (file->logged)
-		log_insert(leaf, insert_need(&plan), record, size);
+	if (table->file.logged)
+		log_insert(&table->file, leaf, insert_need(&plan), record, size, &clear);
 	pool_change_end(leaf);
 	END_CRIT_SECTION();
+	map_clear_end(&clear);
 	FAULT_POINT(row_insert_logged);
 	pool_unlatch(leaf);
 }
@@ -480,6 +489,7 @@ leaf_append_redo(XLogReaderState *record)
 {
 	RedoPage	leaf;
 
+	map_clear_redo(record);
 	wal_latch(record, 0, WAL_NEEDS_PAGE, &leaf);
 	FAULT_POINT(row_insert_redo);
 	wal_apply(record, &leaf, insert_apply);

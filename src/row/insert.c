@@ -226,11 +226,7 @@ insert_rows(RowTable *table, const RowData *rows, int nrows, NewRows *new, RowId
 			CHECK_FOR_INTERRUPTS();
 			continue;
 		}
-		/* only the block at the edge can be marked: VACUUM knows none beyond it (I7) */
-		if (page_trailer(page)->flags & PAGE_VISIBLE_BITS)
-			table->clear_visibility(table->visibility_arg,
-									row_logical_block(append.first_row));
-		leaf_append(&table->file, leaf, &append);
+		leaf_append(table, leaf, &append);
 		for (int i = 0; i < append.nrows; i++)
 			ids[i] = append.first_row + i;
 		rows += append.nrows;
@@ -314,9 +310,7 @@ insert_near(RowTable *table, const RowData *row, const NewRows *new, RowId old_r
 	append.size = TYPEALIGN(append.cell_align, row_shape_cell(&shape));
 	append.nrows = 1;
 	*id = append.first_row;
-	if (page_trailer(page)->flags & PAGE_VISIBLE_BITS)
-		table->clear_visibility(table->visibility_arg, row_logical_block(*id));
-	leaf_append(&table->file, leaf, &append);
+	leaf_append(table, leaf, &append);
 	return true;
 }
 

@@ -25,6 +25,7 @@
 #include "pool/wal.h"
 #include "row/decode.h"
 #include "row/leafop.h"
+#include "row/mapclear.h"
 
 /* A REPLACE's part of the leaf.  Of what parts do not name, nothing is said. */
 typedef struct ReplacePlan
@@ -401,8 +402,8 @@ replace_apply(Page page, char *data, Size length, const WalContext *context)
 }
 
 static void
-log_replace(PoolFrame *leaf, WalNeed need, const char *replace, Size size, PoolFrame *version,
-			const char *append, Size append_size)
+log_replace(const PoolFile *file, PoolFrame *leaf, WalNeed need, const char *replace, Size size,
+			PoolFrame *version, const char *append, Size append_size, const MapClear *clear)
 {
 	wal_begin();
 	wal_add_page(0, leaf, need);
@@ -412,16 +413,18 @@ log_replace(PoolFrame *leaf, WalNeed need, const char *replace, Size size, PoolF
 		wal_add_page(1, version, WAL_NEEDS_NOTHING);
 		XLogRegisterBufData(1, (char *) append, append_size);
 	}
+	map_clear_log(clear, file);
 	(void) wal_insert(ROWAN_XLOG_REPLACE);
 }
 
 void
-leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
+leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 			 const RowShape *shape, PoolFrame *version, const VersionRecordData *record)
 {
 	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
 	.next_block = InvalidBlockNumber, .whole = WAL_NEEDS_PAGE};
 	ReplacePlan plan;
+	MapClear	clear;
 	char		replace[REPLACE_MAX_BYTES];
 	char		append[VERSION_APPEND_MAX];
 	Size		size,
@@ -436,7 +439,9 @@ leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 	FAULT_POINT(row_replace);
 	plan_replace(&plan, leaf, pos, cell, shape, &context);
 	size = write_replace(&plan, replace);
+	map_clear_prepare(table, leaf, leaf_key(pool_page(leaf), pos), &clear);
 	START_CRIT_SECTION();
+	map_clear_apply(&clear);
 	pool_change_begin(leaf);
 	if (version != NULL)
 	{
@@ -446,12 +451,14 @@ leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
 	}
 	(void) replace_apply(pool_page(leaf), replace, size, &context);
 	FAULT_POINT(row_replace_applied);
-	if (file->logged)
-		log_replace(leaf, replace_need(&plan), replace, size, version, append, append_size);
+	if (table->file.logged)
+		log_replace(&table->file, leaf, replace_need(&plan), replace, size, version, append,
+					append_size, &clear);
 	if (version != NULL)
 		pool_change_end(version);
 	pool_change_end(leaf);
 	END_CRIT_SECTION();
+	map_clear_end(&clear);
 	FAULT_POINT(row_replace_logged);
 	if (version != NULL)
 		pool_unlatch(version);
@@ -465,6 +472,7 @@ leaf_replace_redo(XLogReaderState *record)
 	RedoPage	leaf,
 				version;
 
+	map_clear_redo(record);
 	wal_latch(record, 0, WAL_NEEDS_PAGE, &leaf);
 	if (has_version)
 		wal_latch(record, 1, WAL_NEEDS_NOTHING, &version);

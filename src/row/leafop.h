@@ -1,6 +1,7 @@
 /*
  * leafop.h
- *	  The two logged changes of a leaf's rows: rows added, one cell replaced.
+ *	  The two logged changes of a leaf's rows: rows added, one cell replaced.  Both clear the bits
+ *	  of the rows' logical block in the visibility map.
  *
  * Private to src/row.
  */
@@ -31,14 +32,14 @@ typedef struct LeafAppend
  * Adds rows to a leaf, latched exclusively, which has room: at the right edge with the next ids,
  * elsewhere with free ones, between which there is no row.  Logs and releases the latch.
  */
-extern void leaf_append(const PoolFile *file, PoolFrame *leaf, const LeafAppend *append);
+extern void leaf_append(const RowTable *table, PoolFrame *leaf, const LeafAppend *append);
 
 /*
  * Replaces the cell of slot pos by `cell`, of that shape, and, if version is not NULL, appends
  * record to that page, as one record.  Both pages latched exclusively, with room; both latches are
  * released.
  */
-extern void leaf_replace(const PoolFile *file, PoolFrame *leaf, int pos, const char *cell,
+extern void leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 						 const RowShape *shape, PoolFrame *version,
 						 const VersionRecordData *record);
 

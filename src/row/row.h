@@ -18,6 +18,7 @@
 #include "access/tableam.h"
 #include "row/codec.h"
 #include "row/xid.h"
+#include "storage/buf.h"
 #include "tree/tree.h"
 #include "version/version.h"
 
@@ -27,9 +28,7 @@ typedef struct RowTable
 	PoolFile	file;
 	GlobalVisState *horizon;	/* of this table; only needed for writing and pruning */
 	int			fill_reserve;	/* bytes that appending leaves free on a leaf, slack included */
-	/* Clears the visibility-map bits of a logical block; called under the row's leaf latch. */
-	void		(*clear_visibility) (void *arg, BlockNumber logical_block);
-	void	   *visibility_arg;
+	void	   *visibility_arg; /* of row_map_ops */
 
 	/*
 	 * Serializable reads: a newer version by xid, a top transaction, was stepped over. May be
@@ -38,6 +37,20 @@ typedef struct RowTable
 	void		(*conflict_out) (void *arg, TransactionId xid);
 	void	   *conflict_arg;
 } RowTable;
+
+/* What the layer above knows of the visibility map, whose blocks are logical ones. */
+typedef struct RowMapOps
+{
+	/* The map's page, pinned, if a bit of the block is set; else invalid. */
+	Buffer		(*pin) (void *arg, BlockNumber logical_block);
+	/* Clears the bits; in critical sections. */
+	void		(*clear) (Buffer buffer, BlockNumber logical_block);
+	/* Clears them in redo, if there is such a page. */
+	void		(*redo) (RelFileLocator locator, BlockNumber map_block, BlockNumber logical_block);
+} RowMapOps;
+
+/* Set at load. */
+extern const RowMapOps *row_map_ops;
 
 /* ---- row ids and TIDs ---- */
 

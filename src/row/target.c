@@ -21,15 +21,6 @@ make_room(RowTarget *target, const RowShape *shape)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* A change of a row in a logical block that VACUUM has marked visible to all (I7). */
-static void
-clear_visibility(RowTarget *target)
-{
-	if (page_trailer(pool_page(target->leaf))->flags & PAGE_VISIBLE_BITS)
-		target->table->clear_visibility(target->table->visibility_arg,
-										row_logical_block(target->row));
-}
-
 void
 target_unlatch(RowTarget *target)
 {
@@ -41,15 +32,13 @@ void
 target_write_cell(RowTarget *target, const RowMeta *meta, const RowData *data, PoolFrame *version,
 				  const VersionRecordData *record)
 {
-	const PoolFile *file = &target->table->file;
 	Page		page = pool_page(target->leaf);
 	uint16		natts = page_trailer(page)->page_natts;
 	RowShape	shape = row_shape_of(meta, data, natts);
 	RowCellBuffer cell;
 
 	row_write(cell.bytes, meta, data, natts);
-	clear_visibility(target);
-	leaf_replace(file, target->leaf, target->pos, cell.bytes, &shape, version, record);
+	leaf_replace(target->table, target->leaf, target->pos, cell.bytes, &shape, version, record);
 	target->leaf = NULL;
 }
 

@@ -56,7 +56,6 @@ table_row_table(Relation rel, RowTable *table)
 	table_pool_file(rel, &table->file);
 	table->horizon = GlobalVisTestFor(rel);
 	table->fill_reserve = (int) ROWAN_PAGE_ROOM * (100 - RelationGetFillFactor(rel, 100)) / 100;
-	table->clear_visibility = table_clear_visibility;
 	table->visibility_arg = rel;
 }
 

@@ -173,7 +173,7 @@ extern void rowan_vacuum(Relation rel, struct VacuumParams *params,
 extern void table_truncate_tail(Relation rel, int message_level, bool rows_removed);
 
 /* vismap.c */
-extern void table_clear_visibility(void *rel, BlockNumber logical_block);
+extern void table_map_init(void);
 
 /* Empties the map of a table that has become empty; before its main fork is cut. */
 extern void table_truncate_visibility(Relation rel);

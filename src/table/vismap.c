@@ -4,7 +4,8 @@
  *	  scans read it; its block numbers are logical ones (I7).
  *
  * visibilitymap_set and _clear belong to heap (their WAL records and flags refer to heap
- * pages), so bits are changed through GenericXLog.
+ * pages).  So bits are set through GenericXLog; they are cleared in the record of the row's change
+ * (row/mapclear.h).
  *
  * Latches: the caller holds leaves; the map's buffer lock comes after them.
  */
@@ -14,6 +15,7 @@
 #include "access/visibilitymap.h"
 #include "access/xlog.h"
 #include "access/xloginsert.h"
+#include "access/xlogutils.h"
 #include "base/compat.h"
 #include "base/fault.h"
 #include "catalog/storage.h"
@@ -55,26 +57,77 @@ begin_map_change(Relation rel, Buffer buffer, GenericXLogState **state)
 	return page;
 }
 
-void
-table_clear_visibility(void *arg, BlockNumber logical_block)
+/* ---- clearing bits, in the record of a row's change ---- */
+
+static inline bool
+any_bit_set(Page page, BlockNumber block)
 {
-	Relation	rel = (Relation) arg;
-	Buffer		buffer = InvalidBuffer;
 	int			shift;
 
-	visibilitymap_pin(rel, logical_block, &buffer);
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	if (*map_byte(BufferGetPage(buffer), logical_block, &shift) &
-		(VISIBILITYMAP_VALID_BITS << shift))
-	{
-		GenericXLogState *state;
-		Page		page = begin_map_change(rel, buffer, &state);
-
-		*map_byte(page, logical_block, &shift) &= ~(VISIBILITYMAP_VALID_BITS << shift);
-		GenericXLogFinish(state);
-	}
-	UnlockReleaseBuffer(buffer);
+	return (*map_byte(page, block, &shift) & (VISIBILITYMAP_VALID_BITS << shift)) != 0;
 }
+
+static Buffer
+pin_if_set(void *arg, BlockNumber logical_block)
+{
+	Buffer		buffer = InvalidBuffer;
+	bool		set;
+
+	visibilitymap_pin((Relation) arg, logical_block, &buffer);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	set = any_bit_set(BufferGetPage(buffer), logical_block);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (set)
+		return buffer;
+	ReleaseBuffer(buffer);
+	return InvalidBuffer;
+}
+
+static void
+clear_bits(Buffer buffer, BlockNumber logical_block)
+{
+	int			shift;
+	uint8	   *byte;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	byte = map_byte(BufferGetPage(buffer), logical_block, &shift);
+	*byte &= ~(VISIBILITYMAP_VALID_BITS << shift);
+	MarkBufferDirty(buffer);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+}
+
+/*
+ * A page that is not there has no bits, nor has a damaged one, which core takes for zeroes.  It may
+ * be newer than the record, and have bits set again: those are lost, as on heap, until the next
+ * VACUUM.
+ */
+static void
+clear_in_redo(RelFileLocator locator, BlockNumber map_block, BlockNumber logical_block)
+{
+	SMgrRelation reln = smgropen(locator, INVALID_PROC_NUMBER);
+	Buffer		buffer;
+
+	if (!smgrexists(reln, VISIBILITYMAP_FORKNUM) ||
+		map_block >= smgrnblocks(reln, VISIBILITYMAP_FORKNUM))
+		return;
+	buffer = XLogReadBufferExtended(locator, VISIBILITYMAP_FORKNUM, map_block, RBM_ZERO_ON_ERROR,
+									InvalidBuffer);
+	if (!BufferIsValid(buffer))
+		return;
+	if (!PageIsNew(BufferGetPage(buffer)))
+		clear_bits(buffer, logical_block);
+	ReleaseBuffer(buffer);
+}
+
+void
+table_map_init(void)
+{
+	static const RowMapOps ops = {pin_if_set, clear_bits, clear_in_redo};
+
+	row_map_ops = &ops;
+}
+
+/* ---- setting bits ---- */
 
 static bool
 leaves_confirmed(RowTable *table, const VisibleBlocks *batch, int n)
@@ -146,6 +199,8 @@ table_mark_visible(Relation rel, RowTable *table, VisibleBlocks *batch, BlockNum
 	memcpy(&batch->leaf[batch->first_leaf[n]], leaves, nleaves * sizeof(RowLeaf));
 	batch->first_leaf[n + 1] = batch->first_leaf[n] + nleaves;
 }
+
+/* ---- emptying the map ---- */
 
 static void
 log_map_truncate(Relation rel)

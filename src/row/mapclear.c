@@ -1,0 +1,77 @@
+/*
+ * mapclear.c
+ *	  A row's change clears the bits of its logical block in the visibility map (mapclear.h).
+ *
+ * As with heap, the map's page gets no LSN, and no image in WAL: bits that are cleared too early do
+ * no harm, and redo clears them again.  What the map looks like only the table layer knows
+ * (row_map_ops).
+ *
+ * Latches: the leaf's, of the caller; the map's buffer lock comes after it.
+ */
+#include "postgres.h"
+
+#include "access/xloginsert.h"
+#include "row/mapclear.h"
+#include "storage/bufmgr.h"
+
+/* INSERT and REPLACE have pages of the table before it. */
+#define MAP_CLEAR_REFERENCE	2
+
+const RowMapOps *row_map_ops;
+
+void
+map_clear_prepare(const RowTable *table, PoolFrame *leaf, RowId row, MapClear *clear)
+{
+	clear->logical_block = row_logical_block(row);
+	clear->buffer = InvalidBuffer;
+	if (page_trailer(pool_page(leaf))->flags & PAGE_VISIBLE_BITS)
+		clear->buffer = row_map_ops->pin(table->visibility_arg, clear->logical_block);
+}
+
+void
+map_clear_apply(const MapClear *clear)
+{
+	if (BufferIsValid(clear->buffer))
+		row_map_ops->clear(clear->buffer, clear->logical_block);
+}
+
+void
+map_clear_log(const MapClear *clear, const PoolFile *file)
+{
+	RelFileLocator locator = file->locator;
+
+	if (!BufferIsValid(clear->buffer))
+		return;
+	XLogRegisterBlock(MAP_CLEAR_REFERENCE, &locator, VISIBILITYMAP_FORKNUM,
+					  BufferGetBlockNumber(clear->buffer), (char *) BufferGetPage(clear->buffer),
+					  REGBUF_NO_IMAGE);
+	XLogRegisterBufData(MAP_CLEAR_REFERENCE, (char *) &clear->logical_block,
+						sizeof(clear->logical_block));
+}
+
+void
+map_clear_end(MapClear *clear)
+{
+	if (BufferIsValid(clear->buffer))
+		ReleaseBuffer(clear->buffer);
+	clear->buffer = InvalidBuffer;
+}
+
+void
+map_clear_redo(XLogReaderState *record)
+{
+	RelFileLocator locator;
+	BlockNumber map_block,
+				logical_block;
+	Size		length;
+	char	   *data;
+
+	if (!XLogRecHasBlockRef(record, MAP_CLEAR_REFERENCE))
+		return;
+	data = XLogRecGetBlockData(record, MAP_CLEAR_REFERENCE, &length);
+	if (data == NULL || length != sizeof(logical_block))
+		elog(PANIC, "rowan: a WAL record does not say which bits of the map to clear");
+	memcpy(&logical_block, data, sizeof(logical_block));
+	XLogRecGetBlockTag(record, MAP_CLEAR_REFERENCE, &locator, NULL, &map_block);
+	row_map_ops->redo(locator, map_block, logical_block);
+}

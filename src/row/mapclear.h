@@ -1,0 +1,38 @@
+/*
+ * mapclear.h
+ *	  A row's change clears the bits of its logical block in the visibility map: in the same WAL
+ *	  record, whose block reference MAP_CLEAR_REFERENCE is the map's page.
+ *
+ * Private to src/row.
+ */
+#ifndef ROWAN_ROW_MAPCLEAR_H
+#define ROWAN_ROW_MAPCLEAR_H
+
+#include "pool/wal.h"
+#include "row/row.h"
+
+typedef struct MapClear
+{
+	Buffer		buffer;			/* the map's page, pinned; invalid: there is nothing to clear */
+	BlockNumber logical_block;
+} MapClear;
+
+/*
+ * The change of a row on that leaf, latched exclusively until the change is logged: VACUUM sets no
+ * bits for it meanwhile (I7).  May raise an error.
+ */
+extern void map_clear_prepare(const RowTable *table, PoolFrame *leaf, RowId row, MapClear *clear);
+
+/* In the critical section, before the row changes and its record is inserted. */
+extern void map_clear_apply(const MapClear *clear);
+
+/* Between wal_begin and wal_insert. */
+extern void map_clear_log(const MapClear *clear, const PoolFile *file);
+
+/* When all is done. */
+extern void map_clear_end(MapClear *clear);
+
+/* Redo, before pages are latched: what the record says of the map. */
+extern void map_clear_redo(XLogReaderState *record);
+
+#endif							/* ROWAN_ROW_MAPCLEAR_H */
