@@ -152,11 +152,13 @@ CREATE FUNCTION rowan.page_header(rel regclass, block bigint,
 	OUT file_id bigint,
 	OUT slots integer,
 	OUT dead_bytes integer,
+	OUT slack integer,
 	OUT page_natts integer,
 	OUT flags text[],
 	OUT magic integer,
 	OUT format_version integer,
 	OUT crc bigint,
+	OUT sum bigint,
 	OUT problem text)
 RETURNS record
 LANGUAGE C STRICT PARALLEL RESTRICTED
@@ -183,11 +185,13 @@ CREATE FUNCTION rowan.page_header(page bytea,
 	OUT file_id bigint,
 	OUT slots integer,
 	OUT dead_bytes integer,
+	OUT slack integer,
 	OUT page_natts integer,
 	OUT flags text[],
 	OUT magic integer,
 	OUT format_version integer,
 	OUT crc bigint,
+	OUT sum bigint,
 	OUT problem text)
 RETURNS record
 LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE

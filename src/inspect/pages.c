@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "base/checksum.h"
 #include "base/export.h"
+#include "base/page_sum.h"
 #include "catalog/pg_type.h"
 #include "entry/entry.h"
 #include "funcapi.h"
@@ -133,11 +134,13 @@ enum
 	HEADER_FILE_ID,
 	HEADER_SLOTS,
 	HEADER_DEAD_BYTES,
+	HEADER_SLACK,
 	HEADER_PAGE_NATTS,
 	HEADER_FLAGS,
 	HEADER_MAGIC,
 	HEADER_FORMAT_VERSION,
 	HEADER_CRC,
+	HEADER_SUM,
 	HEADER_PROBLEM
 };
 
@@ -184,11 +187,14 @@ page_header_result(FunctionCallInfo fcinfo, Page page)
 	if (page_type_has_slots(page_trailer(page)->type))
 		set_int(&row, HEADER_SLOTS, page_nslots(page));
 	set_int(&row, HEADER_DEAD_BYTES, trailer->dead_bytes);
+	if (trailer->type == ROWAN_PAGE_LEAF)
+		set_int(&row, HEADER_SLACK, page_slack_bytes(page));
 	set_int(&row, HEADER_PAGE_NATTS, trailer->page_natts);
 	inspect_set_flags(&row, HEADER_FLAGS, trailer->flags, page_flag_names, lengthof(page_flag_names));
 	set_int(&row, HEADER_MAGIC, trailer->magic);
 	set_int(&row, HEADER_FORMAT_VERSION, trailer->format_version);
 	set_bigint(&row, HEADER_CRC, trailer->crc);
+	set_bigint(&row, HEADER_SUM, page_sum_kept(page));
 	if (problem != NULL)
 		set_text(&row, HEADER_PROBLEM, problem);
 	return inspect_row_result(fcinfo, &row);

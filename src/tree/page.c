@@ -247,6 +247,22 @@ page_packed_bytes(Page page)
 	return packed_bytes_without(page, NO_SLOT);
 }
 
+int
+page_slack_bytes(Page page)
+{
+	int			bytes = 0;
+
+	for (int pos = 0; pos < page_nslots(page); pos++)
+	{
+		uint16		size;
+		char	   *cell = page_cell(page, pos, &size);
+
+		if (cell != NULL)
+			bytes += page_cell_shape(page, cell, size).slack;
+	}
+	return bytes;
+}
+
 /*
  * A cell fits between lower and the gap's end, or what that end would be after a
  * compaction.  Packing aligned cells anew may take more than they take now: that

@@ -222,6 +222,9 @@ extern void page_compact(Page page);
  */
 extern int	page_packed_bytes(Page page);
 
+/* What the rows of a leaf keep for their headers, bytes.  The page may make no sense. */
+extern int	page_slack_bytes(Page page);
+
 /* Bytes that the cell of slot pos, its slack and the slot take after a compaction. */
 extern int	page_slot_bytes(Page page, int pos);
 

@@ -10,22 +10,6 @@
 #include "miscadmin.h"
 #include "tree/idtree.h"
 
-static int
-slack_bytes(Page page)
-{
-	int			bytes = 0;
-
-	for (int pos = 0; pos < page_nslots(page); pos++)
-	{
-		uint16		size;
-		char	   *cell = page_cell(page, pos, &size);
-
-		if (cell != NULL)
-			bytes += page_cell_shape(page, cell, size).slack;
-	}
-	return bytes;
-}
-
 static void
 count_page(Page page, TreeStat *stat)
 {
@@ -38,7 +22,7 @@ count_page(Page page, TreeStat *stat)
 	stat->rows += page_nslots(page);
 	stat->leaf_free_bytes += page_gap(page);
 	stat->leaf_dead_bytes += page_trailer(page)->dead_bytes;
-	stat->leaf_slack_bytes += slack_bytes(page);
+	stat->leaf_slack_bytes += page_slack_bytes(page);
 }
 
 /* All pages of a level, left to right; false if the tree is not that high. */
