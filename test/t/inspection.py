@@ -106,6 +106,10 @@ def headers_use_slack(c):
         c.exec(statement)
         moved = sorted(set(before) ^ set(c.rows(places)))
         check(not moved, '%s: rows have moved: %s' % (statement, moved[:6]))
+    wrong = c.rows("SELECT b FROM generate_series(2, %s) b, rowan.page_header('still', b) h "
+                   "WHERE type = 'leaf' AND (slack_bytes <> (SELECT sum(slack) FROM "
+                   "rowan.page_items('still', b)) OR sum NOT BETWEEN 0 AND 4294967295)" % leaves)
+    check(not wrong, 'page_header: slack or sum of %s' % wrong)
     check(int(c.one(slack)) == 0, 'updated rows have %s bytes of slack' % c.one(slack))
     check(c.rows("SELECT * FROM rowan.verify('still')") == [], 'verify')
 

@@ -345,7 +345,7 @@ def rot_rounds(options, control, rounds, flips):
 
 
 def rot(options):
-    rounds, flips = (100, 100) if options.long else (3, 30)
+    rounds, flips = (110, 100) if options.long else (3, 30)
     total = rot_rounds(options, None, options.rounds or rounds, flips)
     say('rot: bits flipped in %d pages; %d answers were errors, naming %d of these' % tuple(total))
     check(total[2] > 0, 'no damage was met')
