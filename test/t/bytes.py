@@ -185,11 +185,9 @@ def content_sum(page):
     for place, word in enumerate(struct.unpack('<1024Q', used)):
         if place == 0 or lower <= place * 8 and place * 8 + 8 <= upper:
             continue
-        x = word ^ place * 0x9E3779B97F4A7C15 & low64
-        x ^= (x >> 49 | x << 15 & low64) ^ (x >> 24 | x << 40 & low64)
-        x = x * 0x9FB21C651E98DF25 & low64
-        x = (x ^ x >> 28) * 0x9FB21C651E98DF25 & low64
-        total += x >> 32
+        product = (word ^ place * 0x9E3779B97F4A7C15 & low64) * 0x9FB21C651E98DF25
+        x = product & low64 ^ product >> 64
+        total += (x ^ x >> 32) & 0xFFFFFFFF
     return total & 0xFFFFFFFF
 
 
