@@ -250,7 +250,7 @@ StaticAssertDecl(sizeof(RowHeaderData) == 4, "row header is 4 bytes");
  * ROW_XID and a ROW_CID of one byte.  There is no bit for it in the header: it is ROW_CID without
  * ROW_XID, where that would mean nothing else.
  */
-#define ROW_CID_SHORT		0x1000
+#define ROW_CID_SHORT		0x2000
 #define ROW_CID_SHORT_MAX	PG_UINT8_MAX
 #define ROW_CID_SAVED		((int) sizeof(CommandId) - 1)	/* bytes */
 

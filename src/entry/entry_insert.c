@@ -180,6 +180,7 @@ static void
 insert_logged(const PoolFile *file, PoolFrame *leaf, EntryRecordData *entry, char *cell, int size)
 {
 	FAULT_POINT(index_insert);
+	pool_refuse_damaged(leaf);
 	START_CRIT_SECTION();
 	pool_change_begin(leaf);
 	put_into_gap(pool_page(leaf), entry, cell, size);

@@ -100,6 +100,8 @@ change_page(PageChange *change, PoolFrame *frame, bool is_new)
 		elog(ERROR, "rowan: more than %d pages in one change", CHANGE_MAX_PAGES);
 	Assert(LWLockHeldByMeInMode(&frame->latch, LW_EXCLUSIVE));
 	held_join_change(frame);
+	if (!is_new)
+		pool_refuse_damaged(frame);
 
 	copy = (Page) copies[i].data;
 	if (is_new)

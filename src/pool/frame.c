@@ -359,7 +359,9 @@ frame_load(const PoolFile *file, const PoolTag *tag, PoolRing *ring, LoadMode ho
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	frame_version_advance(frame);
+	/* nobody on a standby may take the zeroes for the page: redo makes it at once */
+	if (how != LOAD_ZERO || !InRecovery)
+		frame_version_advance(frame);
 	return frame;
 }
 
@@ -503,6 +505,13 @@ validate_page(PoolFrame *frame)
 #else
 #define validate_page(frame) ((void) 0)
 #endif
+
+void
+pool_refuse_damaged(const PoolFrame *frame)
+{
+	if (unlikely(pool_control->has_damaged_pages))
+		pool_refuse_damaged_slowly(frame);
+}
 
 void
 pool_unlatch(PoolFrame *frame)

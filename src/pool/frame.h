@@ -49,6 +49,9 @@ typedef struct PoolControl
 	uint64		flush_wanted;	/* number of the last request to write all that is dirty */
 	uint64		flush_done;		/* of the last one that was served */
 
+	/* set without a lock, never reset: some page was read in spite of wrong checksums */
+	volatile bool has_damaged_pages;
+
 	pg_atomic_uint64 tick_time; /* TimestampTz of the worker's last tick */
 	pg_atomic_uint64 warned_time;	/* of the last complaint about it */
 

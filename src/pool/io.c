@@ -112,21 +112,26 @@ report_bad_page(int elevel, const PoolTag *tag, Page page, const PageVerdict *ve
 			 errhint("%s", hint_for(verdict->fault))));
 }
 
-/* Redo does something about a page that is damaged (torn.c). */
+/*
+ * Redo does something about a page that is damaged (torn.c), or zero: it was written once if there
+ * is a record of it.  On a standby no damaged page comes into the pool, where redo would take it
+ * for a good one; on a primary such a page cannot be changed.
+ */
 static void
 check_page(const PoolTag *tag, Page page, bool allow_new)
 {
 	PageVerdict verdict;
 	bool		ignore;
 
-	if (allow_new && PageIsNew(page))
+	if (allow_new && PageIsNew(page) && !InRecovery)
 		return;
 	if (!page_verify(page, tag->block, &verdict))
 	{
 		if (!InRecovery && (verdict.fault == PAGE_DAMAGED || verdict.fault == PAGE_MISPLACED))
 			pgstat_report_checksum_failures_in_db(tag->locator.dbOid, 1);
-		ignore = ignore_checksum_failure && verdict.sums_only && !InRecovery;
+		ignore = ignore_checksum_failure && verdict.sums_only && !RecoveryInProgress();
 		report_bad_page(ignore ? WARNING : ERROR, tag, page, &verdict);
+		pool_control->has_damaged_pages = true;
 	}
 	else if (!allow_new && page_has_no_content(page))
 	{
@@ -134,6 +139,25 @@ check_page(const PoolTag *tag, Page page, bool allow_new)
 		verdict.problem = "the page has no content";
 		report_bad_page(ERROR, tag, page, &verdict);
 	}
+}
+
+/*
+ * The change's record would say a sum that was made of the damage, too, and the page be written as
+ * a good one.
+ */
+void
+pool_refuse_damaged_slowly(const PoolFrame *frame)
+{
+	Page		page = pool_page(frame);
+
+	if (PageIsNew(page) || page_sum(page) == page_sum_kept(page))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("cannot change block %u of file \"%s\", which is damaged",
+					frame->tag.block, file_path(frame->tag.locator, frame->tag.backend)),
+			 errdetail("It could be read because \"ignore_checksum_failure\" was on."),
+			 errhint("Copy what can be read into another table.")));
 }
 
 static void

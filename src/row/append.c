@@ -465,6 +465,7 @@ leaf_append(const RowTable *table, PoolFrame *leaf, const LeafAppend *append)
 	Size		size;
 
 	FAULT_POINT(row_insert);
+	pool_refuse_damaged(leaf);
 	plan_append(page, append, context.xid, &plan);
 	size = write_insert(&plan, append, record);
 

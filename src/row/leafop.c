@@ -437,6 +437,9 @@ leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 		context.next_data = append;
 	}
 	FAULT_POINT(row_replace);
+	pool_refuse_damaged(leaf);
+	if (version != NULL)
+		pool_refuse_damaged(version);
 	plan_replace(&plan, leaf, pos, cell, shape, &context);
 	size = write_replace(&plan, replace);
 	map_clear_prepare(table, leaf, leaf_key(pool_page(leaf), pos), &clear);

@@ -6,6 +6,7 @@
                        was consistent
     torn.py standby    a page damaged on a standby: replay goes on, the page stays unreadable, also
                        in a copy of its database
+    torn.py salvage    a damaged page, read with ignore_checksum_failure, cannot be changed
     torn.py rot        bits flipped in the files of a crashed server, in pages that redo changes and
                        in others: never a wrong row; each damage is an error that names the
                        block, or was overwritten by redo
@@ -40,6 +41,13 @@ def block_of(path, text):
     at = open(path, 'rb').read().find(text.encode())
     check(at >= 0, '%s is not in %s' % (text, path))
     return at // PAGE
+
+
+def overwrite(path, block, size):
+    """By zeroes, from the page's start."""
+    with open(path, 'r+b') as f:
+        f.seek(block * PAGE)
+        f.write(bytes(size))
 
 
 def flip(path, block, at, bit=0):
@@ -237,6 +245,44 @@ def standby(options):
     say('standby: damaged block %d of %s stayed one' % (block, path))
 
 
+# ---- reading what is damaged ----
+
+def salvage(options):
+    """A page read in spite of its checksums cannot be changed: it would become a good one."""
+    if not ENGINE:
+        return
+    server = cluster.make('salvage')
+    server.sql('CREATE TABLE t (id int, v int, filler text) USING rowan; '
+               'CREATE INDEX t_id ON t USING rowan_btree (id); '
+               'INSERT INTO t SELECT i, 0, md5(i::text) FROM generate_series(1, 2000) i')
+    server.sql('VACUUM t')
+    path, text = server.path_of('t'), server.one("SELECT md5('1000')")
+    server.stop()
+    block = block_of(path, text)
+    flip(path, block, open(path, 'rb').read().find(text.encode()) % PAGE)
+    server.start()
+    with server.connect() as c:
+        tells_block(c, 'SELECT count(*) FROM t', block)
+        c.exec('SET ignore_checksum_failure = on')
+        check(c.one('SELECT count(*) FROM t') == '2000', 'rows read in spite of checksums')
+        for sql in ('UPDATE t SET v = 1 WHERE id = 1000', 'DELETE FROM t WHERE id = 1000',
+                    'SELECT FROM t WHERE id = 1000 FOR UPDATE',
+                    'UPDATE t SET id = -id WHERE id = 1000'):
+            answer = c.try_(sql)
+            check(answer.error is not None and answer.error.sqlstate == CORRUPTED and
+                  'cannot change block %d of' % block in str(answer.error),
+                  '%s: %s' % (sql, answer.error))
+        c.exec('UPDATE t SET v = 1 WHERE id = 1')
+        c.exec('CHECKPOINT; CREATE TABLE saved AS SELECT * FROM t')
+        check(c.one('SELECT count(*) FROM saved') == '2000', 'rows saved')
+    server.restart()
+    with server.connect() as c:
+        tells_block(c, 'SELECT count(*) FROM t', block)
+    server.stop()
+    server.check_log()
+    say('salvage: block %d was read, and not changed' % block)
+
+
 # ---- bit rot ----
 
 PROBE = """
@@ -294,13 +340,16 @@ def crashed(options, control=None):
 
 
 def damage(rnd, paths, data, flips):
-    """Flips bits in so many pages; {(file, block)}"""
+    """Flips bits in so many pages, or zeroes them; {(file, block)}"""
     first = rnd.choice([0, 2, 2, 2, 2])             # without header and root little can be read
     pages = [(path, block) for path in paths
              for block in range(first, os.path.getsize(path) // PAGE)]
     chosen = set(rnd.sample(pages, min(flips, len(pages))))
     for path, block in chosen:
-        flip(path, block, rnd.randrange(PAGE), rnd.randrange(8))
+        if rnd.random() < 0.1 and ENGINE:
+            overwrite(path, block, rnd.choice([512, 4096, PAGE]))
+        else:
+            flip(path, block, rnd.randrange(PAGE), rnd.randrange(8))
     return {(os.path.relpath(path, data), block) for path, block in chosen}
 
 
@@ -361,7 +410,7 @@ def rot(options):
 
 
 def test(options):
-    modes = {'backup': backup, 'standby': standby, 'rot': rot}
+    modes = {'backup': backup, 'standby': standby, 'salvage': salvage, 'rot': rot}
     for mode in options.mode or modes:
         start = time.time()
         modes[mode](options)
@@ -370,6 +419,6 @@ def test(options):
 
 if __name__ == '__main__':
     parser = harness.arguments(__doc__)
-    parser.add_argument('mode', nargs='*', help='backup, standby, rot')
+    parser.add_argument('mode', nargs='*', help='backup, standby, salvage, rot')
     parser.add_argument('--rounds', type=int)
     harness.main(test, parser)

@@ -273,6 +273,11 @@ pool_latch_empty(const PoolFile *file, BlockNumber block)
 }
 
 void
+pool_refuse_damaged(const PoolFrame *frame)
+{
+}
+
+void
 pool_unlatch(PoolFrame *frame)
 {
 	give_latch(frame);
