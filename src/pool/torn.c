@@ -155,6 +155,8 @@ is_whole(TornPage *torn, uint32 sum)
 	Page		page = torn_bytes(torn);
 	PageVerdict verdict;
 
+	if (PageIsNew(page))
+		return false;
 	page_sum_kept(page) = sum;
 	if (torn_control_is(TORN_SUM_NOT_ASKED))
 		page_set_sum(page);
@@ -192,10 +194,15 @@ torn_settle(TornPage *torn, bool applied, uint32 sum, XLogRecPtr lsn)
 
 /* ---- what is left on disk ---- */
 
-/* A mixture of sectors must not come to have right ones by what is written here. */
+/*
+ * A mixture of sectors must not come to have right ones by what is written here.  A page whose
+ * header is zero is no good one, whatever they are.
+ */
 static void
 set_wrong_checksums(Page page, BlockNumber block)
 {
+	if (PageIsNew(page))
+		return;
 	page_set_checksums(page, block);
 	((PageHeader) page)->pd_checksum ^= 0x5555;
 	page_trailer(page)->crc ^= 0x55555555;
