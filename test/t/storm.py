@@ -27,7 +27,9 @@ INDEX_ON = ('bal', '(bal % 7)', 'grp, id', 'grp) INCLUDE (bal', 'hash:grp', 'bri
 class Stormer(actors.Actor):
     def attempt(self, sql, allowed):
         r = self.c.try_(sql)
-        if r.error and r.error.sqlstate not in allowed:
+        # core's own race, of DDL about one row of its catalogs
+        catalogs = 'CONCURRENTLY' in sql and 'tuple concurrently updated' in str(r.error)
+        if r.error and r.error.sqlstate not in allowed and not catalogs:
             raise Failure('%s: %s' % (sql, r.error))
         return not r.error
 
