@@ -254,6 +254,14 @@ StaticAssertDecl(sizeof(RowHeaderData) == 4, "row header is 4 bytes");
 #define ROW_CID_SHORT_MAX	PG_UINT8_MAX
 #define ROW_CID_SAVED		((int) sizeof(CommandId) - 1)	/* bytes */
 
+static inline int
+row_cid_size(uint16 flags)
+{
+	if ((flags & ROW_CID) == 0)
+		return 0;
+	return (int) sizeof(CommandId) - ((flags & ROW_CID_SHORT) ? ROW_CID_SAVED : 0);
+}
+
 #define ROW_FROZEN			(ROW_XID | ROW_PAGE_XID)
 
 #define ROW_DELETED_FROZEN	(ROW_FROZEN | ROW_DELETED | ROW_VERSION)

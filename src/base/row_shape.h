@@ -31,8 +31,7 @@ typedef struct RowShape
 static inline int
 row_coming_size(uint16 flags)
 {
-	return ((flags & ROW_XID) ? 4 : 0) +
-		((flags & ROW_CID) ? ((flags & ROW_CID_SHORT) ? 1 : 4) : 0) +
+	return ((flags & ROW_XID) ? 4 : 0) + row_cid_size(flags) +
 		((flags & ROW_VERSION) ? VERSION_POINTER_BYTES : 0) +
 		((flags & ROW_LOCK) ? 6 : 0) + ((flags & ROW_FORWARD) ? 6 : 0);
 }

@@ -127,21 +127,16 @@ static void
 put_into_gap(Page page, const EntryRecordData *entry, const char *cell, int size)
 {
 	PageHeader	header = (PageHeader) page;
-	SlotData   *slots = page_slots(page);
-	int			nslots = page_nslots(page);
 	PageEdits	touched;
 	uint32		rest;
 
-	if (entry->pos > nslots || header->pd_upper > ROWAN_PAGE_SPECIAL ||
+	if (entry->pos > page_nslots(page) || header->pd_upper > ROWAN_PAGE_SPECIAL ||
 		header->pd_lower + (int) sizeof(SlotData) + size > header->pd_upper)
 		elog(PANIC, "rowan: WAL record does not fit the page it is applied to");
 	touch_entry(page, entry->pos, size, &touched);
 	rest = page_sum_kept(page) - page_edits_sum(page, &touched);
-	memmove(slots + entry->pos + 1, slots + entry->pos, (nslots - entry->pos) * sizeof(SlotData));
-	header->pd_lower += sizeof(SlotData);
 	header->pd_upper -= size;
-	slots[entry->pos].offset = header->pd_upper;
-	slots[entry->pos].delta = entry->head;
+	page_add_slot(page, entry->pos, header->pd_upper, entry->head);
 	memcpy((char *) page + header->pd_upper, cell, size);
 	page_sum_kept(page) = rest + page_edits_sum(page, &touched);
 }
@@ -191,7 +186,7 @@ insert_logged(const PoolFile *file, PoolFrame *leaf, EntryRecordData *entry, cha
 		wal_add_page(0, leaf, WAL_NEEDS_SLOTS);
 		XLogRegisterBufData(0, (char *) entry, sizeof(*entry));
 		XLogRegisterBufData(0, cell, size);
-		(void) wal_insert(ROWAN_XLOG_ENTRY);
+		wal_insert(ROWAN_XLOG_ENTRY);
 	}
 	pool_change_end(leaf);
 	END_CRIT_SECTION();

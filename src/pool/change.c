@@ -201,7 +201,7 @@ log_change(PageChange *change, ChangeRecordData *data)
 	for (int i = 0; i < change->npages; i++)
 		if (is_changed(i))
 			log_changed_page(change, i, block_id++);
-	(void) wal_insert(ROWAN_XLOG_CHANGE);
+	wal_insert(ROWAN_XLOG_CHANGE);
 }
 
 static bool
@@ -297,8 +297,7 @@ apply_deltas(Page page, char *data, Size size, const WalContext *context)
 static WalApply
 how_to_apply(XLogReaderState *record, uint8 block_id)
 {
-	return XLogRecGetBlock(record, block_id)->flags & BKPBLOCK_WILL_INIT ?
-		apply_whole : apply_deltas;
+	return wal_has_whole_page(record, block_id) ? apply_whole : apply_deltas;
 }
 
 static void

@@ -507,13 +507,6 @@ validate_page(PoolFrame *frame)
 #endif
 
 void
-pool_refuse_damaged(const PoolFrame *frame)
-{
-	if (unlikely(pool_control->has_damaged_pages))
-		pool_refuse_damaged_slowly(frame);
-}
-
-void
 pool_unlatch(PoolFrame *frame)
 {
 	held_remove(frame);

@@ -146,10 +146,12 @@ check_page(const PoolTag *tag, Page page, bool allow_new)
  * a good one.
  */
 void
-pool_refuse_damaged_slowly(const PoolFrame *frame)
+pool_refuse_damaged(const PoolFrame *frame)
 {
 	Page		page = pool_page(frame);
 
+	if (likely(!pool_control->has_damaged_pages))
+		return;
 	if (PageIsNew(page) || page_sum(page) == page_sum_kept(page))
 		return;
 	ereport(ERROR,

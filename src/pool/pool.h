@@ -256,7 +256,6 @@ extern void pool_unlatch(PoolFrame *frame);
 
 /* Error if the page, latched exclusively and about to be changed, is damaged. */
 extern void pool_refuse_damaged(const PoolFrame *frame);
-extern void pool_refuse_damaged_slowly(const PoolFrame *frame);
 
 /* Exclusive latch held, in a critical section (see rule 2). */
 extern void pool_change_begin(PoolFrame *frame);

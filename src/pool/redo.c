@@ -17,8 +17,32 @@
 #include "pool/frame.h"
 #include "pool/redo.h"
 #include "pool/torn.h"
-#include "utils/hsearch.h"
-#include "utils/memutils.h"
+
+/* ---- pages that redo keeps something of ---- */
+
+HTAB *
+redo_pages_create(const char *name, Size entry_size)
+{
+	HASHCTL		ctl = {.keysize = sizeof(RedoPageKey), .entrysize = entry_size};
+
+	return hash_create(name, 100, &ctl, HASH_ELEM | HASH_BLOBS);
+}
+
+void
+redo_pages_forget(HTAB *pages, const RelFileLocator *locator, BlockNumber first_block, Oid database)
+{
+	HASH_SEQ_STATUS scan;
+	RedoPageKey *key;
+
+	if (pages == NULL)
+		return;
+	hash_seq_init(&scan, pages);
+	while ((key = hash_seq_search(&scan)) != NULL)
+		if (locator != NULL ?
+			RelFileLocatorEquals(key->locator, *locator) && key->block >= first_block :
+			key->locator.dbOid == database)
+			(void) hash_search(pages, key, HASH_REMOVE, NULL);
+}
 
 /* ---- files that grew ---- */
 
@@ -76,12 +100,9 @@ redo_seal_grown(void)
  */
 typedef struct MissingPage
 {
-	RelFileLocator locator;		/* key: locator and block, without padding */
-	BlockNumber block;
+	RedoPageKey key;
 	bool		empty;			/* the page is there, but empty */
 } MissingPage;
-
-#define MISSING_PAGE_KEY_SIZE	offsetof(MissingPage, empty)
 
 static HTAB *missing_pages;
 
@@ -106,7 +127,7 @@ complain_about_missing(void)
 static void
 remember_missing(RelFileLocator locator, BlockNumber block, bool empty)
 {
-	MissingPage key = {.locator = locator, .block = block};
+	RedoPageKey key = {.locator = locator, .block = block};
 	MissingPage *entry;
 	bool		found;
 
@@ -116,36 +137,16 @@ remember_missing(RelFileLocator locator, BlockNumber block, bool empty)
 		complain_about_missing();
 	}
 	if (missing_pages == NULL)
-	{
-		HASHCTL		ctl = {.keysize = MISSING_PAGE_KEY_SIZE, .entrysize = sizeof(MissingPage)};
-
-		missing_pages = hash_create("rowan missing pages", 100, &ctl, HASH_ELEM | HASH_BLOBS);
-	}
+		missing_pages = redo_pages_create("rowan missing pages", sizeof(MissingPage));
 	entry = hash_search(missing_pages, &key, HASH_ENTER, &found);
 	if (!found)
 		entry->empty = empty;
 }
 
-static void
-forget_missing(const RelFileLocator *locator, BlockNumber first_block, Oid database)
-{
-	HASH_SEQ_STATUS scan;
-	MissingPage *entry;
-
-	if (missing_pages == NULL)
-		return;
-	hash_seq_init(&scan, missing_pages);
-	while ((entry = hash_seq_search(&scan)) != NULL)
-		if (locator != NULL ?
-			RelFileLocatorEquals(entry->locator, *locator) && entry->block >= first_block :
-			entry->locator.dbOid == database)
-			hash_search(missing_pages, entry, HASH_REMOVE, NULL);
-}
-
 void
 wal_forget_file(RelFileLocator locator, BlockNumber first_block)
 {
-	forget_missing(&locator, first_block, InvalidOid);
+	redo_pages_forget(missing_pages, &locator, first_block, InvalidOid);
 	torn_forget_file(locator, first_block);
 	if (first_block == 0)
 		forget_grown(locator);
@@ -154,7 +155,7 @@ wal_forget_file(RelFileLocator locator, BlockNumber first_block)
 void
 wal_forget_database(Oid database)
 {
-	forget_missing(NULL, 0, database);
+	redo_pages_forget(missing_pages, NULL, 0, database);
 	torn_forget_database(database);
 }
 
@@ -170,7 +171,7 @@ redo_check_missing(void)
 	{
 		hash_seq_init(&scan, missing_pages);
 		while ((entry = hash_seq_search(&scan)) != NULL)
-			report_missing(WARNING, entry->locator, entry->block, entry->empty);
+			report_missing(WARNING, entry->key.locator, entry->key.block, entry->empty);
 		complain_about_missing();
 	}
 	hash_destroy(missing_pages);
@@ -256,12 +257,6 @@ restore_slots(XLogReaderState *record, uint8 block_id, TornPage *torn)
 	torn->slots = true;
 }
 
-static inline bool
-is_made_anew(XLogReaderState *record, uint8 block_id)
-{
-	return (XLogRecGetBlock(record, block_id)->flags & BKPBLOCK_WILL_INIT) != 0;
-}
-
 static bool
 latch_page(XLogReaderState *record, bool overwrite, RedoPage *page)
 {
@@ -288,7 +283,7 @@ void
 wal_latch(XLogReaderState *record, uint8 block_id, WalNeed need, RedoPage *page)
 {
 	bool		image = XLogRecBlockImageApply(record, block_id);
-	bool		made_anew = is_made_anew(record, block_id);
+	bool		made_anew = wal_has_whole_page(record, block_id);
 
 	memset(page, 0, sizeof(*page));
 	page->block_id = block_id;
@@ -298,7 +293,6 @@ wal_latch(XLogReaderState *record, uint8 block_id, WalNeed need, RedoPage *page)
 	{
 		page->apply = !torn_control_is(TORN_LSN_TRUSTED) ||
 			record->EndRecPtr > PageGetLSN(torn_bytes(page->torn));
-		page->slots_restored = image;
 		if (image)
 			restore_slots(record, block_id, page->torn);
 		return;
@@ -369,7 +363,7 @@ get_context(XLogReaderState *record, const RedoPage *page, WalContext *context)
 	context->next_data = NULL;
 	context->whole = page->torn == NULL ? WAL_NEEDS_PAGE :
 		page->torn->slots || torn_control_is(TORN_NO_SLOTS) ? WAL_NEEDS_SLOTS : WAL_NEEDS_NOTHING;
-	context->slots_restored = page->slots_restored;
+	context->slots_restored = page->torn != NULL && XLogRecBlockImageApply(record, page->block_id);
 	if (!XLogRecHasBlockRef(record, next))
 		return;
 	XLogRecGetBlockTag(record, next, NULL, NULL, &context->next_block);
@@ -393,7 +387,7 @@ apply_to_torn(XLogReaderState *record, RedoPage *page, WalApply apply, char *dat
 void
 wal_apply(XLogReaderState *record, RedoPage *page, WalApply apply)
 {
-	bool		whole = is_made_anew(record, page->block_id);
+	bool		whole = wal_has_whole_page(record, page->block_id);
 	Size		length;
 	char	   *data;
 	WalContext	context;

@@ -6,9 +6,23 @@
 #define ROWAN_POOL_REDO_H
 
 #include "pool/wal.h"
+#include "utils/hsearch.h"
 
 /* wal.c: PANIC if the page's CRC, which rowan.wal_check had logged, is another one. */
 extern void wal_check_redo(XLogReaderState *record, uint8 block_id, Page page);
+
+/* Pages that redo keeps something of, by this key (no padding), with which their entries begin. */
+typedef struct RedoPageKey
+{
+	RelFileLocator locator;
+	BlockNumber block;
+} RedoPageKey;
+
+extern HTAB *redo_pages_create(const char *name, Size entry_size);
+
+/* Those of a file, from a block on, or (locator NULL) of a database.  pages: may be NULL. */
+extern void redo_pages_forget(HTAB *pages, const RelFileLocator *locator, BlockNumber first_block,
+							  Oid database);
 
 /* At the end of redo: complains about pages that records asked for and no drop explained. */
 extern void redo_check_missing(void);

@@ -11,7 +11,7 @@
  * when it has that.
  *
  *	redo reads a page with a wrong checksum		it is taken: private memory, not the pool, or it
- *												could get a right checksum (I-POOL-11)
+ *												could get a right checksum (I-POOL-12)
  *	a record changes it							applied; if the sum is right the page goes into the
  *												pool, and is one like others
  *	a record has it whole, or its file goes		forgotten
@@ -36,8 +36,6 @@
 #include "base/page_sum.h"
 #include "pool/frame.h"
 #include "pool/torn.h"
-#include "utils/hsearch.h"
-#include "utils/memutils.h"
 
 #ifdef ROWAN_FAULTS
 int			torn_control = TORN_SOUND;
@@ -52,13 +50,13 @@ int			torn_unreported;
 TornPage *
 torn_find(const PoolFile *file, BlockNumber block)
 {
-	TornKey		key = {.locator = file->locator, .block = block};
+	RedoPageKey key = {.locator = file->locator, .block = block};
 
 	return torn_pages == NULL ? NULL : hash_search(torn_pages, &key, HASH_FIND, NULL);
 }
 
 static void
-report_torn(const TornPage *torn)
+report_torn(TornPage *torn)
 {
 	ereport(WARNING,
 			(errcode(ERRCODE_DATA_CORRUPTED),
@@ -74,16 +72,12 @@ report_torn(const TornPage *torn)
 TornPage *
 torn_take(const PoolFile *file, BlockNumber block)
 {
-	TornKey		key = {.locator = file->locator, .block = block};
+	RedoPageKey key = {.locator = file->locator, .block = block};
 	TornPage   *torn;
 	PGIOAlignedBlock buffer;
 
 	if (torn_pages == NULL)
-	{
-		HASHCTL		ctl = {.keysize = sizeof(TornKey), .entrysize = sizeof(TornPage)};
-
-		torn_pages = hash_create("rowan torn pages", 64, &ctl, HASH_ELEM | HASH_BLOBS);
-	}
+		torn_pages = redo_pages_create("rowan torn pages", sizeof(TornPage));
 	smgrread(smgropen(file->locator, file->backend), MAIN_FORKNUM, block, buffer.data);
 	torn = hash_search(torn_pages, &key, HASH_ENTER, NULL);
 	torn->slots = torn->lost = torn->changed = false;
@@ -118,32 +112,16 @@ torn_forget_page(RelFileLocator locator, BlockNumber block)
 		forget(torn);
 }
 
-static void
-forget_all_of(const RelFileLocator *locator, BlockNumber first_block, Oid database)
-{
-	HASH_SEQ_STATUS scan;
-	TornPage   *torn;
-
-	if (torn_pages == NULL)
-		return;
-	hash_seq_init(&scan, torn_pages);
-	while ((torn = hash_seq_search(&scan)) != NULL)
-		if (locator != NULL ?
-			RelFileLocatorEquals(torn->key.locator, *locator) && torn->key.block >= first_block :
-			torn->key.locator.dbOid == database)
-			(void) hash_search(torn_pages, &torn->key, HASH_REMOVE, NULL);
-}
-
 void
 torn_forget_file(RelFileLocator locator, BlockNumber first_block)
 {
-	forget_all_of(&locator, first_block, InvalidOid);
+	redo_pages_forget(torn_pages, &locator, first_block, InvalidOid);
 }
 
 void
 torn_forget_database(Oid database)
 {
-	forget_all_of(NULL, 0, database);
+	redo_pages_forget(torn_pages, NULL, 0, database);
 }
 
 /* ---- healing ---- */
@@ -224,8 +202,8 @@ write_torn(TornPage *torn)
 	torn->changed = false;
 }
 
-void
-torn_write(void)
+static void
+for_all(void (*act) (TornPage *torn))
 {
 	HASH_SEQ_STATUS scan;
 	TornPage   *torn;
@@ -234,26 +212,22 @@ torn_write(void)
 		return;
 	hash_seq_init(&scan, torn_pages);
 	while ((torn = hash_seq_search(&scan)) != NULL)
-		write_torn(torn);
+		act(torn);
 }
 
-static void
-report_all(void)
+void
+torn_write(void)
 {
-	HASH_SEQ_STATUS scan;
-	TornPage   *torn;
-
-	hash_seq_init(&scan, torn_pages);
-	while ((torn = hash_seq_search(&scan)) != NULL)
-		report_torn(torn);
-	torn_unreported = 0;
+	for_all(write_torn);
 }
 
 void
 torn_report_slowly(void)
 {
-	if (reachedConsistency && torn_pages != NULL)
-		report_all();
+	if (!reachedConsistency)
+		return;
+	for_all(report_torn);
+	torn_unreported = 0;
 }
 
 void
@@ -265,7 +239,8 @@ torn_end_of_redo(void)
 	if (torn_pages == NULL)
 		return;
 	torn_write();
-	report_all();
+	for_all(report_torn);
+	torn_unreported = 0;
 	hash_destroy(torn_pages);
 	torn_pages = NULL;
 }

@@ -5,7 +5,7 @@
 #ifndef ROWAN_POOL_TORN_H
 #define ROWAN_POOL_TORN_H
 
-#include "pool/wal.h"
+#include "pool/redo.h"
 
 /*
  * In fault builds the protection can be broken (rowan.torn_control), for negative controls of tests
@@ -29,15 +29,9 @@ extern int	torn_control;
 #define torn_control_is(control)	false
 #endif
 
-typedef struct TornKey
-{
-	RelFileLocator locator;
-	BlockNumber block;
-} TornKey;
-
 typedef struct TornPage
 {
-	TornKey		key;			/* without padding */
+	RedoPageKey key;
 	bool		slots;			/* header, slots and trailer are right */
 	bool		lost;			/* a record could not be applied: no other one will do */
 	bool		changed;		/* since it was written last */

@@ -283,7 +283,7 @@ got_image(const LoggedPage *page)
 	return page->whole || (page->need != WAL_NEEDS_NOTHING && wal_needs_image(page->frame));
 }
 
-XLogRecPtr
+void
 wal_insert(uint8 kind)
 {
 	XLogRecPtr	lsn = XLogInsert(ROWAN_RMGR_ID, kind);
@@ -297,7 +297,6 @@ wal_insert(uint8 kind)
 		undo_disguise(page);
 		PageSetLSN(pool_page(page->frame), lsn);
 	}
-	return lsn;
 }
 
 bool

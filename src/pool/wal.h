@@ -114,6 +114,12 @@ typedef struct ReplaceRecordData
 StaticAssertDecl(sizeof(ReplaceRecordData) == 5, "REPLACE");
 
 /*
+ * INSERT and REPLACE, if they clear bits of the visibility map: this block reference is the map's
+ * page (row/mapclear.c), without an image; its data are the logical block, a BlockNumber.
+ */
+#define MAP_CLEAR_REFERENCE	2
+
+/*
  * A version record appended to a version page.  Behind it, in this order:
  *
  *	1 or 2 bytes each (APPEND_WIDE): natts; if kind is VERSION_DELTA prefix and suffix
@@ -234,7 +240,7 @@ typedef enum WalNeed
 extern void wal_begin(void);
 extern void wal_add_page(uint8 block_id, PoolFrame *frame, WalNeed need);
 extern void wal_add_whole_page(uint8 block_id, PoolFrame *frame);
-extern XLogRecPtr wal_insert(uint8 kind);
+extern void wal_insert(uint8 kind);
 
 /*
  * Would a record that needs the page, or its slots, get an image if it were inserted now?  Only a
@@ -257,7 +263,6 @@ typedef struct RedoPage
 	struct TornPage *torn;		/* not in the pool: some of its sectors are older than others */
 	uint8		block_id;
 	bool		apply;			/* it is older than the record */
-	bool		slots_restored;
 } RedoPage;
 
 /*
@@ -267,6 +272,13 @@ typedef struct RedoPage
  */
 extern void wal_latch(XLogReaderState *record, uint8 block_id, WalNeed need, RedoPage *page);
 extern void wal_unlatch(RedoPage *page);
+
+/* Has the record all of the page (wal_add_whole_page)? */
+static inline bool
+wal_has_whole_page(XLogReaderState *record, uint8 block_id)
+{
+	return (XLogRecGetBlock(record, block_id)->flags & BKPBLOCK_WILL_INIT) != 0;
+}
 
 /* What a record says elsewhere, and the data of a block reference need not repeat. */
 typedef struct WalContext

@@ -450,7 +450,7 @@ log_insert(const PoolFile *file, PoolFrame *leaf, WalNeed need, const char *reco
 	wal_add_page(0, leaf, need);
 	XLogRegisterBufData(0, (char *) record, size);
 	map_clear_log(clear, file);
-	(void) wal_insert(ROWAN_XLOG_INSERT);
+	wal_insert(ROWAN_XLOG_INSERT);
 }
 
 void

@@ -112,8 +112,7 @@ row_header_parts(const char *cell)
 		parts.xid_at = at;
 		at += sizeof(TransactionId);
 	}
-	if (flags & ROW_CID)
-		at += (flags & ROW_CID_SHORT) ? 1 : sizeof(CommandId);
+	at += row_cid_size(flags);
 	if (flags & ROW_VERSION)
 		parts.pointer_at = at;
 	return parts;

@@ -414,7 +414,7 @@ log_replace(const PoolFile *file, PoolFrame *leaf, WalNeed need, const char *rep
 		XLogRegisterBufData(1, (char *) append, append_size);
 	}
 	map_clear_log(clear, file);
-	(void) wal_insert(ROWAN_XLOG_REPLACE);
+	wal_insert(ROWAN_XLOG_REPLACE);
 }
 
 void

@@ -14,9 +14,6 @@
 #include "row/mapclear.h"
 #include "storage/bufmgr.h"
 
-/* INSERT and REPLACE have pages of the table before it. */
-#define MAP_CLEAR_REFERENCE	2
-
 const RowMapOps *row_map_ops;
 
 void

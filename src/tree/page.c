@@ -449,22 +449,18 @@ static char *
 insert_room(Page page, int pos, uint16 delta, uint16 size, bool aligned)
 {
 	PageHeader	header = header_of(page);
-	SlotData   *slots = page_slots(page);
-	int			nslots = page_nslots(page);
 	int			lower = header->pd_lower + (int) sizeof(SlotData);
 	char	   *cell;
 
-	Assert(pos >= 0 && pos <= nslots);
+	Assert(pos >= 0 && pos <= page_nslots(page));
 	Assert(size >= 4 && size <= ROW_SIZE_MASK);
 	Assert(page_fits_insert(page, size, aligned));
 
 	if (page_place_below(header->pd_upper, size, aligned) < lower)
 		compact_without(page, NO_SLOT);
-	memmove(&slots[pos + 1], &slots[pos], (nslots - pos) * sizeof(SlotData));
-	header->pd_lower = lower;
 	cell = take_gap(page, size, aligned);
-	slots[pos].offset = cell - (char *) page;
-	slots[pos].delta = delta;
+	Assert(cell - (char *) page >= lower);
+	page_add_slot(page, pos, cell - (char *) page, delta);
 	return cell;
 }
 

@@ -222,6 +222,18 @@ extern void page_compact(Page page);
  */
 extern int	page_packed_bytes(Page page);
 
+/* Adds slot pos, for a cell that is put at that offset: the gap has room.  Reads no cell. */
+static inline void
+page_add_slot(Page page, int pos, uint16 offset, uint16 delta)
+{
+	SlotData   *slots = page_slots(page);
+
+	memmove(&slots[pos + 1], &slots[pos], (page_nslots(page) - pos) * sizeof(SlotData));
+	slots[pos].offset = offset;
+	slots[pos].delta = delta;
+	((PageHeader) page)->pd_lower += sizeof(SlotData);
+}
+
 /* What the rows of a leaf keep for their headers, bytes.  The page may make no sense. */
 extern int	page_slack_bytes(Page page);
 

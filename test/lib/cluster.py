@@ -331,6 +331,13 @@ class Cluster:
                 raise Failure('standby has not replayed up to %s' % lsn)
             time.sleep(0.05)
 
+    def wait_recovered(self, timeout_s=120):
+        """Until all WAL there is was replayed, and the server writes."""
+        end = time.time() + timeout_s
+        while self.one('SELECT pg_is_in_recovery()') == 't':
+            check(time.time() < end, 'recovery does not end')
+            time.sleep(0.05)
+
     def promote(self, timeout_s=60):
         check(self.one('SELECT pg_promote(true, %d)' % timeout_s) == 't', 'promotion failed')
 

@@ -7,6 +7,7 @@ journal of shim.c.
 import ctypes
 import os
 import random
+import re
 import struct
 
 ENTRY = struct.Struct('<IIQQQQQ')
@@ -72,6 +73,15 @@ def lost_versions(entries, present):
             part += b'\0' * (min(BLOCK, length - k) - len(part))
             versions.setdefault((key, offset + k), []).append(part)
     return versions
+
+
+# What a server logs of a page that redo could not put together.
+DAMAGED = 'WAL does not make it whole'
+
+
+def healed_pages(log):
+    """Torn pages that recoveries made whole which came to their end."""
+    return sum(int(n) for n in re.findall(r'redo made (\d+) torn pages', log))
 
 
 SECTORS = (512, 4096)

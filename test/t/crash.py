@@ -20,6 +20,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 import cluster
 import harness
+import powerloss
 import pq
 from harness import AM, ENGINE, Failure, check, say
 from workload import GONE, Load
@@ -90,21 +91,13 @@ def crashes(options, how, cycles):
     check(load.commits > cycles, 'hardly a transaction was committed')
     check(how != 'powerloss' or total['undone'] > 0, 'power was lost, and no write with it')
     if how == 'powerloss' and ENGINE:
-        healed = healed_pages(server)
+        healed = powerloss.healed_pages(server.log_text())
         say('powerloss: redo made %d torn pages whole' % healed)
         check(healed > 0, 'no page was torn')
-        check(DAMAGED not in server.log_text(), 'a torn page was not made whole')
+        check(powerloss.DAMAGED not in server.log_text(), 'a torn page was not made whole')
     server.stop()
     server.check_log()
     server.destroy()
-
-
-DAMAGED = 'WAL does not make it whole'
-
-
-def healed_pages(server):
-    """Of recoveries that came to their end."""
-    return sum(int(n) for n in re.findall(r'redo made (\d+) torn pages', server.log_text()))
 
 
 # What the loss of pages looks like: to the ledger, to readers and verify, to redo.

@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 import cluster
@@ -107,10 +106,7 @@ def recover(backup, archive, name):
     c.write_conf(restore_command='cp %s/%%f %%p' % archive, recovery_target_name=name,
                  recovery_target_action='promote', archive_mode='off')
     c.start()
-    end = time.time() + 60
-    while c.one('SELECT pg_is_in_recovery()') == 't':
-        check(time.time() < end, 'recovery does not end')
-        time.sleep(0.05)
+    c.wait_recovered()
     result = content(c)
     c.verify()
     c.stop()

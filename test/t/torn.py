@@ -33,7 +33,6 @@ from workload import Load
 PAGE = 8192
 CORRUPTED = 'XX001'
 INDEX = ' USING rowan_btree' if ENGINE else ''
-DAMAGED = 'WAL does not make it whole'
 
 
 def block_of(path, text):
@@ -107,14 +106,6 @@ def restartpoints(log):
     return [p.count('restartpoint complete') for p in (parts[0], ''.join(parts[1:]))]
 
 
-def wait_recovered(server, timeout_s=120):
-    """All of the archive is replayed, and the server writes."""
-    end = time.time() + timeout_s
-    while server.one('SELECT pg_is_in_recovery()') == 't':
-        check(time.time() < end, 'recovery does not end')
-        time.sleep(0.05)
-
-
 def backup_round(options, rnd, n):
     conf = {'rowan.buffers': '1MB', 'rowan.wal_check': 'on', 'shared_buffers': '2MB',
             'max_wal_size': '32MB', 'min_wal_size': '32MB', 'archive_mode': 'on',
@@ -154,15 +145,14 @@ def backup_round(options, rnd, n):
         time.sleep(rnd.uniform(0.05, 2))
         restored.power_loss('mix', rnd.random())
     restored.start()
-    wait_recovered(restored)
+    restored.wait_recovered()
     load.verify(restored)
     log = restored.log_text()
-    check(DAMAGED not in log, 'a torn page was not made whole')
+    check(powerloss.DAMAGED not in log, 'a torn page was not made whole')
     restored.stop()
     restored.check_log()
     primary.stop()
-    healed = sum(int(n) for n in re.findall(r'redo made (\d+) torn pages', log))
-    result = [torn, healed, *restartpoints(log)]
+    result = [torn, powerloss.healed_pages(log), *restartpoints(log)]
     for c in (primary, restored):
         c.destroy()
     shutil.rmtree(archive)
@@ -222,7 +212,7 @@ def standby(options):
     with there.connect('source') as c:
         check(c.one(rest) == '999', 'other pages of the standby')
         tells_block(c, 'SELECT * FROM t WHERE id = 2500', block)
-    check(DAMAGED in there.log_text(), 'the standby does not complain')
+    check(powerloss.DAMAGED in there.log_text(), 'the standby does not complain')
     primary.sql('CREATE DATABASE copy TEMPLATE source STRATEGY file_copy')
     primary.sql('UPDATE t SET v = 2', db='copy')
     there.wait_replayed(primary)

@@ -282,7 +282,7 @@ XLogRegisterBufData(BUF_DATA_PARAMETERS)
 }
 
 /* Slot and head, then the cell, whose first two bytes say its size. */
-XLogRecPtr
+void
 wal_insert(uint8 kind)
 {
 	Page		replica = stub_replica_page(pool_block(wal_frame));
@@ -301,7 +301,6 @@ wal_insert(uint8 kind)
 	/* the LSN is not compared by value */
 	PageSetLSN(replica, (XLogRecPtr) wal_size);
 	PageSetLSN(pool_page(wal_frame), (XLogRecPtr) wal_size);
-	return (XLogRecPtr) wal_size;
 }
 
 void
