@@ -74,6 +74,11 @@
 	X(row_replace_logged) \
 	X(row_replace_redo) \
 	X(row_replace_redo_between) \
+	X(row_move) \
+	X(row_move_applied) \
+	X(row_move_logged) \
+	X(row_move_redo) \
+	X(row_move_redo_between) \
 	X(row_move_deleted) \
 	X(row_move_inserted) \
 	X(row_prune) \

@@ -27,6 +27,7 @@
 										 * index */
 #define ROWAN_XLOG_INIT_FORK	0x50	/* pool/file.c: the init fork of an unlogged file */
 #define ROWAN_XLOG_EXTEND		0x60	/* pool/file.c: unused pages added to a file */
+#define ROWAN_XLOG_MOVE			0x70	/* row/move.c: a row that gets another place */
 #define ROWAN_XLOG_KIND_MASK	0xF0
 
 #define wal_record_kind(record) (XLogRecGetInfo(record) & ROWAN_XLOG_KIND_MASK)
@@ -114,8 +115,33 @@ typedef struct ReplaceRecordData
 StaticAssertDecl(sizeof(ReplaceRecordData) == 5, "REPLACE");
 
 /*
- * INSERT and REPLACE, if they clear bits of the visibility map: this block reference is the map's
- * page (row/mapclear.c), without an image; its data are the logical block, a BlockNumber.
+ * MOVE: a REPLACE of the old cell (block 0) with its version (block 1), and an INSERT of the new
+ * one.  If that goes to another leaf, it is block 3, and blocks 0 and 3 have what REPLACE and
+ * INSERT have.  If to the same, block 0 has this, with MOVE_SHARES
+ *
+ *	1 or 2 bytes each (MOVE_WIDE): head, prefix, middle, suffix
+ *
+ * then the REPLACE, then the INSERT.  MOVE_SHARES: the new row's data begin with the first `prefix`
+ * bytes of the old row's, and end with its last `suffix` bytes, `middle` bytes further on; the
+ * INSERT has only what is between, behind its first `head` bytes.
+ */
+typedef struct MoveRecordData
+{
+	uint16		replace_parts;	/* bytes of the REPLACE, MOVE_* */
+} MoveRecordData;
+
+#define MOVE_SIZE_MASK	0x3FFF
+#define MOVE_WIDE		0x4000
+#define MOVE_SHARES		0x8000
+
+#define MOVE_TO_REFERENCE	3
+
+StaticAssertDecl(sizeof(MoveRecordData) == 2, "MOVE");
+
+/*
+ * INSERT, REPLACE and MOVE, if they clear bits of the visibility map: this block reference is the
+ * map's page (row/mapclear.c), without an image; its data are the logical block, a BlockNumber, or
+ * two of them.
  */
 #define MAP_CLEAR_REFERENCE	2
 

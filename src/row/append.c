@@ -202,8 +202,9 @@ plan_append(Page page, const LeafAppend *append, TransactionId xid, InsertPlan *
 
 /* ---- the record's bytes ---- */
 
-/* Bytes of a record at most: several cells have nothing that the append's buffer has not. */
-#define INSERT_MAX_BYTES	(sizeof(InsertPlan) + sizeof(((LeafAppend *) 0)->cells))
+/* Several cells have nothing that the append's buffer has not. */
+StaticAssertDecl(sizeof(InsertPlan) + sizeof(((LeafAppend *) 0)->cells) <= INSERT_MAX_BYTES,
+				 "INSERT_MAX_BYTES");
 
 /* Writes a cell as the record has it. */
 static char *
@@ -420,20 +421,31 @@ append_repack(Page page, const InsertPlan *plan, const char *from, const char *e
 	page_set_sum(page);
 }
 
-static inline WalNeed
-insert_need(const InsertPlan *plan)
+Size
+insert_record(Page page, const LeafAppend *append, TransactionId xid, char *record)
 {
-	return plan->record.top == 0 ? WAL_NEEDS_PAGE : WAL_NEEDS_NOTHING;
+	InsertPlan	plan;
+
+	plan_append(page, append, xid, &plan);
+	return write_insert(&plan, append, record);
 }
 
-/* What a record says, done. */
-static bool
+WalNeed
+insert_need(const char *record)
+{
+	InsertRecordData insert;
+
+	memcpy(&insert, record, sizeof(insert));
+	return insert.top == 0 ? WAL_NEEDS_PAGE : WAL_NEEDS_NOTHING;
+}
+
+bool
 insert_apply(Page page, char *data, Size length, const WalContext *context)
 {
 	InsertPlan	plan;
 	const char *cells = read_insert(data, context->xid, &plan);
 
-	if (context->whole < insert_need(&plan))
+	if (context->whole < insert_need(data))
 		return false;
 	if (plan.record.top == 0)
 		append_repack(page, &plan, cells, data + length, context->xid);
@@ -443,11 +455,11 @@ insert_apply(Page page, char *data, Size length, const WalContext *context)
 }
 
 static void
-log_insert(const PoolFile *file, PoolFrame *leaf, WalNeed need, const char *record, Size size,
+log_insert(const PoolFile *file, PoolFrame *leaf, const char *record, Size size,
 		   const MapClear *clear)
 {
 	wal_begin();
-	wal_add_page(0, leaf, need);
+	wal_add_page(0, leaf, insert_need(record));
 	XLogRegisterBufData(0, (char *) record, size);
 	map_clear_log(clear, file);
 	wal_insert(ROWAN_XLOG_INSERT);
@@ -459,15 +471,13 @@ leaf_append(const RowTable *table, PoolFrame *leaf, const LeafAppend *append)
 	Page		page = pool_page(leaf);
 	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
 	.next_block = InvalidBlockNumber, .whole = WAL_NEEDS_PAGE};
-	InsertPlan	plan;
 	MapClear	clear;
 	char		record[INSERT_MAX_BYTES];
 	Size		size;
 
 	FAULT_POINT(row_insert);
 	pool_refuse_damaged(leaf);
-	plan_append(page, append, context.xid, &plan);
-	size = write_insert(&plan, append, record);
+	size = insert_record(page, append, context.xid, record);
 
 	/* only the block of the first row can be marked: VACUUM knows none beyond the edge (I7) */
 	map_clear_prepare(table, leaf, append->first_row, &clear);
@@ -477,7 +487,7 @@ leaf_append(const RowTable *table, PoolFrame *leaf, const LeafAppend *append)
 	(void) insert_apply(page, record, size, &context);
 	FAULT_POINT(row_insert_applied);
 	if (table->file.logged)
-		log_insert(&table->file, leaf, insert_need(&plan), record, size, &clear);
+		log_insert(&table->file, leaf, record, size, &clear);
 	pool_change_end(leaf);
 	END_CRIT_SECTION();
 	map_clear_end(&clear);

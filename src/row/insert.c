@@ -10,8 +10,7 @@
 
 #include "miscadmin.h"
 #include "pool/file_cache.h"
-#include "row/leafop.h"
-#include "row/row.h"
+#include "row/target.h"
 
 /* A leaf's slots address keys up to this far beyond its low fence. */
 #define LEAF_KEY_RANGE		PG_UINT16_MAX
@@ -285,43 +284,98 @@ free_id(Page page, RowId *id)
 	return trailer->high_fence != TREE_KEY_MAX && low < page_nslots(page);
 }
 
-/* As heap, which puts the new version on the page of the old one if it has room. */
+/*
+ * As heap, which puts the new version on the page of the old one if it has room.  reserve: bytes
+ * that something else will take of the page.
+ */
+static bool
+fill_near(LeafAppend *append, Page page, const RowData *row, const NewRows *new, int reserve)
+{
+	RowMeta		meta;
+	RowShape	shape;
+
+	begin_append(append, page, row, 1, new);
+	new_row_meta(&meta, new, 0, append);
+	shape = row_shape_of(&meta, row, append->page_natts);
+	if (!free_id(page, &append->first_row) ||
+		!page_fits_insert(page, row_footprint(&shape) + reserve +
+						  gap_to_keep(page_nslots(page) + 1), shape.aligned))
+		return false;
+	row_write(append->cells, &meta, row, append->page_natts);
+	append->cell_align = shape.aligned ? MAXIMUM_ALIGNOF : 1;
+	append->size = TYPEALIGN(append->cell_align, row_shape_cell(&shape));
+	append->nrows = 1;
+	return true;
+}
+
 static bool
 insert_near(RowTable *table, const RowData *row, const NewRows *new, RowId old_row, RowId *id)
 {
 	PoolFrame  *leaf = tree_latch_leaf(&table->file, old_row, LW_EXCLUSIVE);
-	Page		page = pool_page(leaf);
 	LeafAppend	append;
-	RowMeta		meta;
-	RowShape	shape;
 
-	begin_append(&append, page, row, 1, new);
-	new_row_meta(&meta, new, 0, &append);
-	shape = row_shape_of(&meta, row, append.page_natts);
-	if (!free_id(page, &append.first_row) ||
-		!page_fits_insert(page, row_footprint(&shape) + gap_to_keep(page_nslots(page) + 1),
-						  shape.aligned))
+	if (!fill_near(&append, pool_page(leaf), row, new, 0))
 	{
 		pool_unlatch(leaf);
 		return false;
 	}
-	row_write(append.cells, &meta, row, append.page_natts);
-	append.cell_align = shape.aligned ? MAXIMUM_ALIGNOF : 1;
-	append.size = TYPEALIGN(append.cell_align, row_shape_cell(&shape));
-	append.nrows = 1;
 	*id = append.first_row;
 	leaf_append(table, leaf, &append);
 	return true;
 }
 
+static NewRows
+moved_row(const RowWriter *writer, const RowMeta *lock)
+{
+	NewRows		new = {.xid = writer->xid,.cid = writer->cid};
+
+	if (lock->flags & ROW_LOCK)
+	{
+		new.lock_xid = lock->lock_xid;
+		new.lock_bits = lock->lock_bits;
+	}
+	return new;
+}
+
 void
 row_insert_moved(RowTable *table, const RowData *data, RowId old_row, const RowWriter *writer,
-				 TransactionId lock_xid, uint16 lock_bits, RowId *id)
+				 const RowMeta *lock, RowId *id)
 {
-	NewRows		new = {.xid = writer->xid, .cid = writer->cid, .lock_xid = lock_xid,
-	.lock_bits = lock_bits};
+	NewRows		new = moved_row(writer, lock);
 
 	pool_prepare_write();
 	if (!insert_near(table, data, &new, old_row, id))
 		insert_rows(table, data, 1, &new, id);
+}
+
+/* The right edge, if it is known and nobody has it; latches beside it are held out of order. */
+static PoolFrame *
+try_edge(const PoolFile *file)
+{
+	KnownEdge  *known = file_cache_find(&known_edges, file, 0);
+
+	return known == NULL ? NULL : tree_try_last_leaf(file, known->block);
+}
+
+PoolFrame *
+row_place_moved(RowTable *table, PoolFrame *leaf, int reserve, const RowData *data,
+				const RowWriter *writer, const RowMeta *lock, LeafAppend *append)
+{
+	NewRows		new = moved_row(writer, lock);
+	PoolFrame  *edge;
+
+	if (fill_near(append, pool_page(leaf), data, &new, reserve))
+		return leaf;
+	edge = try_edge(&table->file);
+	if (edge == NULL)
+		return NULL;
+	begin_append(append, pool_page(edge), data, 1, &new);
+	if (append->first_row + 1 < ROW_ID_LIMIT)
+	{
+		fill_append(append, table, pool_page(edge), data, 1, &new);
+		if (append->nrows > 0)
+			return edge;
+	}
+	pool_unlatch(edge);
+	return NULL;
 }

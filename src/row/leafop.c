@@ -185,8 +185,7 @@ plan_replace(ReplacePlan *plan, PoolFrame *leaf, int pos, const char *cell, cons
 
 /* ---- the record's bytes ---- */
 
-/* Bytes of a record at most. */
-#define REPLACE_MAX_BYTES	(sizeof(ReplacePlan))
+StaticAssertDecl(sizeof(ReplacePlan) <= REPLACE_MAX_BYTES, "REPLACE_MAX_BYTES");
 
 static Size
 write_replace(const ReplacePlan *plan, char *record)
@@ -379,20 +378,47 @@ replace_moving(Page page, const ReplacePlan *plan)
 	page_sum_kept(page) = rest + page_edits_sum(page, &touched);
 }
 
-static inline WalNeed
-replace_need(const ReplacePlan *plan)
+Size
+replace_record(PoolFrame *leaf, int pos, const char *cell, const RowShape *shape,
+			   const WalContext *context, char *record)
 {
-	return plan->record.parts & REPLACE_MOVES ? WAL_NEEDS_PAGE : WAL_NEEDS_NOTHING;
+	ReplacePlan plan;
+
+	plan_replace(&plan, leaf, pos, cell, shape, context);
+	return write_replace(&plan, record);
 }
 
-/* What a record says, done. */
-static bool
+WalNeed
+replace_need(const char *record)
+{
+	ReplaceRecordData replace;
+
+	memcpy(&replace, record, sizeof(replace));
+	return replace.parts & REPLACE_MOVES ? WAL_NEEDS_PAGE : WAL_NEEDS_NOTHING;
+}
+
+uint16
+replace_data_offset(Page page, const char *record)
+{
+	ReplaceRecordData replace;
+	uint16		slot;
+
+	record = take_bytes(record, &replace, sizeof(replace));
+	if (replace.parts & REPLACE_SLOT)
+	{
+		(void) take_bytes(record, &slot, sizeof(slot));
+		replace.offset = slot < page_nslots(page) ? page_slots(page)[slot].offset : 0;
+	}
+	return replace.offset + replace.header;
+}
+
+bool
 replace_apply(Page page, char *data, Size length, const WalContext *context)
 {
 	ReplacePlan plan;
 
 	read_replace(data, length, context, &plan);
-	if (context->whole < replace_need(&plan))
+	if (context->whole < replace_need(data))
 		return false;
 	if (plan.record.parts & REPLACE_MOVES)
 		replace_moving(page, &plan);
@@ -402,11 +428,11 @@ replace_apply(Page page, char *data, Size length, const WalContext *context)
 }
 
 static void
-log_replace(const PoolFile *file, PoolFrame *leaf, WalNeed need, const char *replace, Size size,
+log_replace(const PoolFile *file, PoolFrame *leaf, const char *replace, Size size,
 			PoolFrame *version, const char *append, Size append_size, const MapClear *clear)
 {
 	wal_begin();
-	wal_add_page(0, leaf, need);
+	wal_add_page(0, leaf, replace_need(replace));
 	XLogRegisterBufData(0, (char *) replace, size);
 	if (version != NULL)
 	{
@@ -423,7 +449,6 @@ leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 {
 	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
 	.next_block = InvalidBlockNumber, .whole = WAL_NEEDS_PAGE};
-	ReplacePlan plan;
 	MapClear	clear;
 	char		replace[REPLACE_MAX_BYTES];
 	char		append[VERSION_APPEND_MAX];
@@ -440,8 +465,7 @@ leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 	pool_refuse_damaged(leaf);
 	if (version != NULL)
 		pool_refuse_damaged(version);
-	plan_replace(&plan, leaf, pos, cell, shape, &context);
-	size = write_replace(&plan, replace);
+	size = replace_record(leaf, pos, cell, shape, &context, replace);
 	map_clear_prepare(table, leaf, leaf_key(pool_page(leaf), pos), &clear);
 	START_CRIT_SECTION();
 	map_clear_apply(&clear);
@@ -455,8 +479,7 @@ leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 	(void) replace_apply(pool_page(leaf), replace, size, &context);
 	FAULT_POINT(row_replace_applied);
 	if (table->file.logged)
-		log_replace(&table->file, leaf, replace_need(&plan), replace, size, version, append,
-					append_size, &clear);
+		log_replace(&table->file, leaf, replace, size, version, append, append_size, &clear);
 	if (version != NULL)
 		pool_change_end(version);
 	pool_change_end(leaf);
@@ -513,5 +536,6 @@ row_wal_init(void)
 	{"REPLACE", leaf_replace_redo, leaf_replace_desc, leaf_decode};
 
 	append_wal_init();
+	move_wal_init();
 	wal_register_kind(ROWAN_XLOG_REPLACE, &replace_ops);
 }

@@ -1,7 +1,7 @@
 /*
  * leafop.h
- *	  The two logged changes of a leaf's rows: rows added, one cell replaced.  Both clear the bits
- *	  of the rows' logical block in the visibility map.
+ *	  The logged changes of leaves' rows: rows added, one cell replaced, and both as one.  They
+ *	  clear the bits of the rows' logical blocks in the visibility map.
  *
  * Private to src/row.
  */
@@ -9,6 +9,7 @@
 #define ROWAN_ROW_LEAFOP_H
 
 #include "pool/wal.h"
+#include "row/mapclear.h"
 #include "row/row.h"
 
 /* What an append does to a leaf: cells one after the other, each MAXALIGNed in the buffer. */
@@ -43,6 +44,48 @@ extern void leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const 
 						 const RowShape *shape, PoolFrame *version,
 						 const VersionRecordData *record);
 
+/* A row that is deleted at its old place and inserted at its new one. */
+typedef struct LeafMove
+{
+	PoolFrame  *leaf;			/* the old place; latched exclusively, as all pages are */
+	int			pos;
+	const char *cell;			/* what the old cell becomes, and its shape */
+	const RowShape *shape;
+	PoolFrame  *version;		/* the page that the old version goes to, or NULL */
+	const VersionRecordData *record;
+	PoolFrame  *to;				/* the new place; may be the old one */
+	const LeafAppend *append;	/* of one row */
+	MapClear	clear;			/* prepared for both rows; ended here */
+} LeafMove;
+
+/* Both, and the version record, as one record.  All have room; all latches are released. */
+extern void leaf_move(const RowTable *table, LeafMove *move);
+
+/* ---- parts of records ---- */
+
+/* Bytes that WAL has of an INSERT, a REPLACE, at most. */
+#define INSERT_MAX_BYTES	(3 * BLCKSZ + 512)
+#define REPLACE_MAX_BYTES	(BLCKSZ + 512)
+
+/*
+ * What WAL has of an append to that page, of a replacement of that cell, in a record of xid; both
+ * return its size.  They change nothing.
+ */
+extern Size insert_record(Page page, const LeafAppend *append, TransactionId xid, char *record);
+extern Size replace_record(PoolFrame *leaf, int pos, const char *cell, const RowShape *shape,
+						   const WalContext *context, char *record);
+
+/* What redo needs of the page. */
+extern WalNeed insert_need(const char *record);
+extern WalNeed replace_need(const char *record);
+
+/* What the record says, done; used by do and redo (WalApply). */
+extern bool insert_apply(Page page, char *data, Size length, const WalContext *context);
+extern bool replace_apply(Page page, char *data, Size length, const WalContext *context);
+
+/* Where the data of the cell are, after the REPLACE. */
+extern uint16 replace_data_offset(Page page, const char *record);
+
 /* The xid of a cell with ROW_XID. */
 static inline TransactionId
 row_cell_xid(const char *cell)
@@ -57,5 +100,6 @@ row_cell_xid(const char *cell)
 extern void leaf_note_cell(PageTrailer trailer, const char *cell);
 
 extern void append_wal_init(void);
+extern void move_wal_init(void);
 
 #endif							/* ROWAN_ROW_LEAFOP_H */

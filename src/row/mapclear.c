@@ -19,17 +19,41 @@ const RowMapOps *row_map_ops;
 void
 map_clear_prepare(const RowTable *table, PoolFrame *leaf, RowId row, MapClear *clear)
 {
-	clear->logical_block = row_logical_block(row);
+	clear->logical_block[0] = row_logical_block(row);
+	clear->nblocks = 0;
 	clear->buffer = InvalidBuffer;
-	if (page_trailer(pool_page(leaf))->flags & PAGE_VISIBLE_BITS)
-		clear->buffer = row_map_ops->pin(table->visibility_arg, clear->logical_block);
+	if ((page_trailer(pool_page(leaf))->flags & PAGE_VISIBLE_BITS) == 0)
+		return;
+	clear->buffer = row_map_ops->pin(table->visibility_arg, clear->logical_block[0]);
+	clear->nblocks = BufferIsValid(clear->buffer) ? 1 : 0;
+}
+
+bool
+map_clear_prepare_second(const RowTable *table, PoolFrame *leaf, RowId row, MapClear *clear)
+{
+	MapClear	second;
+
+	map_clear_prepare(table, leaf, row, &second);
+	if (second.nblocks == 0)
+		return true;
+	if (clear->nblocks == 0)
+	{
+		*clear = second;
+		return true;
+	}
+	ReleaseBuffer(second.buffer);
+	if (second.buffer != clear->buffer)
+		return false;
+	if (second.logical_block[0] != clear->logical_block[0])
+		clear->logical_block[clear->nblocks++] = second.logical_block[0];
+	return true;
 }
 
 void
 map_clear_apply(const MapClear *clear)
 {
-	if (BufferIsValid(clear->buffer))
-		row_map_ops->clear(clear->buffer, clear->logical_block);
+	for (int i = 0; i < clear->nblocks; i++)
+		row_map_ops->clear(clear->buffer, clear->logical_block[i]);
 }
 
 void
@@ -42,8 +66,8 @@ map_clear_log(const MapClear *clear, const PoolFile *file)
 	XLogRegisterBlock(MAP_CLEAR_REFERENCE, &locator, VISIBILITYMAP_FORKNUM,
 					  BufferGetBlockNumber(clear->buffer), (char *) BufferGetPage(clear->buffer),
 					  REGBUF_NO_IMAGE);
-	XLogRegisterBufData(MAP_CLEAR_REFERENCE, (char *) &clear->logical_block,
-						sizeof(clear->logical_block));
+	XLogRegisterBufData(MAP_CLEAR_REFERENCE, (char *) clear->logical_block,
+						clear->nblocks * sizeof(BlockNumber));
 }
 
 void
@@ -59,16 +83,17 @@ map_clear_redo(XLogReaderState *record)
 {
 	RelFileLocator locator;
 	BlockNumber map_block,
-				logical_block;
+				logical_block[2];
 	Size		length;
 	char	   *data;
 
 	if (!XLogRecHasBlockRef(record, MAP_CLEAR_REFERENCE))
 		return;
 	data = XLogRecGetBlockData(record, MAP_CLEAR_REFERENCE, &length);
-	if (data == NULL || length != sizeof(logical_block))
+	if (data == NULL || length < sizeof(BlockNumber) || length > sizeof(logical_block))
 		elog(PANIC, "rowan: a WAL record does not say which bits of the map to clear");
-	memcpy(&logical_block, data, sizeof(logical_block));
+	memcpy(logical_block, data, length);
 	XLogRecGetBlockTag(record, MAP_CLEAR_REFERENCE, &locator, NULL, &map_block);
-	row_map_ops->redo(locator, map_block, logical_block);
+	for (Size i = 0; i < length / sizeof(BlockNumber); i++)
+		row_map_ops->redo(locator, map_block, logical_block[i]);
 }

@@ -14,7 +14,8 @@
 typedef struct MapClear
 {
 	Buffer		buffer;			/* the map's page, pinned; invalid: there is nothing to clear */
-	BlockNumber logical_block;
+	int			nblocks;
+	BlockNumber logical_block[2];
 } MapClear;
 
 /*
@@ -22,6 +23,10 @@ typedef struct MapClear
  * bits for it meanwhile (I7).  May raise an error.
  */
 extern void map_clear_prepare(const RowTable *table, PoolFrame *leaf, RowId row, MapClear *clear);
+
+/* The same for a second row, after that.  False: its bits are on another page of the map. */
+extern bool map_clear_prepare_second(const RowTable *table, PoolFrame *leaf, RowId row,
+									 MapClear *clear);
 
 /* In the critical section, before the row changes and its record is inserted. */
 extern void map_clear_apply(const MapClear *clear);

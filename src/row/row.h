@@ -327,13 +327,15 @@ extern void row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why,
 					   const RowWriter *writer, RowWork *work, RowOutcome *outcome);
 
 /*
- * A moving update is three records: row_delete, then the row at its new place, with the lock word
- * of those who still lock it, then row_set_forward.  Others see the row as deleted by a transaction
- * in progress until that ends; a crash in between aborts it.
+ * An update that gives the row another place, *new_row, where the lock word of those who still lock
+ * it goes, too.  One record; or, if there is no room at once, three: the deletion, the row at its
+ * new place, and row_set_forward.  Then others see it as deleted by a transaction in progress until
+ * the last; a crash in between aborts it.  why: ROW_MOVE or ROW_MOVE_KEY_KEPT.
  */
-extern void row_insert_moved(RowTable *table, const RowData *data, RowId old_row,
-							 const RowWriter *writer, TransactionId lock_xid, uint16 lock_bits,
-							 RowId *id);
+extern void row_move(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowData *data,
+					 const RowWriter *writer, RowWork *work, RowOutcome *outcome, RowId *new_row);
+
+/* A row that was deleted says where it goes on. */
 extern void row_set_forward(RowTable *table, RowId row, ItemPointer where);
 
 /*

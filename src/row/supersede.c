@@ -2,8 +2,8 @@
  * supersede.c
  *	  Replacing a row's newest version by another, the old one being kept in the version store.
  *
- * Latches: leaf, then version page.  Making room for versions (freeing pages, a new one) happens
- * with no latch held, and the writer starts over.
+ * Latches: leaf, the leaf that a row moves to, then version page.  Making room for versions
+ * (freeing pages, a new one) happens with no latch held, and the writer starts over.
  */
 #include "postgres.h"
 
@@ -44,6 +44,98 @@ target_replace(RowTarget *target, const RowMeta *meta, const RowData *data,
 	final.older_block = pool_block(version);
 	final.older_offset = version_next_offset(pool_page(version));
 	target_write_cell(target, &final, data, version, record);
+	return true;
+}
+
+/* Bytes of the leaf that the cell will take beside those it has. */
+static int
+bytes_to_grow(const RowTarget *target, const RowShape *shape)
+{
+	PagePlace	place;
+
+	if (page_place_in_place(pool_page(target->leaf), target->pos, shape, &place))
+		return 0;
+	return row_footprint(shape) + MAXIMUM_ALIGNOF;
+}
+
+static void
+unlatch_pages(const LeafMove *move)
+{
+	if (move->version != NULL)
+		pool_unlatch(move->version);
+	if (move->to != move->leaf)
+		pool_unlatch(move->to);
+}
+
+/* Finds the pages of a move, but for the leaf, and latches them.  False: none is latched. */
+static bool
+find_pages(RowTarget *target, const RowMeta *deletion, const RowShape *shape, const RowData *data,
+		   const RowWriter *writer, LeafMove *move, LeafAppend *append)
+{
+	move->leaf = target->leaf;
+	move->pos = target->pos;
+	move->shape = shape;
+	move->append = append;
+	move->version = NULL;
+	if (!page_fits_row(pool_page(target->leaf), target->pos, shape))
+		return false;
+	move->to = row_place_moved(target->table, target->leaf, bytes_to_grow(target, shape), data,
+							   writer, deletion, append);
+	if (move->to == NULL)
+		return false;
+	if (move->record == NULL)
+		return true;
+	move->version = version_latch_active(&target->table->file, move->record->size);
+	if (move->version == NULL)
+		unlatch_pages(move);
+	return move->version != NULL;
+}
+
+/* The deletion's header, as it becomes: where the old version is, and where the row has gone. */
+static void
+link_deletion(RowMeta *deletion, const LeafMove *move)
+{
+	ItemPointerData where;
+
+	row_tid_set(&where, move->append->first_row, 0);
+	deletion->flags |= ROW_FORWARD;
+	deletion->forward_block = ItemPointerGetBlockNumberNoCheck(&where);
+	deletion->forward_offset = ItemPointerGetOffsetNumberNoCheck(&where);
+	if (move->version == NULL)
+		return;
+	deletion->older_block = pool_block(move->version);
+	deletion->older_offset = version_next_offset(pool_page(move->version));
+}
+
+bool
+target_move(RowTarget *target, const RowMeta *deletion, const VersionRecordData *record,
+			const RowData *data, const RowWriter *writer, RowId *new_row)
+{
+	const RowTable *table = target->table;
+	uint16		natts = page_trailer(pool_page(target->leaf))->page_natts;
+	RowMeta		final = *deletion;
+	LeafMove	move = {.record = record};
+	LeafAppend	append;
+	RowCellBuffer cell;
+	RowShape	shape;
+
+	final.flags |= ROW_FORWARD;
+	shape = row_shape_of(&final, &target->top.data, natts);
+	if (!find_pages(target, &final, &shape, data, writer, &move, &append))
+		return false;
+	map_clear_prepare(table, move.leaf, target->row, &move.clear);
+	if (!map_clear_prepare_second(table, move.to, append.first_row, &move.clear))
+	{
+		map_clear_end(&move.clear);
+		unlatch_pages(&move);
+		return false;
+	}
+	link_deletion(&final, &move);
+	row_write(cell.bytes, &final, &target->top.data, natts);
+	move.cell = cell.bytes;
+	*new_row = append.first_row;
+	leaf_move(table, &move);
+	target->leaf = NULL;
 	return true;
 }
 

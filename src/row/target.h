@@ -54,6 +54,24 @@ extern bool target_write(RowTarget *target, const RowMeta *meta, const RowData *
 /* Pops the aborted versions of a row, if there are any. */
 extern void row_revert(RowTable *table, RowId row, RowWork *work);
 
+/* ---- insert.c ---- */
+
+/*
+ * A row inserted where one that has been deleted goes on, with the lock word that *lock has, of
+ * those who still lock it.
+ */
+extern void row_insert_moved(RowTable *table, const RowData *data, RowId old_row,
+							 const RowWriter *writer, const RowMeta *lock, RowId *id);
+
+/*
+ * Where it may go at once: the old row's leaf, latched exclusively, of which `reserve` bytes are
+ * not to be counted upon, or another one, which is latched then, too.  NULL: nowhere, or it isn't
+ * known.  *append: how it goes there.
+ */
+extern PoolFrame *row_place_moved(RowTable *table, PoolFrame *leaf, int reserve,
+								  const RowData *data, const RowWriter *writer,
+								  const RowMeta *lock, LeafAppend *append);
+
 /* ---- supersede.c ---- */
 
 /*
@@ -62,6 +80,15 @@ extern void row_revert(RowTable *table, RowId row, RowWork *work);
  */
 extern const VersionRecordData *target_record(RowTarget *target, TransactionId xid, uint8 newer_tag,
 											  VersionKey key, const RowData *newer);
+
+/*
+ * Replaces the cell and inserts the row at its new place, data there, by one record; the cell says
+ * where that is.  False: it can't be done so, and nothing has been done; else the latch is
+ * released.
+ */
+extern bool target_move(RowTarget *target, const RowMeta *deletion,
+						const VersionRecordData *record, const RowData *data,
+						const RowWriter *writer, RowId *new_row);
 
 /* As target_write, with `record` (or NULL) appended to the version store. */
 extern bool target_replace(RowTarget *target, const RowMeta *meta, const RowData *data,

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/fault.h"
 #include "miscadmin.h"
 #include "row/target.h"
 
@@ -465,6 +466,23 @@ deletion_meta(RowMeta *meta, RowDeletion why, VersionKey key)
 	}
 }
 
+/* The latched row's header if it is deleted; returns the version to be kept, or NULL. */
+static const VersionRecordData *
+plan_deletion(RowTarget *target, RowDeletion why, const RowWriter *writer, RowMeta *meta)
+{
+	uint8		tag = target->top.meta.tag;
+	VersionKey	key = VERSION_KEY_TAKEN;
+
+	if (why == ROW_MOVE_KEY_KEPT)
+		key = lock_key_held(&target->top.meta, writer->xid);
+	new_version_meta(meta, &target->top.meta, writer, tag);
+	deletion_meta(meta, why, key);
+	if (key != VERSION_KEY_HELD && row_keep_frozen(meta, &target->top.meta))
+		return NULL;
+	meta->flags |= ROW_VERSION;
+	return target_record(target, writer->xid, tag, key, &target->top.data);
+}
+
 void
 row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowWriter *writer,
 		   RowWork *work, RowOutcome *outcome)
@@ -474,19 +492,9 @@ row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowWrit
 	pool_prepare_write();
 	while (begin_change(&target, table, row, tag, writer, work, outcome))
 	{
-		const VersionRecordData *record = NULL;
 		RowMeta		meta;
-		VersionKey	key = VERSION_KEY_TAKEN;
+		const VersionRecordData *record = plan_deletion(&target, why, writer, &meta);
 
-		if (why == ROW_MOVE_KEY_KEPT)
-			key = lock_key_held(&target.top.meta, writer->xid);
-		new_version_meta(&meta, &target.top.meta, writer, tag);
-		deletion_meta(&meta, why, key);
-		if (key == VERSION_KEY_HELD || !row_keep_frozen(&meta, &target.top.meta))
-		{
-			meta.flags |= ROW_VERSION;
-			record = target_record(&target, writer->xid, tag, key, &target.top.data);
-		}
 		if (target_replace(&target, &meta, &target.top.data, record))
 		{
 			outcome->tag = tag;
@@ -514,6 +522,49 @@ row_set_forward(RowTable *table, RowId row, ItemPointer where)
 			break;
 	}
 	row_work_free(work);
+}
+
+/* ---- move ---- */
+
+/* The row has been deleted: inserts it elsewhere, and says where. */
+static void
+go_on_elsewhere(RowTable *table, RowId row, const RowData *data, const RowWriter *writer,
+				const RowMeta *deletion, RowId *new_row)
+{
+	ItemPointerData where;
+
+	FAULT_POINT(row_move_deleted);
+	row_insert_moved(table, data, row, writer, deletion, new_row);
+	row_tid_set(&where, *new_row, 0);
+	FAULT_POINT(row_move_inserted);
+	row_set_forward(table, row, &where);
+}
+
+void
+row_move(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowData *data,
+		 const RowWriter *writer, RowWork *work, RowOutcome *outcome, RowId *new_row)
+{
+	RowTarget	target;
+
+	pool_prepare_write();
+	while (begin_change(&target, table, row, tag, writer, work, outcome))
+	{
+		RowMeta		meta;
+		const VersionRecordData *record = plan_deletion(&target, why, writer, &meta);
+		bool		done = target_move(&target, &meta, record, data, writer, new_row);
+
+		if (!done && target_replace(&target, &meta, &target.top.data, record))
+		{
+			go_on_elsewhere(table, row, data, writer, &meta, new_row);
+			done = true;
+		}
+		if (done)
+		{
+			outcome->tag = 0;
+			note_lock_word(outcome, &meta);
+			return;
+		}
+	}
 }
 
 void

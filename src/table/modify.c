@@ -362,29 +362,20 @@ update_in_place(UpdateState *state, const RowData *data)
 static void
 update_by_moving(UpdateState *state, const RowData *data)
 {
+	RowDeletion why = state->writer.mode == LockTupleExclusive ? ROW_MOVE : ROW_MOVE_KEY_KEPT;
 	RowId		new_row;
-	ItemPointerData where;
 
 	for (;;)
 	{
-		row_delete(&state->table, state->row, state->tag,
-				   state->writer.mode == LockTupleExclusive ? ROW_MOVE : ROW_MOVE_KEY_KEPT,
-				   &state->writer, state->work, &state->outcome);
+		row_move(&state->table, state->row, state->tag, why, data, &state->writer, state->work,
+				 &state->outcome, &new_row);
 		if (state->outcome.result != TM_BeingModified)
 			break;
 		(void) row_wait_for(&state->waiting, &state->outcome);
 		state->writer.contended = true;
 	}
-	if (state->outcome.result != TM_Ok)
-		return;
-	FAULT_POINT(row_move_deleted);
-	row_insert_moved(&state->table, data, state->row, &state->writer, state->outcome.lock_xid,
-					 state->outcome.lock_bits, &new_row);
-	row_tid_set(&where, new_row, 0);
-	FAULT_POINT(row_move_inserted);
-	row_set_forward(&state->table, state->row, &where);
-	state->row = new_row;
-	state->outcome.tag = 0;
+	if (state->outcome.result == TM_Ok)
+		state->row = new_row;
 }
 
 static bool

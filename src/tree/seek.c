@@ -279,6 +279,22 @@ checked_last_leaf(const PoolFile *file, PoolFrame *frame)
 }
 
 PoolFrame *
+tree_try_last_leaf(const PoolFile *file, BlockNumber block)
+{
+	PoolFrame  *frame;
+
+	if (!space_has_block(file, block))
+		return NULL;
+	frame = pool_latch_try(file, block);
+	if (frame == NULL)
+		return NULL;
+	if (page_covers(pool_page(frame), 0, TREE_KEY_MAX - 1))
+		return checked_last_leaf(file, frame);
+	pool_unlatch(frame);
+	return NULL;
+}
+
+PoolFrame *
 tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block)
 {
 	if (hint_block != InvalidBlockNumber && space_has_block(file, hint_block))

@@ -74,6 +74,9 @@ extern PoolFrame *tree_latch_leaf(const PoolFile *file, TreeKey key, LWLockMode 
 /* Latches the leaf at the right edge exclusively; hint as remembered from last time, or Invalid. */
 extern PoolFrame *tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block);
 
+/* The same with latches held: the block, if it is that leaf and nobody has its latch, else NULL. */
+extern PoolFrame *tree_try_last_leaf(const PoolFile *file, BlockNumber block);
+
 /*
  * Splits the leaf that covers key so that a cell of `size` bytes for key has a better chance to
  * fit; a leaf at the right edge whose new key lies beyond all others (append) gets an

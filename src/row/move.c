@@ -1,0 +1,345 @@
+/*
+ * move.c
+ *	  Moving a row: MOVE, an update that gives the row another place.
+ *
+ * It deletes the row where it was, with the version that is kept of it, and inserts it where it
+ * goes, which may be the same leaf: what REPLACE and INSERT do, by one record.  The order of
+ * latches is old leaf, new leaf, version page.  Readers see the new row no later than the old one
+ * says where it has gone, as the old leaf's change ends last.
+ *
+ * On the same leaf the new row's data mostly are the old one's but for a few bytes, and these are
+ * what is logged.  But redo needs the old row for that, which a page that was torn may not have.
+ * So as long as there is no image of the page since the redo point, the new row is logged whole.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xloginsert.h"
+#include "base/bytes.h"
+#include "base/fault.h"
+#include "miscadmin.h"
+#include "row/decode.h"
+#include "row/leafop.h"
+
+/* Sharing costs a few bytes itself. */
+#define SHARES_AT_LEAST	16
+
+/* What the new row's data have of the old row's; see MoveRecordData. */
+typedef struct MoveShared
+{
+	uint16		head;
+	uint16		prefix;
+	uint16		middle;
+	uint16		suffix;
+} MoveShared;
+
+/* The record of a move within a leaf. */
+typedef struct NearMove
+{
+	MoveRecordData move;
+	MoveShared	shared;			/* with MOVE_SHARES */
+	char	   *replace;
+	Size		replace_size;
+	char	   *insert;			/* with MOVE_SHARES: without what is shared */
+	Size		insert_size;
+} NearMove;
+
+/* ---- the record of a move within a leaf ---- */
+
+/* What the data, which end an INSERT, share with the old row's. */
+static void
+plan_shared(NearMove *near, const char *old_cell, const RowShape *old_shape,
+			const LeafAppend *append)
+{
+	uint16		size = row_header_size((const RowHeaderData *) append->cells);
+	RowShape	shape = row_cell_shape(append->cells, size, append->page_natts);
+	const char *old = old_cell + old_shape->header;
+	const char *data = append->cells + shape.header;
+	MoveShared *shared = &near->shared;
+	int			common = Min(old_shape->data, shape.data);
+
+	shared->prefix = common_prefix(old, data, common);
+	shared->suffix = common_suffix(old + old_shape->data, data + shape.data,
+								   common - shared->prefix);
+	shared->middle = old_shape->data - shared->prefix - shared->suffix;
+	if (shared->prefix + shared->suffix < SHARES_AT_LEAST)
+		return;
+	shared->head = near->insert_size - shape.data;
+	near->move.replace_parts |= MOVE_SHARES;
+	if (Max(Max(shared->head, shared->prefix), Max(shared->middle, shared->suffix)) > PG_UINT8_MAX)
+		near->move.replace_parts |= MOVE_WIDE;
+	near->insert_size -= shared->prefix + shared->suffix;
+	memmove(near->insert + shared->head, near->insert + shared->head + shared->prefix,
+			near->insert_size - shared->head);
+}
+
+/* Writes what comes before the REPLACE and the INSERT. */
+static Size
+write_near(const NearMove *near, char *record)
+{
+	bool		wide = (near->move.replace_parts & MOVE_WIDE) != 0;
+	char	   *to = put_bytes(record, &near->move, sizeof(near->move));
+
+	if (near->move.replace_parts & MOVE_SHARES)
+	{
+		to = put_number(to, near->shared.head, wide);
+		to = put_number(to, near->shared.prefix, wide);
+		to = put_number(to, near->shared.middle, wide);
+		to = put_number(to, near->shared.suffix, wide);
+	}
+	return to - record;
+}
+
+static void
+read_near(char *record, Size length, NearMove *near)
+{
+	const char *from = take_bytes(record, &near->move, sizeof(near->move));
+	bool		wide = (near->move.replace_parts & MOVE_WIDE) != 0;
+
+	if (near->move.replace_parts & MOVE_SHARES)
+	{
+		from = take_number(from, &near->shared.head, wide);
+		from = take_number(from, &near->shared.prefix, wide);
+		from = take_number(from, &near->shared.middle, wide);
+		from = take_number(from, &near->shared.suffix, wide);
+	}
+	near->replace = unconstify(char *, from);
+	near->replace_size = near->move.replace_parts & MOVE_SIZE_MASK;
+	near->insert = near->replace + near->replace_size;
+	if (near->replace_size > (Size) (record + length - from))
+		elog(PANIC, "rowan: a move in WAL makes no sense");
+	near->insert_size = record + length - near->insert;
+}
+
+/* The INSERT with what its row shares with the old one, which is deleted already; its size. */
+static Size
+complete_insert(Page page, const NearMove *near, char *insert)
+{
+	const MoveShared *shared = &near->shared;
+	int			at = replace_data_offset(page, near->replace);
+	const char *old = (char *) page + at;
+	char	   *to;
+
+	if (at + shared->prefix + shared->middle + shared->suffix > (int) ROWAN_PAGE_SPECIAL ||
+		shared->head > near->insert_size)
+		elog(PANIC, "rowan: a move in WAL makes no sense");
+	to = put_bytes(insert, near->insert, shared->head);
+	to = put_bytes(to, old, shared->prefix);
+	to = put_bytes(to, near->insert + shared->head, near->insert_size - shared->head);
+	to = put_bytes(to, old + shared->prefix + shared->middle, shared->suffix);
+	return to - insert;
+}
+
+static WalNeed
+near_need(const NearMove *near)
+{
+	if (near->move.replace_parts & MOVE_SHARES)
+		return WAL_NEEDS_PAGE;
+	return Max(replace_need(near->replace), insert_need(near->insert));
+}
+
+/* What a record says, redone. */
+static bool
+near_apply(Page page, char *data, Size length, const WalContext *context)
+{
+	NearMove	near;
+	char		insert[INSERT_MAX_BYTES];
+
+	read_near(data, length, &near);
+	if (context->whole < near_need(&near))
+		return false;
+	(void) replace_apply(page, near.replace, near.replace_size, context);
+	if (near.move.replace_parts & MOVE_SHARES)
+	{
+		near.insert_size = complete_insert(page, &near, insert);
+		near.insert = insert;
+	}
+	return insert_apply(page, near.insert, near.insert_size, context);
+}
+
+/* ---- doing it ---- */
+
+/* What WAL has of the three changes. */
+typedef struct MoveRecords
+{
+	char		version[VERSION_APPEND_MAX];
+	Size		version_size;
+	char		replace[REPLACE_MAX_BYTES];
+	Size		replace_size;
+	char		insert[INSERT_MAX_BYTES];
+	Size		insert_size;
+} MoveRecords;
+
+static void
+log_near(const LeafMove *move, MoveRecords *records, char *prefix)
+{
+	NearMove	near = {.replace = records->replace,.replace_size = records->replace_size,
+	.insert = records->insert,.insert_size = records->insert_size};
+
+	near.move.replace_parts = records->replace_size;
+	if (!wal_needs_image(move->leaf))
+		plan_shared(&near, move->cell, move->shape, move->append);
+	wal_add_page(0, move->leaf, near_need(&near));
+	XLogRegisterBufData(0, prefix, write_near(&near, prefix));
+	XLogRegisterBufData(0, near.replace, near.replace_size);
+	XLogRegisterBufData(0, near.insert, near.insert_size);
+}
+
+static void
+log_far(const LeafMove *move, MoveRecords *records)
+{
+	wal_add_page(0, move->leaf, replace_need(records->replace));
+	XLogRegisterBufData(0, records->replace, records->replace_size);
+	wal_add_page(MOVE_TO_REFERENCE, move->to, insert_need(records->insert));
+	XLogRegisterBufData(MOVE_TO_REFERENCE, records->insert, records->insert_size);
+}
+
+static void
+log_move(const PoolFile *file, const LeafMove *move, MoveRecords *records)
+{
+	char		prefix[sizeof(MoveRecordData) + sizeof(MoveShared)];
+
+	wal_begin();
+	if (move->to == move->leaf)
+		log_near(move, records, prefix);
+	else
+		log_far(move, records);
+	if (move->version != NULL)
+	{
+		wal_add_page(1, move->version, WAL_NEEDS_NOTHING);
+		XLogRegisterBufData(1, records->version, records->version_size);
+	}
+	map_clear_log(&move->clear, file);
+	wal_insert(ROWAN_XLOG_MOVE);
+}
+
+static void
+refuse_damaged(const LeafMove *move)
+{
+	pool_refuse_damaged(move->leaf);
+	pool_refuse_damaged(move->to);
+	if (move->version != NULL)
+		pool_refuse_damaged(move->version);
+}
+
+static void
+begin_changes(const LeafMove *move)
+{
+	pool_change_begin(move->leaf);
+	if (move->to != move->leaf)
+		pool_change_begin(move->to);
+	if (move->version != NULL)
+		pool_change_begin(move->version);
+}
+
+static void
+end_changes(const LeafMove *move)
+{
+	if (move->version != NULL)
+		pool_change_end(move->version);
+	if (move->to != move->leaf)
+		pool_change_end(move->to);
+	pool_change_end(move->leaf);
+}
+
+static void
+unlatch_all(const LeafMove *move)
+{
+	if (move->version != NULL)
+		pool_unlatch(move->version);
+	if (move->to != move->leaf)
+		pool_unlatch(move->to);
+	pool_unlatch(move->leaf);
+}
+
+/* The insertion is planned when the old cell has been replaced: it may go to the same page. */
+static void
+apply_move(const LeafMove *move, MoveRecords *records, WalContext *context)
+{
+	if (move->version != NULL)
+		(void) version_append_apply(pool_page(move->version), records->version,
+									records->version_size, context);
+	records->replace_size = replace_record(move->leaf, move->pos, move->cell, move->shape, context,
+										   records->replace);
+	(void) replace_apply(pool_page(move->leaf), records->replace, records->replace_size, context);
+	FAULT_POINT(row_move_applied);
+	records->insert_size = insert_record(pool_page(move->to), move->append, context->xid,
+										 records->insert);
+	(void) insert_apply(pool_page(move->to), records->insert, records->insert_size, context);
+}
+
+void
+leaf_move(const RowTable *table, LeafMove *move)
+{
+	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
+	.next_block = InvalidBlockNumber,.whole = WAL_NEEDS_PAGE};
+	MoveRecords records;
+
+	FAULT_POINT(row_move);
+	refuse_damaged(move);
+	if (move->version != NULL)
+	{
+		records.version_size = version_append_data(pool_page(move->version), move->record,
+												   context.xid, records.version);
+		context.next_block = pool_block(move->version);
+		context.next_data = records.version;
+	}
+	START_CRIT_SECTION();
+	map_clear_apply(&move->clear);
+	begin_changes(move);
+	apply_move(move, &records, &context);
+	if (table->file.logged)
+		log_move(&table->file, move, &records);
+	end_changes(move);
+	END_CRIT_SECTION();
+	map_clear_end(&move->clear);
+	FAULT_POINT(row_move_logged);
+	unlatch_all(move);
+}
+
+/* ---- redo ---- */
+
+static void
+leaf_move_redo(XLogReaderState *record)
+{
+	bool		has_version = XLogRecHasBlockRef(record, 1);
+	bool		is_far = XLogRecHasBlockRef(record, MOVE_TO_REFERENCE);
+	RedoPage	leaf,
+				to,
+				version;
+
+	map_clear_redo(record);
+	wal_latch(record, 0, WAL_NEEDS_PAGE, &leaf);
+	if (is_far)
+		wal_latch(record, MOVE_TO_REFERENCE, WAL_NEEDS_PAGE, &to);
+	if (has_version)
+		wal_latch(record, 1, WAL_NEEDS_NOTHING, &version);
+	FAULT_POINT(row_move_redo);
+	if (has_version)
+		wal_apply(record, &version, version_append_apply);
+	if (is_far)
+		wal_apply(record, &to, insert_apply);
+	FAULT_POINT(row_move_redo_between);
+	wal_apply(record, &leaf, is_far ? replace_apply : near_apply);
+	if (has_version)
+		wal_unlatch(&version);
+	if (is_far)
+		wal_unlatch(&to);
+	wal_unlatch(&leaf);
+}
+
+static void
+leaf_move_desc(StringInfo buf, XLogReaderState *record)
+{
+	appendStringInfoString(buf, XLogRecHasBlockRef(record, MOVE_TO_REFERENCE) ?
+						   "to another leaf" : "within the leaf");
+}
+
+void
+move_wal_init(void)
+{
+	static const RowanRecordOps ops =
+	{"MOVE", leaf_move_redo, leaf_move_desc, leaf_decode};
+
+	wal_register_kind(ROWAN_XLOG_MOVE, &ops);
+}
