@@ -59,11 +59,11 @@ StaticAssertDecl(sizeof(ChangeRecordData) == 4, "CHANGE");
  */
 typedef struct InsertRecordData
 {
-	uint16		slot;			/* of the first row; the others follow, without a gap of ids */
-	uint16		top;			/* pd_upper before, where the first cell ends; 0: the page is
+	unsigned int slot:11;		/* of the first row; the others follow, without a gap of ids */
+	unsigned int top:13;		/* pd_upper before, where the first cell ends; 0: the page is
 								 * compacted */
-	uint8		parts;			/* INSERT_* */
-} pg_attribute_packed() InsertRecordData;
+	unsigned int parts:8;		/* INSERT_* */
+} InsertRecordData;
 
 #define INSERT_ONE		0x01	/* one row, whose cell has the rest of the record's bytes */
 #define INSERT_DELTA	0x02
@@ -74,7 +74,8 @@ typedef struct InsertRecordData
 #define INSERT_NEXT		0x40	/* right edge: the next row id follows the last row */
 #define INSERT_XID		0x80	/* rows with ROW_XID: it is the record's, and newest_xid too */
 
-StaticAssertDecl(sizeof(InsertRecordData) == 5, "INSERT");
+StaticAssertDecl(sizeof(InsertRecordData) == 4, "INSERT");
+StaticAssertDecl(ROWAN_PAGE_ROOM / sizeof(SlotData) < (1 << 11) && BLCKSZ <= (1 << 13), "INSERT");
 
 /*
  * REPLACE, data of block 0, the leaf.  Behind it, in this order, what the parts say:

@@ -50,7 +50,9 @@ typedef struct NewRows
 static void
 live_row_meta(RowMeta *meta, TransactionId xid, CommandId cid, const LeafAppend *append)
 {
-	bool		is_page_xid = append->page_xid == xid && append->page_cid != PAGE_CID_FROZEN;
+	/* with a short command id, an xid that WAL need not repeat is less than a long one */
+	bool		is_page_xid = append->page_xid == xid && append->page_cid != PAGE_CID_FROZEN &&
+		(append->page_cid == cid || cid > ROW_CID_SHORT_MAX);
 
 	meta->xid = xid;
 	meta->cid = cid;
