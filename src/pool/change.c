@@ -3,7 +3,7 @@
  *	  Changes of several pages as one WAL record, ROWAN_XLOG_CHANGE.
  *
  * The record: main data ChangeRecordData.  Per page either its whole content
- * without the gap (WILL_INIT), or the bytes that differ (delta.c).
+ * without the gap, or the bytes that differ (delta.c).
  *
  * Latches: the caller's, in the order of change_page; redo takes the same in the
  * same order.  A reader sees all pages before or all after the record, as all versions are odd
@@ -197,10 +197,16 @@ log_change(PageChange *change, ChangeRecordData *data)
 	int			block_id = 0;
 
 	wal_begin();
-	XLogRegisterData((char *) data, sizeof(ChangeRecordData));
+	XLogRegisterData((char *) data, data->whole & CHANGE_HORIZON ? sizeof(ChangeRecordData) :
+					 offsetof(ChangeRecordData, horizon));
 	for (int i = 0; i < change->npages; i++)
-		if (is_changed(i))
-			log_changed_page(change, i, block_id++);
+	{
+		if (!is_changed(i))
+			continue;
+		if (deltas[i].size < 0)
+			data->whole |= 1 << block_id;
+		log_changed_page(change, i, block_id++);
+	}
 	wal_insert(ROWAN_XLOG_CHANGE);
 }
 
@@ -216,7 +222,8 @@ any_changed(PageChange *change)
 void
 change_commit(PageChange *change, TransactionId horizon)
 {
-	ChangeRecordData data = {.horizon = horizon};
+	ChangeRecordData data = {.whole = TransactionIdIsValid(horizon) ? CHANGE_HORIZON : 0,
+	.horizon = horizon};
 
 	compute_deltas(change);
 	if (any_changed(change))
@@ -300,19 +307,29 @@ how_to_apply(XLogReaderState *record, uint8 block_id)
 	return wal_has_whole_page(record, block_id) ? apply_whole : apply_deltas;
 }
 
+static TransactionId
+change_horizon(XLogReaderState *record)
+{
+	ChangeRecordData data;
+
+	memcpy(&data, XLogRecGetData(record), offsetof(ChangeRecordData, horizon));
+	if ((data.whole & CHANGE_HORIZON) == 0)
+		return InvalidTransactionId;
+	memcpy(&data, XLogRecGetData(record), sizeof(data));
+	return data.horizon;
+}
+
 static void
 change_redo(XLogReaderState *record)
 {
 	RedoPage	pages[CHANGE_MAX_PAGES];
-	ChangeRecordData data;
 	RelFileLocator locator;
 	int			npages = XLogRecMaxBlockId(record) + 1;
 
 	if (npages > CHANGE_MAX_PAGES)
 		elog(PANIC, "rowan: %d pages in one change", npages);
-	memcpy(&data, XLogRecGetData(record), sizeof(data));
 	XLogRecGetBlockTag(record, 0, &locator, NULL, NULL);
-	wal_resolve_conflict(data.horizon, locator);
+	wal_resolve_conflict(change_horizon(record), locator);
 
 	for (int i = 0; i < npages; i++)
 		wal_latch(record, i, WAL_NEEDS_NOTHING, &pages[i]);
@@ -331,12 +348,11 @@ change_redo(XLogReaderState *record)
 static void
 change_desc(StringInfo buf, XLogReaderState *record)
 {
-	ChangeRecordData data;
+	TransactionId horizon = change_horizon(record);
 
-	memcpy(&data, XLogRecGetData(record), sizeof(data));
 	appendStringInfo(buf, "pages %d", XLogRecMaxBlockId(record) + 1);
-	if (TransactionIdIsValid(data.horizon))
-		appendStringInfo(buf, ", horizon %u", data.horizon);
+	if (TransactionIdIsValid(horizon))
+		appendStringInfo(buf, ", horizon %u", horizon);
 }
 
 void

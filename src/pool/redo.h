@@ -30,4 +30,11 @@ extern void redo_check_missing(void);
 /* At the end of redo, when all pages are written: no zero pages at the end of files that grew. */
 extern void redo_seal_grown(void);
 
+/* ---- prefetch.c ---- */
+
+/*
+ * Before a record of ours is redone: the kernel is asked for pages that the next ones will want.
+ */
+extern void redo_prefetch(XLogReaderState *reader);
+
 #endif							/* ROWAN_POOL_REDO_H */

@@ -57,6 +57,7 @@ rowan_redo(XLogReaderState *record)
 	restartpoint_first_record();
 	restartpoint_follow_up();
 	torn_report();
+	redo_prefetch(record);
 	ops->redo(record);
 	pool_assert_unlatched();
 }
@@ -247,7 +248,8 @@ wal_add_page(uint8 block_id, PoolFrame *frame, WalNeed need)
 	if (need == WAL_NEEDS_SLOTS && torn_control_is(TORN_NO_SLOTS))
 		need = WAL_NEEDS_NOTHING;
 	page = note_logged(frame, need, false);
-	flags = REGBUF_STANDARD | (need == WAL_NEEDS_NOTHING ? REGBUF_NO_IMAGE : REGBUF_KEEP_DATA);
+	/* without an image, core is told that redo doesn't read the page: prefetch.c looks ahead */
+	flags = REGBUF_STANDARD | (need == WAL_NEEDS_NOTHING ? REGBUF_WILL_INIT : REGBUF_KEEP_DATA);
 	Assert(page->sum == page_sum(pool_page(frame)));
 	if (unlikely(wal_check_enabled))
 		add_check_entry(block_id, pool_page(frame));

@@ -35,14 +35,18 @@
 /* ---- what the records hold ---- */
 
 /*
- * CHANGE, main data.  Each block reference has its own: a list of differences (delta.h), or a page.
+ * CHANGE, main data.  Each block reference has its own: a list of differences (delta.h), or, if its
+ * bit is set, a page.
  */
 typedef struct ChangeRecordData
 {
-	TransactionId horizon;		/* newest xid whose versions are removed, or invalid */
-} ChangeRecordData;
+	uint16		whole;			/* 1 << block reference: the page; CHANGE_HORIZON */
+	TransactionId horizon;		/* newest xid whose versions are removed; with CHANGE_HORIZON */
+} pg_attribute_packed() ChangeRecordData;
 
-StaticAssertDecl(sizeof(ChangeRecordData) == 4, "CHANGE");
+#define CHANGE_HORIZON	0x8000
+
+StaticAssertDecl(sizeof(ChangeRecordData) == 6, "CHANGE");
 
 /*
  * INSERT, data of block 0.  Behind it, in this order, what the parts say:
@@ -304,7 +308,12 @@ extern void wal_unlatch(RedoPage *page);
 static inline bool
 wal_has_whole_page(XLogReaderState *record, uint8 block_id)
 {
-	return (XLogRecGetBlock(record, block_id)->flags & BKPBLOCK_WILL_INIT) != 0;
+	uint16		whole;
+
+	if (wal_record_kind(record) != ROWAN_XLOG_CHANGE)
+		return false;
+	memcpy(&whole, XLogRecGetData(record) + offsetof(ChangeRecordData, whole), sizeof(whole));
+	return (whole & (1 << block_id)) != 0;
 }
 
 /* What a record says elsewhere, and the data of a block reference need not repeat. */

@@ -1,0 +1,104 @@
+/*
+ * prefetch.c
+ *	  Redo asks the kernel for pages that it will want soon.
+ *
+ * Core does that (recovery_prefetch) for the block references of records that it has decoded ahead.
+ * But it looks for a page in shared_buffers, where none of ours is, and so asks for all of them,
+ * over and over, which took more time than their redo.  wal_add_page tells core that it need not
+ * read them; here the same records are looked at, and only pages that are not in the pool asked
+ * for: as many at a time as maintenance_io_concurrency says, as core does.
+ *
+ * It is advice only: whether a page is there, or of which file of that name, doesn't matter.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "pool/frame.h"
+#include "pool/redo.h"
+#include "pool/wal.h"
+#include "storage/bufmgr.h"
+#include "storage/smgr.h"
+
+/* Pages asked for at a time, at most. */
+#define MAX_PENDING		64
+
+/* The records, by position, that want the pages that redo has not come to yet; a ring. */
+static XLogRecPtr pending[MAX_PENDING];
+static int	first_pending;
+static int	npending;
+
+/*
+ * The last record that was looked at.  As long as it is not redone, core keeps it: it throws away
+ * what it has decoded ahead only before and after redo.
+ */
+static DecodedXLogRecord *looked_at;
+
+static void
+forget_pending(XLogRecPtr redone)
+{
+	while (npending > 0 && pending[first_pending] <= redone)
+	{
+		first_pending = (first_pending + 1) % MAX_PENDING;
+		npending--;
+	}
+}
+
+static void
+ask_for(const DecodedXLogRecord *record, const DecodedBkpBlock *block)
+{
+	PoolFile	file = {.locator = block->rlocator,.backend = INVALID_PROC_NUMBER};
+	PoolTag		tag;
+
+	tag_init(&tag, &file, block->blkno);
+	if (map_find_optimistic(&tag) != NULL)
+		return;
+	if (!prefetch_block(smgropen(file.locator, INVALID_PROC_NUMBER), block->blkno))
+		return;
+	pending[(first_pending + npending) % MAX_PENDING] = record->lsn;
+	npending++;
+}
+
+static bool
+has_whole_page(const DecodedXLogRecord *record, int block_id)
+{
+	uint16		whole;
+
+	if ((record->header.xl_info & ROWAN_XLOG_KIND_MASK) != ROWAN_XLOG_CHANGE)
+		return false;
+	memcpy(&whole, record->main_data, sizeof(whole));
+	return (whole & (1 << block_id)) != 0;
+}
+
+/* Pages that core does not ask for, as it is told not to. */
+static void
+look_ahead_at(const DecodedXLogRecord *record)
+{
+	if (record->header.xl_rmid != ROWAN_RMGR_ID ||
+		(record->header.xl_info & ROWAN_XLOG_KIND_MASK) == ROWAN_XLOG_EXTEND)
+		return;
+	for (int i = 0; i <= record->max_block_id && npending < MAX_PENDING; i++)
+	{
+		const DecodedBkpBlock *block = &record->blocks[i];
+
+		if (block->in_use && block->forknum == MAIN_FORKNUM &&
+			(block->flags & BKPBLOCK_WILL_INIT) && !has_whole_page(record, i))
+			ask_for(record, block);
+	}
+}
+
+void
+redo_prefetch(XLogReaderState *reader)
+{
+	int			limit = Min(maintenance_io_concurrency, MAX_PENDING);
+	static XLogRecPtr looked_at_lsn = InvalidXLogRecPtr;
+
+	forget_pending(reader->ReadRecPtr);
+	if (looked_at_lsn <= reader->ReadRecPtr)
+		looked_at = reader->record;
+	while (npending < limit && looked_at->next != NULL)
+	{
+		looked_at = looked_at->next;
+		look_ahead_at(looked_at);
+	}
+	looked_at_lsn = looked_at->lsn;
+}
