@@ -9,8 +9,8 @@ its own: fsync on, a checkpoint every 30 seconds.  Transactions a second, WAL of
 the whole server of each.
 
 redo: so many TPC-B-like transactions after a checkpoint, kill -9; what is compared is the CPU time
-and the time that the startup process takes, by its own word, to replay them.  --cold: the kernel has
-none of the tables in its cache then.
+and the time that the startup process takes, by its own word, to replay them.  --cold: the kernel
+has none of the tables in its cache then.
 """
 import argparse
 import os
