@@ -82,6 +82,7 @@
 	X(row_move_deleted) \
 	X(row_move_inserted) \
 	X(row_prune) \
+	X(row_prune_dead) \
 	X(row_pop) \
 	X(version_append) \
 	X(version_add) \

@@ -31,7 +31,7 @@
 #include "storage/bufpage.h"
 
 #define ROWAN_MAGIC				0x5257	/* "RW" */
-#define ROWAN_FORMAT_VERSION	4
+#define ROWAN_FORMAT_VERSION	5
 
 /*
  * In pd_flags of every page: a bit that core does not know, so that PageIsVerifiedExtended refuses the page
@@ -287,6 +287,13 @@ static inline uint16
 row_header_size(const RowHeaderData *h)
 {
 	return h->size_flags & ROW_SIZE_MASK;
+}
+
+/* A stub: a row that is dead to everybody, without data, as long as an index may know it. */
+static inline bool
+row_flags_stub(uint16 flags)
+{
+	return (flags & (ROW_DELETED | ROW_XID | ROW_PAGE_XID | ROW_VERSION)) == ROW_DELETED;
 }
 
 /* Can ROW_CID without ROW_XID mean ROW_CID_SHORT?  Not for a command of page_xid's. */

@@ -9,7 +9,8 @@
  *
  *	lower addresses			slack | header | data			higher addresses
  *
- * So the header grows and shrinks downward, and the data stay where they are.
+ * So the header grows and shrinks downward, and the data stay where they are.  A stub's header does
+ * not grow any more: it has no slack.
  */
 #ifndef ROWAN_BASE_ROW_SHAPE_H
 #define ROWAN_BASE_ROW_SHAPE_H
@@ -44,7 +45,7 @@ row_shape(uint16 flags, int natts, int size)
 	int			header = (int) sizeof(RowHeaderData) + coming +
 		((flags & ROW_NATTS) ? (int) sizeof(uint16) : 0) +
 		((flags & ROW_NULLS) ? (natts + 7) / 8 : 0);
-	int			slack = Max(ROW_COMING_ROOM - coming, 0);
+	int			slack = row_flags_stub(flags) ? 0 : Max(ROW_COMING_ROOM - coming, 0);
 	RowShape	shape;
 
 	shape.aligned = (flags & ROW_ALIGNED) != 0;

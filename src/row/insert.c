@@ -360,14 +360,14 @@ try_edge(const PoolFile *file)
 }
 
 PoolFrame *
-row_place_moved(RowTable *table, PoolFrame *leaf, int reserve, const RowData *data,
+row_place_moved(RowTable *table, PoolFrame *leaf, MoveTo to, int reserve, const RowData *data,
 				const RowWriter *writer, const RowMeta *lock, LeafAppend *append)
 {
 	NewRows		new = moved_row(writer, lock);
 	PoolFrame  *edge;
 
-	if (fill_near(append, pool_page(leaf), data, &new, reserve))
-		return leaf;
+	if (to == MOVE_NEAR)
+		return fill_near(append, pool_page(leaf), data, &new, reserve) ? leaf : NULL;
 	edge = try_edge(&table->file);
 	if (edge == NULL)
 		return NULL;

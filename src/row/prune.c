@@ -379,6 +379,70 @@ row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat)
 	return state.changed;
 }
 
+/* ---- dead rows only ---- */
+
+/* Everybody sees that the row of slot pos is deleted, and it is no stub yet. */
+static bool
+is_dead_to_all(RowTable *table, Page page, int pos, TransactionId *deleter)
+{
+	PageTrailer trailer = page_trailer(page);
+	RowMeta		meta;
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
+
+	if (cell == NULL || (row_header_flags((RowHeaderData *) cell) & ROW_DELETED) == 0 ||
+		!row_parse_meta(cell, size, trailer->page_xid, trailer->page_cid, &meta) ||
+		row_is_stub(&meta))
+		return false;
+	*deleter = meta.xid;
+	return TransactionIdIsNormal(meta.xid) && xid_visible_to_all(meta.xid, table->horizon);
+}
+
+int
+row_count_dead(RowTable *table, Page page)
+{
+	TransactionId deleter;
+	int			n = 0;
+
+	for (int pos = 0; pos < page_nslots(page); pos++)
+		if (is_dead_to_all(table, page, pos, &deleter))
+			n++;
+	return n;
+}
+
+bool
+row_prune_dead(RowTable *table, TreeKey key)
+{
+	PruneState	state = {.table = table};
+	PoolFrame  *leaf = tree_latch_leaf(&table->file, key, LW_EXCLUSIVE);
+	PageChange	change;
+	TransactionId deleter;
+
+	change_begin(&change, &table->file);
+	state.page = change_page(&change, leaf, false);
+	for (int pos = 0; pos < page_nslots(state.page); pos++)
+	{
+		RowMeta		stub;
+		RowData		nothing;
+
+		if (!is_dead_to_all(table, state.page, pos, &deleter))
+			continue;
+		note_removed(&state, deleter);
+		make_stub(&state, &stub, &nothing);
+		if (write_back(state.page, pos, &stub, &nothing))
+			state.changed = true;
+	}
+	if (state.changed)
+	{
+		page_trailer(state.page)->flags |= PAGE_STUBS;
+		FAULT_POINT(row_prune_dead);
+		change_commit(&change, state.horizon);
+	}
+	else
+		change_abort(&change);
+	return state.changed;
+}
+
 /* ---- the page's xid ---- */
 
 /* Gives a row that needs its page's xid, which is frozen, a header of its own.  False: no room. */

@@ -383,7 +383,7 @@ typedef struct RowPruneStat
 static inline bool
 row_is_stub(const RowMeta *meta)
 {
-	return (meta->flags & (ROW_DELETED | ROW_XID | ROW_PAGE_XID | ROW_VERSION)) == ROW_DELETED;
+	return row_flags_stub(meta->flags);
 }
 
 /*
@@ -392,6 +392,15 @@ row_is_stub(const RowMeta *meta)
  * leaf.
  */
 extern bool row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat);
+
+/*
+ * Of the leaf that covers key, rows dead to everybody are turned into stubs, and nothing else is
+ * done.  One record, small.  No latches held.  True: it changed the leaf.
+ */
+extern bool row_prune_dead(RowTable *table, TreeKey key);
+
+/* How many rows of a leaf, latched, that would be. */
+extern int	row_count_dead(RowTable *table, Page page);
 
 /*
  * Frozen rows of the leaf that covers key get their creator's xid into their own headers, so that

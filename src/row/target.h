@@ -56,6 +56,13 @@ extern void row_revert(RowTable *table, RowId row, RowWork *work);
 
 /* ---- insert.c ---- */
 
+/* Where a row that moves goes. */
+typedef enum MoveTo
+{
+	MOVE_NEAR,					/* to the old row's leaf */
+	MOVE_TO_EDGE
+} MoveTo;
+
 /*
  * A row inserted where one that has been deleted goes on, with the lock word that *lock has, of
  * those who still lock it.
@@ -64,11 +71,11 @@ extern void row_insert_moved(RowTable *table, const RowData *data, RowId old_row
 							 const RowWriter *writer, const RowMeta *lock, RowId *id);
 
 /*
- * Where it may go at once: the old row's leaf, latched exclusively, of which `reserve` bytes are
- * not to be counted upon, or another one, which is latched then, too.  NULL: nowhere, or it isn't
- * known.  *append: how it goes there.
+ * The leaf where it may go at once; NULL: there is no room, or it isn't known.  leaf: the old
+ * row's, latched exclusively, of which `reserve` bytes are not to be counted upon; another one is
+ * latched, too.  *append: how it goes there.
  */
-extern PoolFrame *row_place_moved(RowTable *table, PoolFrame *leaf, int reserve,
+extern PoolFrame *row_place_moved(RowTable *table, PoolFrame *leaf, MoveTo to, int reserve,
 								  const RowData *data, const RowWriter *writer,
 								  const RowMeta *lock, LeafAppend *append);
 
@@ -86,7 +93,7 @@ extern const VersionRecordData *target_record(RowTarget *target, TransactionId x
  * where that is.  False: it can't be done so, and nothing has been done; else the latch is
  * released.
  */
-extern bool target_move(RowTarget *target, const RowMeta *deletion,
+extern bool target_move(RowTarget *target, MoveTo to, const RowMeta *deletion,
 						const VersionRecordData *record, const RowData *data,
 						const RowWriter *writer, RowId *new_row);
 

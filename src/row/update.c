@@ -16,6 +16,9 @@
 
 #define ROW_TAG_HALF	63
 
+/* So many dead rows on a leaf give their room to one that moves. */
+#define WORTH_PRUNING	2
+
 /* Others abort, or move a row, this moment. */
 #define AGAIN_DELAY_US	10
 
@@ -545,14 +548,24 @@ row_move(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowData *
 		 const RowWriter *writer, RowWork *work, RowOutcome *outcome, RowId *new_row)
 {
 	RowTarget	target;
+	bool		pruned = false;
 
 	pool_prepare_write();
 	while (begin_change(&target, table, row, tag, writer, work, outcome))
 	{
 		RowMeta		meta;
 		const VersionRecordData *record = plan_deletion(&target, why, writer, &meta);
-		bool		done = target_move(&target, &meta, record, data, writer, new_row);
+		bool		done = target_move(&target, MOVE_NEAR, &meta, record, data, writer, new_row);
 
+		if (!done && !pruned && row_count_dead(table, pool_page(target.leaf)) >= WORTH_PRUNING)
+		{
+			target_unlatch(&target);
+			(void) row_prune_dead(table, row);
+			pruned = true;
+			continue;
+		}
+		if (!done)
+			done = target_move(&target, MOVE_TO_EDGE, &meta, record, data, writer, new_row);
 		if (!done && target_replace(&target, &meta, &target.top.data, record))
 		{
 			go_on_elsewhere(table, row, data, writer, &meta, new_row);

@@ -308,7 +308,8 @@ def faults(options):
 
 
 # Where an error cannot be raised: in critical sections, and after the commit record.
-NO_ERRORS = ('change_published', 'change_after_log', 'index_insert_applied', 'row_insert_applied', 'row_replace_applied', 'version_append',
+NO_ERRORS = ('change_published', 'change_after_log', 'index_insert_applied', 'row_insert_applied', 'row_replace_applied',
+             'row_move_applied', 'version_append',
              'pool_truncate_logged', 'pool_truncate_discarded', 'pool_discard')
 
 
