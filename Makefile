@@ -120,6 +120,8 @@ check-replica:    ; $(RUN) test/t/replica.py --long $(TESTFLAGS)
 check-extensions: ; $(RUN) test/t/extensions.py --long $(TESTFLAGS)
 check-serializable: ; $(RUN) test/t/serializable.py --long $(TESTFLAGS)
 check-upgrade:    ; $(RUN) test/t/upgrade.py --long $(TESTFLAGS)
+check-growth:     ; $(RUN) test/t/growth.py --long $(TESTFLAGS)
+check-moves:      ; $(RUN) test/t/moves.py --long $(TESTFLAGS)
 check-incremental: ; $(RUN) test/t/incremental.py --long $(TESTFLAGS)
 
 # PostgreSQL's own suites with Rowan as the default; fetches the sources and builds a

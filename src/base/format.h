@@ -132,11 +132,13 @@ StaticAssertDecl(offsetof(PageTrailerData, crc) == 60, "page trailer layout");
 #define page_trailer(page)	((PageTrailer) ((char *) (page) + ROWAN_PAGE_SPECIAL))
 
 /*
- * Slot: one per cell, in key order.
+ * Slot: one per cell, in key order; or, on a leaf, one for stubs with consecutive row ids, without
+ * a cell.
  */
 typedef struct SlotData
 {
-	uint16		offset;			/* of the cell, from the page's start */
+	uint16		offset;			/* of the cell, from the page's start; or SLOT_STUBS, and their
+								 * number */
 	uint16		delta;			/* leaf: row id minus low_fence of the page;
 								 * inner: zero */
 } SlotData;
@@ -149,6 +151,10 @@ StaticAssertDecl(sizeof(SlotData) == 4, "slot is 4 bytes");
  */
 #define SLOT_DEAD			0x8000
 #define SLOT_OFFSET_MASK	0x7FFF
+
+/* Leaf of a table: so many stubs, whose row ids begin with the slot's. */
+#define SLOT_STUBS			0x8000
+#define SLOT_STUBS_MAX		0x7FFF
 
 /*
  * Cell of an inner page.  The first cell's key equals the page's low fence.

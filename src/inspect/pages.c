@@ -272,6 +272,16 @@ set_leaf_item(ResultRow *row, Page page, int pos, const char *cell, uint16 size)
 	inspect_set_bytes(row, ITEM_DATA, data.data, data.size);
 }
 
+/* Stubs without a cell: their first key, and how many they are. */
+static void
+set_stubs(ResultRow *row, Page page, int pos)
+{
+	set_key(row, ITEM_KEY, leaf_key(page, pos));
+	set_row_tid(row, ITEM_TID, leaf_key(page, pos), 0);
+	set_row_flags(row, ITEM_FLAGS, ROW_DELETED);
+	set_int(row, ITEM_STUBS, leaf_stubs(page, pos));
+}
+
 static void
 set_inner_item(ResultRow *row, const char *cell, uint16 size)
 {
@@ -300,6 +310,12 @@ put_slotted_items(FunctionCallInfo fcinfo, Page page)
 
 		clear_row(&row);
 		set_int(&row, ITEM_SLOT, pos);
+		if (leaf_stubs(page, pos) > 0)
+		{
+			set_stubs(&row, page, pos);
+			inspect_put_row(fcinfo, &row);
+			continue;
+		}
 		set_int(&row, ITEM_OFFSET, page_slot_offset(page, pos));
 		if (cell == NULL)
 			set_text(&row, ITEM_PROBLEM, "the slot points nowhere");

@@ -264,26 +264,24 @@ static bool
 free_id(Page page, RowId *id)
 {
 	PageTrailer trailer = page_trailer(page);
-	int			low = 0;
-	int			high = page_nslots(page);
+	int			nslots = page_nslots(page);
 
 	if (trailer->high_fence == TREE_KEY_MAX)
 		*id = page_next_key(page);
 	else
-		*id = high == 0 ? trailer->low_fence : leaf_key(page, high - 1) + 1;
+		*id = nslots == 0 ? trailer->low_fence : leaf_last_key(page, nslots - 1) + 1;
 	if (*id < trailer->high_fence && *id - trailer->low_fence < LEAF_KEY_SPAN)
 		return trailer->high_fence != TREE_KEY_MAX || *id < ROW_ID_LIMIT - 1;
-	while (low < high)
+	if (trailer->high_fence == TREE_KEY_MAX)
+		return false;
+	*id = trailer->low_fence;
+	for (int pos = 0; pos < nslots; pos++)
 	{
-		int			middle = (low + high) / 2;
-
-		if (leaf_key(page, middle) == trailer->low_fence + middle)
-			low = middle + 1;
-		else
-			high = middle;
+		if (leaf_key(page, pos) > *id)
+			return true;
+		*id = leaf_last_key(page, pos) + 1;
 	}
-	*id = trailer->low_fence + low;
-	return trailer->high_fence != TREE_KEY_MAX && low < page_nslots(page);
+	return false;
 }
 
 /*

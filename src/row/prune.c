@@ -163,14 +163,14 @@ prune_row(PruneState *state, RowId row, RowVersion *version)
 }
 
 static void
-count_pruned_row(PruneState *state, const RowMeta *meta)
+count_pruned_row(PruneState *state, const RowMeta *meta, int nrows)
 {
 	if (row_is_stub(meta))
 		state->stubs = true;
 	if (state->stat == NULL)
 		return;
 	if (row_is_stub(meta))
-		state->stat->stubs++;
+		state->stat->stubs += nrows;
 	else if (meta->flags & ROW_DELETED)
 		state->stat->recently_dead++;
 	else
@@ -227,7 +227,7 @@ prune_slot(PruneState *state, int pos)
 			version.meta = before;
 	}
 	note_left(state, &version.meta);
-	count_pruned_row(state, &version.meta);
+	count_pruned_row(state, &version.meta, Max(leaf_stubs(state->page, pos), 1));
 	if (state->stat != NULL)
 		note_older(state, row, &version);
 }
@@ -365,6 +365,8 @@ row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat)
 	freeze_page_xid(&state);
 	for (int pos = 0; pos < nslots; pos++)
 		prune_slot(&state, pos);
+	if (state.changed && state.stubs)
+		page_join_stubs(state.page);
 	update_trailer(&state);
 	row_work_free(state.work);
 	if (state.changed)
@@ -435,6 +437,7 @@ row_prune_dead(RowTable *table, TreeKey key)
 	if (state.changed)
 	{
 		page_trailer(state.page)->flags |= PAGE_STUBS;
+		page_join_stubs(state.page);
 		FAULT_POINT(row_prune_dead);
 		change_commit(&change, state.horizon);
 	}
@@ -535,20 +538,12 @@ row_remove_stubs(RowTable *table, const RowId *ids, int nids)
 	PageChange	change;
 	Page		page;
 	int			done = 0;
-	bool		changed = false;
 
 	change_begin(&change, &table->file);
 	page = change_page(&change, leaf, false);
-	for (; done < nids && ids[done] < page_trailer(page)->high_fence; done++)
-	{
-		int			pos = leaf_find(page, ids[done]);
-
-		if (pos < 0 || !cell_is_stub(page, pos))
-			continue;
-		page_delete_slots(page, pos, 1);
-		changed = true;
-	}
-	if (changed)
+	while (done < nids && ids[done] < page_trailer(page)->high_fence)
+		done++;
+	if (page_remove_stubs(page, ids, done) > 0)
 	{
 		renew_flags(page);
 		change_commit(&change, InvalidTransactionId);

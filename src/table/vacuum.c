@@ -83,9 +83,22 @@ collect_stubs(Vacuum *vacuum)
 		RowVersion	version;
 		RowId		row = row_parse_slot(&vacuum->table.file, (Page) vacuum->page, pos, &version);
 
-		if (row_is_stub(&version.meta))
+		if (!row_is_stub(&version.meta))
+			continue;
+		for (RowId last = leaf_last_key((Page) vacuum->page, pos); row <= last; row++)
 			vacuum->dead[vacuum->ndead++] = row;
 	}
+}
+
+/* How many rows of the leaf may be stubs, at most. */
+static int
+count_possible_stubs(Page page)
+{
+	int			n = 0;
+
+	for (int pos = 0; pos < page_nslots(page); pos++)
+		n += Max(leaf_stubs(page, pos), 1);
+	return n;
 }
 
 /* ---- indexes ---- */
@@ -209,6 +222,7 @@ prune_pass(Vacuum *vacuum)
 {
 	TreeKey		key = TREE_KEY_MIN;
 	bool		cleanup = vacuum->params->index_cleanup != VACOPTVALUE_DISABLED;
+	int			nstubs;
 
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_SCAN_HEAP);
 	pgstat_progress_update_param(PROGRESS_VACUUM_TOTAL_HEAP_BLKS,
@@ -224,12 +238,13 @@ prune_pass(Vacuum *vacuum)
 			(void) row_prune_leaf(&vacuum->table, key, &vacuum->stat);
 			copy_vacuumed_leaf(vacuum, key);
 		}
-		if (vacuum->ndead + page_nslots((Page) vacuum->page) > vacuum->max_dead && cleanup)
+		nstubs = count_possible_stubs((Page) vacuum->page);
+		if (vacuum->ndead + nstubs > vacuum->max_dead && cleanup)
 		{
 			remove_dead_rows(vacuum);
 			vacuum->flushed_dead = true;
 		}
-		if (vacuum->ndead + page_nslots((Page) vacuum->page) <= vacuum->max_dead)
+		if (vacuum->ndead + nstubs <= vacuum->max_dead)
 			collect_stubs(vacuum);
 		key = page_trailer(vacuum->page)->high_fence;
 		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, ++vacuum->leaves);

@@ -54,7 +54,7 @@ keys_within_span(Page page, TreeKey low_fence)
 	int			nslots = page_nslots(page);
 
 	return !is_leaf(page) || nslots == 0 ||
-		leaf_key(page, nslots - 1) - low_fence < LEAF_KEY_SPAN;
+		leaf_last_key(page, nslots - 1) - low_fence < LEAF_KEY_SPAN;
 }
 
 /*
@@ -209,7 +209,8 @@ may_redistribute(Page left, Page right)
 	if (division.boundary < left_slots)
 		return keys_within_span(right, leaf_key(left, division.boundary));
 	return division.boundary > left_slots &&
-		leaf_key(right, division.boundary - left_slots - 1) - page_low_fence(left) < LEAF_KEY_SPAN;
+		leaf_last_key(right, division.boundary - left_slots - 1) - page_low_fence(left) <
+		LEAF_KEY_SPAN;
 }
 
 /* The right page anew, beginning at the separator, with the cells that it shall have. */

@@ -102,7 +102,7 @@ choose_leaf_split(Page page, TreeKey key, const LeafWish *want, SplitPoint *at)
 	if (want->append)
 		at->separator = TYPEALIGN(ROWS_PER_LOGICAL_BLOCK, page_next_key(page));
 	else if (pos == nslots)
-		at->separator = key;
+		at->separator = nslots > 0 ? Max(key, leaf_last_key(page, nslots - 1) + 1) : key;
 	else
 	{
 		int			new_pos = pos;

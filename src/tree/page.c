@@ -14,6 +14,10 @@
 
 #include "tree/page.h"
 
+const RowHeaderData page_stub_cell = {
+	.size_flags = sizeof(RowHeaderData) | (ROW_DELETED >> 9) << 13
+};
+
 #define NO_SLOT		(-1)
 #define NO_PLACE	(-1)
 
@@ -224,7 +228,7 @@ page_slot_bytes(Page page, int pos)
 	char	   *cell = page_cell(page, pos, &size);
 	RowShape	shape;
 
-	if (cell == NULL)
+	if (cell == NULL || leaf_stubs(page, pos) > 0)
 		return sizeof(SlotData);
 	shape = page_cell_shape(page, cell, size);
 	return sizeof(SlotData) + shape.slack + (shape.aligned ? TYPEALIGN(8, size) : size);
@@ -302,7 +306,7 @@ place_in_place(Page page, int pos, const RowShape *row)
 	int			floor,
 				offset;
 
-	if (cell == NULL)
+	if (cell == NULL || leaf_stubs(page, pos) > 0)
 		return NO_PLACE;
 	old = page_cell_shape(page, cell, size);
 	floor = cell - (char *) page - old.slack + row->slack;
@@ -370,7 +374,8 @@ pack_cells(Page page, Page old, bool aligned, int skip, int upper)
 		RowShape	shape;
 		int			offset;
 
-		if (pos == skip || (cell = page_cell(old, pos, &size)) == NULL)
+		if (pos == skip || leaf_stubs(old, pos) > 0 ||
+			(cell = page_cell(old, pos, &size)) == NULL)
 			continue;
 		shape = page_cell_shape(old, cell, size);
 		if (shape.aligned != aligned)
@@ -413,7 +418,7 @@ compact_without(Page page, int skip)
 
 		char	   *cell = page_cell(page, pos, &size);
 
-		if (pos != skip && cell != NULL)
+		if (pos != skip && cell != NULL && leaf_stubs(page, pos) == 0)
 			cells += size + page_cell_shape(page, cell, size).slack;
 	}
 	page_trailer(page)->dead_bytes = ROWAN_PAGE_SPECIAL - header->pd_upper - cells;
@@ -508,7 +513,7 @@ drop_cell(Page page, int pos)
 	char	   *cell = page_cell(page, pos, &size);
 	int			slack;
 
-	if (cell == NULL)
+	if (cell == NULL || leaf_stubs(page, pos) > 0)
 		return;
 	slack = page_cell_shape(page, cell, size).slack;
 	if (cell - (char *) page - slack == header->pd_upper)
@@ -601,6 +606,129 @@ page_delete_slots(Page page, int pos, int count)
 	}
 }
 
+/* ---- stubs ---- */
+
+static bool
+is_stub(Page page, int pos)
+{
+	uint16		size;
+	const char *cell = page_cell(page, pos, &size);
+
+	return cell != NULL && row_flags_stub(row_header_flags((const RowHeaderData *) cell));
+}
+
+void
+page_join_stubs(Page page)
+{
+	SlotData   *slots = page_slots(page);
+	int			nslots = page_nslots(page);
+	int			kept = 0;
+
+	for (int pos = 0; pos < nslots; pos++)
+	{
+		SlotData	slot = slots[pos];
+		int			before = kept > 0 ? leaf_stubs(page, kept - 1) : 0;
+		int			count;
+
+		if (!is_stub(page, pos))
+		{
+			slots[kept++] = slot;
+			continue;
+		}
+		count = Max(leaf_stubs(page, pos), 1);
+		drop_cell(page, pos);
+		if (before > 0 && slots[kept - 1].delta + before == slot.delta &&
+			before + count <= SLOT_STUBS_MAX)
+			slots[kept - 1].offset = SLOT_STUBS | (before + count);
+		else
+			slots[kept++] = (SlotData)
+		{
+			SLOT_STUBS | count, slot.delta
+		};
+	}
+	header_of(page)->pd_lower = ROWAN_PAGE_BODY + kept * sizeof(SlotData);
+}
+
+/* What is left of a slot's stubs without those keys; returns how many slots that are. */
+static int
+stubs_without(Page page, int pos, const TreeKey *keys, int nkeys, SlotData *left)
+{
+	int			delta = page_slots(page)[pos].delta;
+	int			end = delta + leaf_stubs(page, pos);
+	int			n = 0;
+
+	for (int i = 0; i <= nkeys; i++)
+	{
+		int			next = i < nkeys ? (int) (keys[i] - page_low_fence(page)) : end;
+
+		if (next > delta)
+			left[n++] = (SlotData)
+		{
+			SLOT_STUBS | (next - delta), delta
+		};
+		delta = next + 1;
+	}
+	return n;
+}
+
+/* Puts so many slots in place of one.  False: there is no room. */
+static bool
+replace_slot(Page page, int pos, const SlotData *with, int n)
+{
+	SlotData   *slots = page_slots(page);
+
+	if ((n - 1) * (int) sizeof(SlotData) > page_gap(page))
+		return false;
+	memmove(&slots[pos + n], &slots[pos + 1], (page_nslots(page) - pos - 1) * sizeof(SlotData));
+	memcpy(&slots[pos], with, n * sizeof(SlotData));
+	header_of(page)->pd_lower += (n - 1) * (int) sizeof(SlotData);
+	return true;
+}
+
+int
+page_remove_stubs(Page page, const TreeKey *keys, int nkeys)
+{
+	SlotData	left[ROWAN_PAGE_ROOM / sizeof(SlotData) + 1];
+	int			removed = 0;
+	int			pos = 0;
+	int			i = 0;
+
+	while (pos < page_nslots(page) && i < nkeys)
+	{
+		int			first = i;
+		int			n;
+
+		if (keys[i] > leaf_last_key(page, pos))
+			pos++;
+		else if (keys[i] < leaf_key(page, pos))
+			i++;
+		else if (leaf_stubs(page, pos) == 0)
+		{
+			i++;
+			if (is_stub(page, pos))
+			{
+				page_delete_slots(page, pos, 1);
+				removed++;
+			}
+		}
+		else
+		{
+			while (i < nkeys && keys[i] <= leaf_last_key(page, pos) &&
+				   i - first < (int) lengthof(left) - 1)
+				i++;
+			n = stubs_without(page, pos, keys + first, i - first, left);
+			if (replace_slot(page, pos, left, n))
+			{
+				removed += i - first;
+				pos += n;
+			}
+			else
+				pos++;
+		}
+	}
+	return removed;
+}
+
 void
 page_append_cells(Page dest, Page src, int pos, int count)
 {
@@ -614,8 +742,13 @@ page_append_cells(Page dest, Page src, int pos, int count)
 		Assert(cell != NULL);
 		if (leaf)
 		{
-			Assert(leaf_key(src, i) - page_low_fence(dest) < LEAF_KEY_SPAN);
-			page_insert_row(dest, page_nslots(dest), leaf_key(src, i) - page_low_fence(dest), cell);
+			TreeKey		delta = leaf_key(src, i) - page_low_fence(dest);
+
+			Assert(delta < LEAF_KEY_SPAN);
+			if (leaf_stubs(src, i) > 0)
+				page_add_slot(dest, page_nslots(dest), page_slots(src)[i].offset, delta);
+			else
+				page_insert_row(dest, page_nslots(dest), delta, cell);
 		}
 		else
 			memcpy(page_insert_cell(dest, page_nslots(dest), 0, size), cell, size);

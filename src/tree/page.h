@@ -49,9 +49,24 @@ page_slot_offset(Page page, int pos)
 	return ((volatile SlotData *) page_slots(page))[pos].offset & SLOT_OFFSET_MASK;
 }
 
+/* How many stubs without a cell a slot of a leaf stands for; 0: it has a cell. */
+static inline int
+leaf_stubs(Page page, int pos)
+{
+	uint16		offset = ((volatile SlotData *) page_slots(page))[pos].offset;
+
+	if (likely((offset & SLOT_STUBS) == 0) || page_trailer(page)->type != ROWAN_PAGE_LEAF)
+		return 0;
+	return offset & SLOT_STUBS_MAX;
+}
+
+/* What a cell of stubs would be. */
+extern const RowHeaderData page_stub_cell;
+
 /*
  * The cell of slot pos and its size; NULL if the bytes make no sense (the page changed
- * meanwhile, or is corrupt).  The returned cell lies within the page for *size bytes.
+ * meanwhile, or is corrupt).  The returned cell lies within the page for *size bytes, but for
+ * stubs, which have page_stub_cell.
  */
 static inline char *
 page_cell(Page page, int pos, uint16 *size)
@@ -59,6 +74,11 @@ page_cell(Page page, int pos, uint16 *size)
 	uint16		offset = page_slot_offset(page, pos);
 	uint16		n;
 
+	if (unlikely(leaf_stubs(page, pos) > 0))
+	{
+		*size = sizeof(page_stub_cell);
+		return unconstify(char *, (const char *) &page_stub_cell);
+	}
 	if (offset < ROWAN_PAGE_BODY || offset > ROWAN_PAGE_SPECIAL - 4)
 		return NULL;
 	n = ((volatile RowHeaderData *) ((char *) page + offset))->size_flags & ROW_SIZE_MASK;
@@ -137,6 +157,13 @@ static inline TreeKey
 leaf_key(Page page, int pos)
 {
 	return page_trailer(page)->low_fence + page_slots(page)[pos].delta;
+}
+
+/* The key of the last of a slot's rows: it has several only if they are stubs. */
+static inline TreeKey
+leaf_last_key(Page page, int pos)
+{
+	return leaf_key(page, pos) + Max(leaf_stubs(page, pos) - 1, 0);
 }
 
 static inline InnerCellData *
@@ -233,6 +260,17 @@ page_add_slot(Page page, int pos, uint16 offset, uint16 delta)
 	slots[pos].delta = delta;
 	((PageHeader) page)->pd_lower += sizeof(SlotData);
 }
+
+/*
+ * Stubs of a leaf lose their cells, and those with consecutive row ids share a slot.
+ */
+extern void page_join_stubs(Page page);
+
+/*
+ * Takes the stubs with these keys, which ascend, off the leaf, as far as they are on it and there
+ * is room for what their slots become; returns how many.
+ */
+extern int	page_remove_stubs(Page page, const TreeKey *keys, int nkeys);
 
 /* What the rows of a leaf keep for their headers, bytes.  The page may make no sense. */
 extern int	page_slack_bytes(Page page);

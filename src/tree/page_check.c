@@ -107,11 +107,29 @@ check_inner_slot(Page page, int pos, uint16 size)
 	return NULL;
 }
 
+/* Stubs without a cell. */
+static const char *
+check_stubs(Page page, int pos)
+{
+	PageTrailer trailer = page_trailer(page);
+	TreeKey		last = leaf_last_key(page, pos);
+
+	if (pos > 0 && page_slot_delta(page, pos) <= page_slot_delta(page, pos - 1))
+		return "leaf keys are not in order";
+	if (pos + 1 < page_nslots(page) && last >= leaf_key(page, pos + 1))
+		return "stubs reach the next row";
+	if (last >= trailer->high_fence || last - trailer->low_fence >= LEAF_KEY_SPAN ||
+		(trailer->high_fence == TREE_KEY_MAX && last >= page_next_key(page)))
+		return "stubs are not below the high fence";
+	return NULL;
+}
+
 static const char *
 check_slots(Page page)
 {
 	PageHeader	header = (PageHeader) page;
 	int			cells = 0;
+	const char *message;
 	CellMap		map;
 
 	if ((header->pd_lower - ROWAN_PAGE_BODY) % sizeof(SlotData) != 0)
@@ -121,8 +139,14 @@ check_slots(Page page)
 	{
 		uint16		size;
 		char	   *cell = page_cell(page, pos, &size);
-		const char *message;
 
+		if (leaf_stubs(page, pos) > 0)
+		{
+			message = check_stubs(page, pos);
+			if (message != NULL)
+				return message;
+			continue;
+		}
 		if (cell == NULL || cell - (char *) page < header->pd_upper)
 			return "slot points to no cell";
 		if (page_slot_offset(page, pos) != page_slots(page)[pos].offset &&

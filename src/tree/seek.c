@@ -273,7 +273,7 @@ checked_last_leaf(const PoolFile *file, PoolFrame *frame)
 	int			nslots = page_nslots(page);
 
 	if (page_next_key(page) < page_low_fence(page) ||
-		(nslots > 0 && page_next_key(page) <= leaf_key(page, nslots - 1)))
+		(nslots > 0 && page_next_key(page) <= leaf_last_key(page, nslots - 1)))
 		tree_corrupted(file, pool_block(frame), "its next row id is not beyond its rows");
 	return frame;
 }

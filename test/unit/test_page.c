@@ -477,7 +477,7 @@ read_everything(Page page)
 		char	   *cell = page_cell(page, pos, &size);
 		RowShape	shape;
 
-		if (cell != NULL)
+		if (cell != NULL && leaf_stubs(page, pos) == 0)
 		{
 			must(cell >= (char *) page && size >= 4);
 			must(cell + size <= (char *) page + ROWAN_PAGE_SPECIAL);
@@ -599,6 +599,151 @@ test_largest(void)
 		   !page_fits_insert(page, ROWAN_PAGE_ROOM, false), "largest cell fits an empty page");
 }
 
+/* ---- stubs ---- */
+
+#define STUB_KEYS	400
+
+/* 0: no such key; 'r': a row; 's': a stub */
+static char kinds[STUB_KEYS];
+
+static char
+kind_on_page(Page page, int pos)
+{
+	uint16		size;
+	RowHeaderData header;
+
+	memcpy(&header, page_cell(page, pos, &size), sizeof(header));
+	return row_flags_stub(row_header_flags(&header)) ? 's' : 'r';
+}
+
+static void
+put_kind(Page page, int key)
+{
+	ModelCell	m = {.delta = key,.flags = kinds[key] == 's' ? ROW_DELETED : ROW_XID,.stamp = key};
+
+	put_new_row(page, page_nslots(page), &m);
+}
+
+/* Every key is what it was, and stubs with consecutive keys share a slot. */
+static void
+check_kinds(Page page)
+{
+	int			expected = 0;
+
+	must(page_check(page, SELF) == NULL);
+	for (int pos = 0; pos < page_nslots(page); pos++)
+	{
+		int			nkeys = Max(leaf_stubs(page, pos), 1);
+		int			key = leaf_key(page, pos);
+
+		while (expected < key)
+			must(kinds[expected++] == 0);
+		must(leaf_last_key(page, pos) == (TreeKey) (key + nkeys - 1));
+		must(leaf_find(page, key) == pos);
+		for (; nkeys > 0; nkeys--)
+			must(kinds[expected++] == kind_on_page(page, pos));
+	}
+	while (expected < STUB_KEYS)
+		must(kinds[expected++] == 0);
+}
+
+static int
+count_runs(void)
+{
+	int			n = 0;
+
+	for (int key = 0; key < STUB_KEYS; key++)
+		n += kinds[key] == 's' && (key == 0 || kinds[key - 1] != 's');
+	return n;
+}
+
+static void
+check_joined(Page page)
+{
+	int			runs = 0;
+
+	check_kinds(page);
+	for (int pos = 0; pos < page_nslots(page); pos++)
+	{
+		must((kind_on_page(page, pos) == 's') == (leaf_stubs(page, pos) > 0));
+		runs += leaf_stubs(page, pos) > 0;
+	}
+	must(runs == count_runs());
+}
+
+/* Some rows become stubs, as a prune leaves them. */
+static void
+kill_rows(Page page)
+{
+	char		cell[BLCKSZ];
+
+	for (int pos = 0; pos < page_nslots(page); pos++)
+	{
+		ModelCell	m = {.delta = leaf_key(page, pos),.flags = ROW_DELETED};
+
+		if (leaf_stubs(page, pos) > 0 || test_below(3) > 0)
+			continue;
+		fill_cell(cell, &m);
+		page_replace_row(page, pos, cell);
+		kinds[m.delta] = 's';
+	}
+}
+
+static void
+remove_some(Page page)
+{
+	TreeKey		keys[STUB_KEYS];
+	int			nkeys = 0;
+	int			nstubs = 0;
+
+	for (int key = 0; key < STUB_KEYS; key++)
+	{
+		if (test_below(3) == 0)
+			continue;
+		keys[nkeys++] = key;	/* rows and absent keys, too */
+		if (kinds[key] != 's')
+			continue;
+		kinds[key] = 0;
+		nstubs++;
+	}
+	must(page_remove_stubs(page, keys, nkeys) == nstubs);
+}
+
+static void
+test_stubs(void)
+{
+	for (int round = 0; round < 300; round++)
+	{
+		PageBuffer	buffer,
+					other;
+		Page		page = (Page) buffer.bytes;
+
+		init_leaf(page, 0);
+		for (int key = 0; key < STUB_KEYS; key++)
+		{
+			kinds[key] = "\0rrss"[test_below(5)];
+			if (kinds[key] != 0 && page_fits_insert(page, 40, false))
+				put_kind(page, key);
+			else
+				kinds[key] = 0;
+		}
+		check_kinds(page);
+		page_join_stubs(page);
+		check_joined(page);
+		page_compact(page);
+		check_joined(page);
+		kill_rows(page);
+		page_join_stubs(page);
+		check_joined(page);
+		remove_some(page);
+		check_kinds(page);
+		init_leaf((Page) other.bytes, 0);
+		page_append_cells((Page) other.bytes, page, 0, page_nslots(page));
+		check_kinds((Page) other.bytes);
+	}
+	tap_ok(true, "stubs share slots");
+}
+
 int
 main(void)
 {
@@ -609,5 +754,6 @@ main(void)
 	test_hostile_bytes();
 	test_slack_of_all();
 	test_largest();
+	test_stubs();
 	return tap_end();
 }
