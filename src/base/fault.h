@@ -55,8 +55,8 @@
 	X(root_collapse_after_commit) \
 	X(trim_write) \
 	X(trim_written) \
-	X(trim_move) \
-	X(trim_moved) \
+	X(shrink_move) \
+	X(shrink_moved) \
 	X(index_insert) \
 	X(index_insert_applied) \
 	X(index_insert_logged) \

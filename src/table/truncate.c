@@ -67,13 +67,6 @@ has_no_rows(const PoolFile *file)
 }
 
 static bool
-stop_never(void *arg)
-{
-	CHECK_FOR_INTERRUPTS();
-	return false;
-}
-
-static bool
 is_worthwhile(const PoolFile *file)
 {
 	FileHeaderData header;
@@ -81,7 +74,7 @@ is_worthwhile(const PoolFile *file)
 	BlockNumber freeable;
 
 	space_read_header(file, &header);
-	freeable = space_count_free_tail(file, SPACE_MOVE_FREELY, stop_never, NULL);
+	freeable = space_count_free_tail(file);
 
 	/* more than a file is extended by in advance: left from a truncation that was interrupted */
 	if (nblocks > header.high_water && nblocks - header.high_water > POOL_MAX_SPARE_BLOCKS)

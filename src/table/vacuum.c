@@ -435,6 +435,12 @@ allocate_dead(Vacuum *vacuum)
 	vacuum->dead = palloc(vacuum->max_dead * sizeof(RowId));
 }
 
+static void
+pause_shrinking(void)
+{
+	vacuum_pause();
+}
+
 void
 rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy strategy)
 {
@@ -471,8 +477,11 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 		cleanup_indexes(vacuum);
 	vac_close_indexes(vacuum->nindexes, vacuum->indexes, NoLock);
 	if (params->truncate != VACOPTVALUE_DISABLED && tree_exists(&vacuum->table.file))
+	{
+		(void) space_shrink(&vacuum->table.file, pause_shrinking);
 		table_truncate_tail(rel, params->options & VACOPT_VERBOSE ? INFO : DEBUG2,
 							vacuum->rows_removed > 0);
+	}
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
 	update_statistics(vacuum, oldest_xmin, oldest_multi);
 	pgstat_progress_end_command();

@@ -13,8 +13,8 @@
 #include "base/fault.h"
 #include "tree/idtree.h"
 
-/* A merged page has at least an eighth free, or it would soon be split again. */
-#define MERGE_MAX_BYTES		(ROWAN_PAGE_ROOM - ROWAN_PAGE_ROOM / 8)
+/* A merged page has at least a sixteenth free, or it would soon be split again. */
+#define MERGE_MAX_BYTES		(ROWAN_PAGE_ROOM - ROWAN_PAGE_ROOM / 16)
 
 /* A leaf with less gets cells from a neighbour that it cannot be merged with. */
 #define UNDERFULL_BYTES		(ROWAN_PAGE_ROOM / 4)

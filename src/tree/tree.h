@@ -122,24 +122,28 @@ extern bool space_has_block(const PoolFile *file, BlockNumber block);
 /* Asked now and then during long work: true to stop early. */
 typedef bool (*SpaceStop) (void *arg);
 
+/* A block's RowanPageType, read without a latch. */
+extern uint8 space_page_type(const PoolFile *file, BlockNumber block, PoolRing *ring);
+
 /*
- * Free pages at the end of the file, counted backwards past at most `others` tree pages.  A
- * guess: no latch is held, so that pages may be freed or taken before it is used.
+ * Free pages at the end of the file.  A guess: no latch is held, so that pages may be freed or
+ * taken before it is used.
  */
-extern BlockNumber space_count_free_tail(const PoolFile *file, int others, SpaceStop stop,
-										 void *arg);
+extern BlockNumber space_count_free_tail(const PoolFile *file);
 
 /*
  * Takes the free pages at the file's end off the free list and lowers high_water, as far as it
- * gets; moves a tree page that is in the way where that is cheap for what it gains (the leaf at the
- * right edge tends to be the last page).  Nobody else may use the relation (AccessExclusiveLock).
- * Returns the new high_water; the caller cuts the file there.
+ * gets.  Nobody else may use the relation (AccessExclusiveLock).  Returns the new high_water; the
+ * caller cuts the file there.
  */
 extern BlockNumber space_trim(const PoolFile *file, SpaceStop stop, void *arg);
 
-/* So many pages are moved in any case, and one more for so many that it gained. */
-#define SPACE_MOVE_FREELY	4
-#define SPACE_MOVE_PART		4
+/*
+ * If much of a table's file is free, moves pages of the tree from its end into free ones, one
+ * record each, while others use it; the free pages then are at its end.  VACUUM's lock is held, no
+ * latches.  Calls pause before each.  Returns how many were moved.
+ */
+extern BlockNumber space_shrink(const PoolFile *file, void (*pause) (void));
 
 /* ---- statistics ---- */
 typedef struct TreeStat

@@ -1,7 +1,7 @@
 /*
  * trim.c
- *	  Giving the end of the file back: taking free pages at the end off the free list,
- *	  and moving pages that are in the way.
+ *	  Giving the end of the file back: taking free pages at the end off the free list.  shrink.c has
+ *	  moved other pages away before.
  *
  * The caller holds AccessExclusiveLock on the relation, so nobody else uses the file; pages are
  * still latched for the writer of dirty pages and for a standby.  Every record leaves a
@@ -15,8 +15,8 @@
 
 /* ---- what is there ---- */
 
-static uint8
-page_type_of(const PoolFile *file, BlockNumber block, PoolRing *ring)
+uint8
+space_page_type(const PoolFile *file, BlockNumber block, PoolRing *ring)
 {
 	for (int attempt = 0;; attempt++)
 	{
@@ -32,22 +32,18 @@ page_type_of(const PoolFile *file, BlockNumber block, PoolRing *ring)
 }
 
 BlockNumber
-space_count_free_tail(const PoolFile *file, int others, SpaceStop stop, void *arg)
+space_count_free_tail(const PoolFile *file)
 {
 	FileHeaderData header;
 	PoolRing	ring = {0};
 	BlockNumber nfree = 0;
 
 	space_read_header(file, &header);
-	for (BlockNumber block = header.high_water - 1;
-		 block > ROWAN_ROOT_BLOCK && nfree < header.free_count && !stop(arg); block--)
+	while (nfree < header.free_count &&
+		   space_page_type(file, header.high_water - 1 - nfree, &ring) == ROWAN_PAGE_FREE)
 	{
-		uint8		type = page_type_of(file, block, &ring);
-
-		if (type == ROWAN_PAGE_FREE)
-			nfree++;
-		else if (type == ROWAN_PAGE_VERSION || --others < 0)
-			break;
+		CHECK_FOR_INTERRUPTS();
+		nfree++;
 	}
 	return nfree;
 }
@@ -69,8 +65,7 @@ typedef struct FreeBlock
 typedef struct TrimList
 {
 	const PoolFile *file;
-	FreeBlock  *sorted;			/* [first, limit) are on the list, by block */
-	uint32		first;
+	FreeBlock  *sorted;			/* so many are on the list, by block */
 	uint32		limit;
 	BlockNumber *block;			/* of a place */
 	uint32	   *next;			/* 0: the end */
@@ -162,13 +157,13 @@ trim_unlink(TrimList *list, uint32 place)
 
 /* A free page of the list, in the change. */
 static Page
-trim_change_page(TrimList *list, PageChange *change, BlockNumber block, bool is_new)
+trim_change_page(TrimList *list, PageChange *change, BlockNumber block)
 {
 	PoolFrame  *frame = pool_latch(list->file, block, LW_EXCLUSIVE);
 
 	if (page_trailer(pool_page(frame))->type != ROWAN_PAGE_FREE)
 		tree_corrupted(list->file, block, "page on the free list is not free");
-	return change_page(change, frame, is_new);
+	return change_page(change, frame, false);
 }
 
 /* ---- free pages at the end ---- */
@@ -202,7 +197,7 @@ trim_write(TrimList *list)
 	for (int i = 0; i < list->ntouched; i++)
 	{
 		uint32		place = list->touched[i];
-		Page		page = trim_change_page(list, &change, list->block[place], false);
+		Page		page = trim_change_page(list, &change, list->block[place]);
 
 		page_trailer(page)->right_block = trim_block_after(list, place);
 	}
@@ -235,146 +230,23 @@ trim_last_block(TrimList *list)
 static void
 trim_free_tail(TrimList *list, SpaceStop stop, void *arg)
 {
-	while (list->limit > list->first && list->sorted[list->limit - 1].block == list->high - 1 &&
+	while (list->limit > 0 && list->sorted[list->limit - 1].block == list->high - 1 &&
 		   !stop(arg))
 		trim_last_block(list);
 	trim_write(list);
 }
 
-/* ---- pages in the way ---- */
-
-/*
- * Takes the first free block of the file off the list, inside the change, and the last block off
- * the file.
- */
-static Page
-trim_take_first(TrimList *list, PageChange *change, const PageTrailerData *trailer)
-{
-	FreeBlock  *taken = &list->sorted[list->first];
-	uint32		prev = list->prev[taken->place];
-	FileHeaderData *header = space_change_header(change);
-	Page		page;
-
-	Assert(header->high_water == list->high && list->high == list->written_high);
-	trim_unlink(list, taken->place);
-	list->first++;
-	list->high = --list->written_high;
-	header->high_water--;
-	header->free_count--;
-	header->free_head = trim_block_after(list, 0);
-	if (prev != 0)
-		page_trailer(trim_change_page(list, change, list->block[prev], false))->right_block =
-			trim_block_after(list, prev);
-	page = trim_change_page(list, change, taken->block, true);
-	page_init(page, trailer->type, trailer->level, taken->block, header->file_id);
-	return page;
-}
-
-/* Nobody else is here, so what is found without a latch stays where it is. */
-static BlockNumber
-find_left_neighbour(const PoolFile *file, const PageTrailerData *trailer)
-{
-	char	   *page;
-	BlockNumber block;
-
-	if (trailer->low_fence == TREE_KEY_MIN)
-		return InvalidBlockNumber;
-	page = palloc(BLCKSZ);
-	if (!tree_copy_page(file, trailer->low_fence - 1, trailer->level, NULL, page))
-		tree_corrupted(file, trailer->self_block, "page has no left neighbour");
-	block = page_trailer(page)->self_block;
-	pfree(page);
-	return block;
-}
-
-/* Latches it, in the change; the page to its right is the one to be moved. */
-static Page
-change_left_neighbour(PageChange *change, BlockNumber block, const PageTrailerData *trailer)
-{
-	PoolFrame  *frame = pool_latch(change->file, block, LW_EXCLUSIVE);
-
-	if (page_trailer(pool_page(frame))->right_block != trailer->self_block)
-		tree_corrupted(change->file, block, "right sibling is not the next page");
-	return change_page(change, frame, false);
-}
-
-/*
- * Moves the last page, of the tree, into the first free one.  Changes parent, left neighbour (if
- * any), page, file header, predecessor of the new page in the free list, new page.
- */
-static void
-move_page(TrimList *list, const PageTrailerData *trailer)
-{
-	const PoolFile *file = list->file;
-	BlockNumber left_block = find_left_neighbour(file, trailer);
-	PoolFrame  *parent_frame;
-	IdSearch	search;
-	PageChange	change;
-	Page		left = NULL;
-	Page		parent,
-				page,
-				to;
-	int			pos;
-
-	parent_frame = tree_latch_page(file, trailer->low_fence, trailer->level + 1, LW_EXCLUSIVE);
-	if (parent_frame == NULL)
-		tree_corrupted(file, trailer->self_block, "page has no parent");
-	change_begin(&change, file);
-	parent = change_page(&change, parent_frame, false);
-	pos = inner_search(parent, trailer->low_fence);
-	if (inner_child(parent, pos) != trailer->self_block)
-		tree_corrupted(file, trailer->self_block, "page is not the one its parent says");
-	if (BlockNumberIsValid(left_block))
-		left = change_left_neighbour(&change, left_block, trailer);
-	id_search_init(&search, file, trailer->low_fence);
-	page = change_page(&change, tree_latch_child(&search.search, parent, pos), false);
-	to = trim_take_first(list, &change, trailer);
-	page_copy_content(to, page);
-	inner_set_child(parent, pos, page_trailer(to)->self_block);
-	if (left != NULL)
-		page_trailer(left)->right_block = page_trailer(to)->self_block;
-	page_reset(page, ROWAN_PAGE_FREE, 0);
-	FAULT_POINT(trim_move);
-	change_commit(&change, InvalidTransactionId);
-	FAULT_POINT(trim_moved);
-}
-
-/* The last page, if it is one of the tree and there is a free page before it. */
-static bool
-move_last_page(TrimList *list)
-{
-	PageTrailerData trailer;
-	char	   *page;
-
-	if (list->first == list->limit || list->high - 1 <= ROWAN_ROOT_BLOCK)
-		return false;
-	page = palloc(BLCKSZ);
-	pool_read_copy(list->file, list->high - 1, NULL, page);
-	trailer = *page_trailer(page);
-	pfree(page);
-	if (trailer.type != ROWAN_PAGE_LEAF && trailer.type != ROWAN_PAGE_INNER)
-		return false;
-	move_page(list, &trailer);
-	return true;
-}
+/* ---- the whole ---- */
 
 BlockNumber
 space_trim(const PoolFile *file, SpaceStop stop, void *arg)
 {
 	TrimList	list = {.file = file};
 	FileHeaderData header;
-	BlockNumber moved = 0;
-
 	space_read_header(file, &header);
 	list.high = list.written_high = header.high_water;
 	if (trim_read_list(&list, &header, stop, arg))
-	{
-		do
-		{
-			trim_free_tail(&list, stop, arg);
-		} while (moved <= SPACE_MOVE_FREELY + (header.high_water - list.high) / SPACE_MOVE_PART &&
-				 !stop(arg) && move_last_page(&list) && ++moved);
-	}
+		trim_free_tail(&list, stop, arg);
 	trim_free(&list);
 	return list.written_high;
 }

@@ -125,7 +125,7 @@ def crashes(options):
     server = cluster.make('cut', variant=variant, conf={'restart_after_crash': 'off', 'wal_keep_size': '1GB'})
     standby = server.backup_to('cut_standby')
     standby.start(wait=False)
-    points = ['', 'trim_write', 'trim_move', 'vacuum_before_truncate', 'pool_truncate_logged', 'pool_truncate_done']
+    points = ['', 'trim_write', 'shrink_move', 'vacuum_before_truncate', 'pool_truncate_logged', 'pool_truncate_done']
     for point in points if ENGINE else ['']:
         for keep in (0, 500):
             with server.connect() as c:
@@ -147,7 +147,7 @@ def crashes(options):
                 server.kill9()
             else:
                 reached = wait_panicked(server, error)
-                check(reached or keep == 0 and point.startswith('trim'), 'fault point %s was not reached' % point)
+                check(reached or keep == 0 and point.startswith(('trim', 'shrink')), 'fault point %s was not reached' % point)
                 if not reached:
                     server.kill9()
             server.start()
