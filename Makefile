@@ -87,9 +87,9 @@ bench:
 	$(RUN) bench/run.py $(BENCHFLAGS)
 
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
-CAMPAIGNS = twin xmin index-keys index-twin crash powerloss standby bytes smallpool pgbench snapshot faults shutdown duel prepared \
-	torn visible segments storm hot replica verify extensions serializable upgrade incremental growth moves \
-	shrink
+CAMPAIGNS = twin xmin index-keys index-twin crash powerloss standby bytes smallpool pgbench \
+	snapshot faults shutdown duel prepared torn visible segments storm hot replica verify \
+	extensions serializable upgrade incremental growth moves shrink
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-xmin:       ; $(RUN) test/t/xmin.py --long $(TESTFLAGS)
