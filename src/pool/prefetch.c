@@ -69,7 +69,22 @@ has_whole_page(const DecodedXLogRecord *record, int block_id)
 	return (whole & (1 << block_id)) != 0;
 }
 
-/* Pages that core does not ask for, as it is told not to. */
+/*
+ * Core does not ask for it: it is told not to, or there is an image, which here is of the slots
+ * only, and redo reads the page.
+ */
+static bool
+is_left_to_us(const DecodedXLogRecord *record, int block_id)
+{
+	const DecodedBkpBlock *block = &record->blocks[block_id];
+
+	if (!block->in_use || block->forknum != MAIN_FORKNUM)
+		return false;
+	if (block->has_image)
+		return (record->header.xl_info & ROWAN_XLOG_KIND_MASK) == ROWAN_XLOG_ENTRY;
+	return (block->flags & BKPBLOCK_WILL_INIT) != 0 && !has_whole_page(record, block_id);
+}
+
 static void
 look_ahead_at(const DecodedXLogRecord *record)
 {
@@ -77,13 +92,8 @@ look_ahead_at(const DecodedXLogRecord *record)
 		(record->header.xl_info & ROWAN_XLOG_KIND_MASK) == ROWAN_XLOG_EXTEND)
 		return;
 	for (int i = 0; i <= record->max_block_id && npending < MAX_PENDING; i++)
-	{
-		const DecodedBkpBlock *block = &record->blocks[i];
-
-		if (block->in_use && block->forknum == MAIN_FORKNUM &&
-			(block->flags & BKPBLOCK_WILL_INIT) && !has_whole_page(record, i))
-			ask_for(record, block);
-	}
+		if (is_left_to_us(record, i))
+			ask_for(record, &record->blocks[i]);
 }
 
 void

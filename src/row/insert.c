@@ -50,9 +50,7 @@ typedef struct NewRows
 static void
 live_row_meta(RowMeta *meta, TransactionId xid, CommandId cid, const LeafAppend *append)
 {
-	/* with a short command id, an xid that WAL need not repeat is less than a long one */
-	bool		is_page_xid = append->page_xid == xid && append->page_cid != PAGE_CID_FROZEN &&
-		(append->page_cid == cid || cid > ROW_CID_SHORT_MAX);
+	bool		is_page_xid = append->page_xid == xid && append->page_cid != PAGE_CID_FROZEN;
 
 	meta->xid = xid;
 	meta->cid = cid;
@@ -286,20 +284,24 @@ free_id(Page page, RowId *id)
 
 /*
  * As heap, which puts the new version on the page of the old one if it has room.  reserve: bytes
- * that something else will take of the page.
+ * that something else will take of the page.  False: it can't; *crowded: for lack of bytes.
  */
 static bool
-fill_near(LeafAppend *append, Page page, const RowData *row, const NewRows *new, int reserve)
+fill_near(LeafAppend *append, Page page, const RowData *row, const NewRows *new, int reserve,
+		  bool *crowded)
 {
 	RowMeta		meta;
 	RowShape	shape;
 
+	*crowded = false;
 	begin_append(append, page, row, 1, new);
+	if (!free_id(page, &append->first_row))
+		return false;
 	new_row_meta(&meta, new, 0, append);
 	shape = row_shape_of(&meta, row, append->page_natts);
-	if (!free_id(page, &append->first_row) ||
-		!page_fits_insert(page, row_footprint(&shape) + reserve +
-						  gap_to_keep(page_nslots(page) + 1), shape.aligned))
+	*crowded = !page_fits_insert(page, row_footprint(&shape) + reserve +
+								 gap_to_keep(page_nslots(page) + 1), shape.aligned);
+	if (*crowded)
 		return false;
 	row_write(append->cells, &meta, row, append->page_natts);
 	append->cell_align = shape.aligned ? MAXIMUM_ALIGNOF : 1;
@@ -313,8 +315,9 @@ insert_near(RowTable *table, const RowData *row, const NewRows *new, RowId old_r
 {
 	PoolFrame  *leaf = tree_latch_leaf(&table->file, old_row, LW_EXCLUSIVE);
 	LeafAppend	append;
+	bool		crowded;
 
-	if (!fill_near(&append, pool_page(leaf), row, new, 0))
+	if (!fill_near(&append, pool_page(leaf), row, new, 0, &crowded))
 	{
 		pool_unlatch(leaf);
 		return false;
@@ -359,13 +362,14 @@ try_edge(const PoolFile *file)
 
 PoolFrame *
 row_place_moved(RowTable *table, PoolFrame *leaf, MoveTo to, int reserve, const RowData *data,
-				const RowWriter *writer, const RowMeta *lock, LeafAppend *append)
+				const RowWriter *writer, const RowMeta *lock, LeafAppend *append, bool *crowded)
 {
 	NewRows		new = moved_row(writer, lock);
 	PoolFrame  *edge;
 
 	if (to == MOVE_NEAR)
-		return fill_near(append, pool_page(leaf), data, &new, reserve) ? leaf : NULL;
+		return fill_near(append, pool_page(leaf), data, &new, reserve, crowded) ? leaf : NULL;
+	*crowded = false;
 	edge = try_edge(&table->file);
 	if (edge == NULL)
 		return NULL;

@@ -70,8 +70,10 @@ unlatch_pages(const LeafMove *move)
 /* Finds the pages of a move, but for the leaf, and latches them.  False: none is latched. */
 static bool
 find_pages(RowTarget *target, MoveTo to, const RowMeta *deletion, const RowShape *shape,
-		   const RowData *data, const RowWriter *writer, LeafMove *move, LeafAppend *append)
+		   const RowData *data, const RowWriter *writer, LeafMove *move, LeafAppend *append,
+		   bool *crowded)
 {
+	*crowded = false;
 	move->leaf = target->leaf;
 	move->pos = target->pos;
 	move->shape = shape;
@@ -80,7 +82,7 @@ find_pages(RowTarget *target, MoveTo to, const RowMeta *deletion, const RowShape
 	if (!page_fits_row(pool_page(target->leaf), target->pos, shape))
 		return false;
 	move->to = row_place_moved(target->table, target->leaf, to, bytes_to_grow(target, shape), data,
-							   writer, deletion, append);
+							   writer, deletion, append, crowded);
 	if (move->to == NULL)
 		return false;
 	if (move->record == NULL)
@@ -110,7 +112,7 @@ link_deletion(RowMeta *deletion, const LeafMove *move)
 bool
 target_move(RowTarget *target, MoveTo to, const RowMeta *deletion,
 			const VersionRecordData *record, const RowData *data, const RowWriter *writer,
-			RowId *new_row)
+			RowId *new_row, bool *crowded)
 {
 	const RowTable *table = target->table;
 	uint16		natts = page_trailer(pool_page(target->leaf))->page_natts;
@@ -122,7 +124,7 @@ target_move(RowTarget *target, MoveTo to, const RowMeta *deletion,
 
 	final.flags |= ROW_FORWARD;
 	shape = row_shape_of(&final, &target->top.data, natts);
-	if (!find_pages(target, to, &final, &shape, data, writer, &move, &append))
+	if (!find_pages(target, to, &final, &shape, data, writer, &move, &append, crowded))
 		return false;
 	map_clear_prepare(table, move.leaf, target->row, &move.clear);
 	if (!map_clear_prepare_second(table, move.to, append.first_row, &move.clear))

@@ -73,11 +73,11 @@ extern void row_insert_moved(RowTable *table, const RowData *data, RowId old_row
 /*
  * The leaf where it may go at once; NULL: there is no room, or it isn't known.  leaf: the old
  * row's, latched exclusively, of which `reserve` bytes are not to be counted upon; another one is
- * latched, too.  *append: how it goes there.
+ * latched, too.  *append: how it goes there.  *crowded: the old row's leaf lacks bytes for it.
  */
 extern PoolFrame *row_place_moved(RowTable *table, PoolFrame *leaf, MoveTo to, int reserve,
 								  const RowData *data, const RowWriter *writer,
-								  const RowMeta *lock, LeafAppend *append);
+								  const RowMeta *lock, LeafAppend *append, bool *crowded);
 
 /* ---- supersede.c ---- */
 
@@ -91,11 +91,11 @@ extern const VersionRecordData *target_record(RowTarget *target, TransactionId x
 /*
  * Replaces the cell and inserts the row at its new place, data there, by one record; the cell says
  * where that is.  False: it can't be done so, and nothing has been done; else the latch is
- * released.
+ * released.  *crowded: its leaf lacks bytes for the row.
  */
 extern bool target_move(RowTarget *target, MoveTo to, const RowMeta *deletion,
 						const VersionRecordData *record, const RowData *data,
-						const RowWriter *writer, RowId *new_row);
+						const RowWriter *writer, RowId *new_row, bool *crowded);
 
 /* As target_write, with `record` (or NULL) appended to the version store. */
 extern bool target_replace(RowTarget *target, const RowMeta *meta, const RowData *data,

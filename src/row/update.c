@@ -555,9 +555,11 @@ row_move(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowData *
 	{
 		RowMeta		meta;
 		const VersionRecordData *record = plan_deletion(&target, why, writer, &meta);
-		bool		done = target_move(&target, MOVE_NEAR, &meta, record, data, writer, new_row);
+		bool		crowded;
+		bool		done = target_move(&target, MOVE_NEAR, &meta, record, data, writer, new_row,
+									   &crowded);
 
-		if (!done && !pruned && row_count_dead(table, pool_page(target.leaf)) >= WORTH_PRUNING)
+		if (crowded && !pruned && row_count_dead(table, pool_page(target.leaf)) >= WORTH_PRUNING)
 		{
 			target_unlatch(&target);
 			(void) row_prune_dead(table, row);
@@ -565,7 +567,8 @@ row_move(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowData *
 			continue;
 		}
 		if (!done)
-			done = target_move(&target, MOVE_TO_EDGE, &meta, record, data, writer, new_row);
+			done = target_move(&target, MOVE_TO_EDGE, &meta, record, data, writer, new_row,
+							   &crowded);
 		if (!done && target_replace(&target, &meta, &target.top.data, record))
 		{
 			go_on_elsewhere(table, row, data, writer, &meta, new_row);
