@@ -287,6 +287,15 @@ leaf_needs_prune(Page page)
 }
 
 bool
+row_leaf_may_settle(RowTable *table, Page copy)
+{
+	TransactionId newest = page_trailer(copy)->newest_xid;
+
+	return leaf_needs_prune(copy) &&
+		(!TransactionIdIsNormal(newest) || xid_older_than_all(newest, table->horizon));
+}
+
+bool
 row_leaf_is_settled(Page copy)
 {
 	return !leaf_needs_prune(copy) && (page_trailer(copy)->flags & PAGE_STUBS) == 0;

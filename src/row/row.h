@@ -409,6 +409,9 @@ extern int	row_count_dead(RowTable *table, Page page);
  */
 extern bool row_free_page_xid(RowTable *table, TreeKey key);
 
+/* The copied leaf has something for row_prune_leaf to do, after which there may be no more. */
+extern bool row_leaf_may_settle(RowTable *table, Page copy);
+
 /* The copied leaf has nothing for row_prune_leaf to do, and no stubs. */
 extern bool row_leaf_is_settled(Page copy);
 

@@ -49,10 +49,16 @@ typedef struct Vacuum
 	int			index_passes;
 
 	RowPruneStat stat;
-	uint64		leaves;
+	uint64		leaves;			/* visited */
 	uint64		stub_leaves;
 	uint64		version_pages_freed;
 	uint64		rows_removed;
+
+	/* what need not be looked at */
+	BlockNumber nblocks;		/* logical blocks, when it began */
+	bool		skips;
+	bool		skipped;		/* some leaves were */
+	Buffer		map_buffer;		/* a page of the visibility map, or invalid */
 
 	/* row ids of stubs, ascending */
 	RowId	   *dead;
@@ -68,6 +74,46 @@ static void
 copy_vacuumed_leaf(Vacuum *vacuum, TreeKey key)
 {
 	tree_copy_leaf(&vacuum->table.file, key, InvalidBlockNumber, &vacuum->ring, vacuum->page);
+}
+
+/*
+ * The first logical block from this one on that may have work.  All rows of one that the visibility
+ * map has are on leaves with nothing to prune or to freeze, and without stubs (I7).
+ */
+static BlockNumber
+next_block_with_work(Vacuum *vacuum, BlockNumber block)
+{
+	if (vacuum->skips)
+		while (block < vacuum->nblocks &&
+			   visibilitymap_get_status(vacuum->rel, block, &vacuum->map_buffer) ==
+			   VISIBILITYMAP_VALID_BITS)
+			block++;
+	return block;
+}
+
+/* How many rows the table has: as many as were counted, and an estimate of those passed over. */
+static double
+live_rows(Vacuum *vacuum)
+{
+	if (!vacuum->skipped)
+		return vacuum->stat.rows;
+	return vac_estimate_reltuples(vacuum->rel, table_pages_in_use(&vacuum->table.file),
+								  vacuum->leaves, vacuum->stat.rows);
+}
+
+/* A key at or behind this one that is on the next leaf that may have work; TREE_KEY_MAX: none. */
+static TreeKey
+next_key_with_work(Vacuum *vacuum, TreeKey key)
+{
+	BlockNumber block;
+
+	if (key == TREE_KEY_MAX)
+		return key;
+	block = next_block_with_work(vacuum, key >> 8);
+	if ((TreeKey) block << 8 <= key)
+		return key;
+	vacuum->skipped = true;
+	return block < vacuum->nblocks ? (TreeKey) block << 8 : TREE_KEY_MAX;
 }
 
 static void
@@ -151,9 +197,9 @@ init_index_info(Vacuum *vacuum, Relation index, bool estimated, IndexVacuumInfo 
 	info->index = index;
 	set_vacuumed_table(info, vacuum->rel);
 	info->report_progress = false;
-	info->estimated_count = estimated;
+	info->estimated_count = estimated || vacuum->skipped;
 	info->message_level = DEBUG2;
-	info->num_heap_tuples = estimated ? vacuum->rel->rd_rel->reltuples : vacuum->stat.rows;
+	info->num_heap_tuples = estimated ? vacuum->rel->rd_rel->reltuples : live_rows(vacuum);
 	info->strategy = vacuum->strategy;
 }
 
@@ -220,14 +266,14 @@ cleanup_indexes(Vacuum *vacuum)
 static void
 prune_pass(Vacuum *vacuum)
 {
-	TreeKey		key = TREE_KEY_MIN;
+	TreeKey		key = next_key_with_work(vacuum, TREE_KEY_MIN);
 	bool		cleanup = vacuum->params->index_cleanup != VACOPTVALUE_DISABLED;
 	int			nstubs;
 
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_SCAN_HEAP);
 	pgstat_progress_update_param(PROGRESS_VACUUM_TOTAL_HEAP_BLKS,
 								 pool_file_blocks(&vacuum->table.file));
-	do
+	while (key != TREE_KEY_MAX)
 	{
 		vacuum_pause();
 		copy_vacuumed_leaf(vacuum, key);
@@ -246,16 +292,17 @@ prune_pass(Vacuum *vacuum)
 		}
 		if (vacuum->ndead + nstubs <= vacuum->max_dead)
 			collect_stubs(vacuum);
-		key = page_trailer(vacuum->page)->high_fence;
+		key = next_key_with_work(vacuum, page_trailer(vacuum->page)->high_fence);
 		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, ++vacuum->leaves);
-	} while (key != TREE_KEY_MAX);
+	}
 }
 
 static bool
 may_bypass_indexes(Vacuum *vacuum)
 {
 	return vacuum->params->index_cleanup == VACOPTVALUE_AUTO && !vacuum->flushed_dead &&
-		vacuum->nindexes > 0 && (double) vacuum->stub_leaves < BYPASS_PART * vacuum->leaves;
+		vacuum->nindexes > 0 &&
+		vacuum->stub_leaves < BYPASS_PART * table_pages_in_use(&vacuum->table.file);
 }
 
 /*
@@ -274,17 +321,17 @@ merge_leaf(Vacuum *vacuum, TreeKey key)
 static void
 merge_pass(Vacuum *vacuum)
 {
-	TreeKey		key = TREE_KEY_MIN;
+	TreeKey		key = next_key_with_work(vacuum, TREE_KEY_MIN);
 
-	do
+	while (key != TREE_KEY_MAX)
 	{
 		vacuum_pause();
 		copy_vacuumed_leaf(vacuum, key);
 		if (page_packed_bytes((Page) vacuum->page) < (int) MERGE_PACKED_BYTES &&
 			merge_leaf(vacuum, key))
 			continue;
-		key = page_trailer(vacuum->page)->high_fence;
-	} while (key != TREE_KEY_MAX);
+		key = next_key_with_work(vacuum, page_trailer(vacuum->page)->high_fence);
+	}
 }
 
 /*
@@ -309,6 +356,21 @@ leaf_has_rows_of(Page page, BlockNumber block)
 }
 
 /*
+ * The leaf, cleaned once more if that may do: the older version of a row whose change was undone
+ * fits, as the stubs are gone; or a leaf that was passed over had warnings from a split, and they
+ * came along when leaves were merged.
+ */
+static void
+copy_settled_leaf(Vacuum *vacuum, TreeKey key)
+{
+	copy_vacuumed_leaf(vacuum, key);
+	if (!row_leaf_may_settle(&vacuum->table, (Page) vacuum->page))
+		return;
+	(void) row_prune_leaf(&vacuum->table, key, NULL);
+	copy_vacuumed_leaf(vacuum, key);
+}
+
+/*
  * Sets bits of logical blocks all of whose rows, on however many leaves, are visible to everybody.
  * The last block can get them too: insertion looks, as other changes do.
  */
@@ -320,12 +382,13 @@ visibility_pass(Vacuum *vacuum)
 	int			nleaves = 0;
 	bool		settled = true;
 	bool		occupied = false;
-	BlockNumber block = 0;
+	BlockNumber block = next_block_with_work(vacuum, 0);
 	BlockNumber nblocks = table_logical_blocks(&vacuum->table.file);
 	VisibleBlocks *batch;
 
-	if (nblocks == 0)
+	if (block >= nblocks)
 		return;
+	key = (TreeKey) block << 8;
 	batch = palloc(sizeof(VisibleBlocks));
 	batch->nblocks = 0;
 	do
@@ -333,7 +396,7 @@ visibility_pass(Vacuum *vacuum)
 		PageTrailer trailer = page_trailer(vacuum->page);
 
 		vacuum_pause();
-		copy_vacuumed_leaf(vacuum, key);
+		copy_settled_leaf(vacuum, key);
 		for (;;)
 		{
 			settled = settled && row_leaf_is_settled((Page) vacuum->page);
@@ -356,7 +419,12 @@ visibility_pass(Vacuum *vacuum)
 				break;
 		}
 		key = trailer->high_fence;
-	} while (key != TREE_KEY_MAX && block < nblocks);
+		if (nleaves == 0)
+		{
+			block = next_block_with_work(vacuum, block);
+			key = Max(key, (TreeKey) block << 8);
+		}
+	} while (key < TREE_KEY_MAX && block < nblocks);
 	table_flush_visible(vacuum->rel, &vacuum->table, batch);
 	pfree(batch);
 }
@@ -376,8 +444,9 @@ report(Vacuum *vacuum, const PGRUsage *usage)
 							 get_database_name(MyDatabaseId),
 							 get_namespace_name(RelationGetNamespace(vacuum->rel)),
 							 RelationGetRelationName(vacuum->rel), vacuum->index_passes),
-			 errdetail("%llu leaves, %llu rows, %llu rows recently dead, %llu rows removed, %llu stubs left, %llu version pages freed.\n%s",
+			 errdetail("%llu leaves visited of %u pages, %llu rows on them, %llu rows recently dead, %llu rows removed, %llu stubs left, %llu version pages freed.\n%s",
 					   (unsigned long long) vacuum->leaves,
+					   table_pages_in_use(&vacuum->table.file),
 					   (unsigned long long) vacuum->stat.rows,
 					   (unsigned long long) vacuum->stat.recently_dead,
 					   (unsigned long long) vacuum->rows_removed,
@@ -406,6 +475,7 @@ static void
 update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_multi)
 {
 	BlockNumber pages = table_pages_in_use(&vacuum->table.file);
+	double		rows = live_rows(vacuum);
 	BlockNumber all_visible = 0;
 
 	if (tree_exists(&vacuum->table.file))
@@ -414,9 +484,9 @@ update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_m
 		oldest_multi = vacuum->stat.oldest_multi;
 		visibilitymap_count(vacuum->rel, &all_visible, NULL);
 	}
-	update_relation_statistics(vacuum->rel, pages, vacuum->stat.rows, all_visible,
-							   vacuum->nindexes > 0, oldest_xid, oldest_multi);
-	report_vacuumed(vacuum->rel, vacuum->stat.rows, vacuum->stat.recently_dead, vacuum->start);
+	update_relation_statistics(vacuum->rel, pages, rows, all_visible, vacuum->nindexes > 0,
+							   oldest_xid, oldest_multi);
+	report_vacuumed(vacuum->rel, rows, vacuum->stat.recently_dead, vacuum->start);
 }
 
 /* As much as the settings allow, but no more than the table has row ids. */
@@ -471,7 +541,11 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	if (tree_exists(&vacuum->table.file))
 	{
 		pool_prepare_write();
+		vacuum->nblocks = table_logical_blocks(&vacuum->table.file);
+		vacuum->skips = (params->options & VACOPT_DISABLE_PAGE_SKIPPING) == 0;
 		vacuum_tree(vacuum);
+		if (BufferIsValid(vacuum->map_buffer))
+			ReleaseBuffer(vacuum->map_buffer);
 	}
 	if (params->index_cleanup != VACOPTVALUE_DISABLED)
 		cleanup_indexes(vacuum);

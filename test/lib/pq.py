@@ -1,4 +1,5 @@
 """A minimal PostgreSQL client: libpq through ctypes, for python has no driver of its own."""
+import collections
 import ctypes
 import ctypes.util
 import select
@@ -38,7 +39,6 @@ _clear = _declare('PQclear', None, _p)
 _transaction = _declare('PQtransactionStatus', _i, _p)
 _NOTICE = ctypes.CFUNCTYPE(None, _p, _s)
 _set_notice = _declare('PQsetNoticeProcessor', _p, _p, _NOTICE, _p)
-_quiet = _NOTICE(lambda *a: None)
 
 OK_STATES = (0, 1, 2)                   # empty query, command, tuples
 
@@ -88,7 +88,10 @@ class Connection:
             message = self.message()
             self.close()
             raise Error(message)
-        _set_notice(self.raw, _quiet, None)
+        self.notices = collections.deque(maxlen=100)    # the last ones, as text
+        self._processor = _NOTICE(
+            lambda _, text: self.notices.append(text.decode(errors='replace')))
+        _set_notice(self.raw, self._processor, None)
 
     def message(self):
         return (_error(self.raw) or b'').decode(errors='replace').strip()
