@@ -321,6 +321,36 @@ named_wait_event(const char *name, uint32 *event)
 					  (by)->nullable_relids)
 #endif
 
+/* ---- logical decoding ---- */
+
+/* The file of the table that a change of a row is about: a variable. */
+#if PG_VERSION_NUM >= 160000
+#define change_locator(change)		((change)->data.tp.rlocator)
+#else
+#define change_locator(change)		((change)->data.tp.relnode)
+#endif
+
+/* A row as it is queued. */
+#if PG_VERSION_NUM >= 170000
+#define QueuedTuple					HeapTupleData
+#define queued_heap_tuple(queued)	(queued)
+#else
+#define QueuedTuple					ReorderBufferTupleBuf
+#define queued_heap_tuple(queued)	(&(queued)->tuple)
+#endif
+
+#if PG_VERSION_NUM < 180000
+#define ReorderBufferAllocChange	ReorderBufferGetChange
+#define ReorderBufferAllocTupleBuf	ReorderBufferGetTupleBuf
+#endif
+
+/* All is known of a column of a TupleDesc made by hand, counted from 0. */
+#if PG_VERSION_NUM >= 180000
+#define column_is_described(desc, i)	populate_compact_attribute(desc, i)
+#else
+#define column_is_described(desc, i)	((void) 0)
+#endif
+
 /* ---- VACUUM ---- */
 
 /* A place where VACUUM may be cancelled, and sleeps if it costs too much. */

@@ -195,17 +195,6 @@ database_to_move(Node *statement)
 	return InvalidOid;
 }
 
-/* The publication that the statement makes or changes, or NULL. */
-static const char *
-publication_of(Node *statement)
-{
-	if (IsA(statement, CreatePublicationStmt))
-		return ((CreatePublicationStmt *) statement)->pubname;
-	if (IsA(statement, AlterPublicationStmt))
-		return ((AlterPublicationStmt *) statement)->pubname;
-	return NULL;
-}
-
 /* The arguments of a ProcessUtility hook. */
 typedef struct UtilityCall
 {
@@ -329,7 +318,6 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	Node	   *node = statement->utilityStmt;
 	Oid			moved = database_to_move(node);
 	Oid			dropped = InvalidOid;
-	const char *publication = publication_of(node);
 
 	if (IsA(node, CreateOpClassStmt) && opclass_define((CreateOpClassStmt *) node))
 		return;
@@ -337,16 +325,12 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		dropped = get_database_oid(((DropdbStmt *) node)->dbname, true);
 	prepare_utility(&call);
 	node = call.statement->utilityStmt;
-	if (IsA(node, CopyStmt))
-		publish_warn_copy((CopyStmt *) node);
 	if (IsA(node, CreateTableAsStmt))
 		repack_check_copy((CreateTableAsStmt *) node);
 	extension_note_statement(node);
 	run_statement(&call, moved);
 	if (OidIsValid(dropped))
 		pool_discard_database(dropped);
-	if (publication != NULL)
-		publish_warn(publication);
 	if (IsA(node, CreateOpClassStmt))
 		opclass_follow((CreateOpClassStmt *) node);
 }

@@ -13,13 +13,7 @@
 extern void hooks_install(void);
 extern void guard_install(void);
 
-/* Warns if the publication includes Rowan tables. */
-extern void publish_warn(const char *name);
-extern void publish_warn_copy(const CopyStmt *copy);
-
-/*
- * Logical decoding leaves TRUNCATE of our tables out, and none of them is its user_catalog_table.
- */
+/* None of our tables is a user_catalog_table, which logical decoding would look into. */
 extern void decoding_install(void);
 
 /* Before the first block of a bitmap scan: core must not prefetch its blocks. */

@@ -152,6 +152,17 @@ last_check_entry(XLogReaderState *record, Size *size, WalCheckEntryData *entry)
 	return true;
 }
 
+Size
+wal_main_data_size(XLogReaderState *record)
+{
+	Size		size = XLogRecGetDataLen(record);
+	WalCheckEntryData entry;
+
+	while (last_check_entry(record, &size, &entry))
+		;
+	return size;
+}
+
 void
 wal_check_redo(XLogReaderState *record, uint8 block_id, Page page)
 {

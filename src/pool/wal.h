@@ -357,4 +357,7 @@ extern void wal_resolve_conflict(TransactionId horizon, RelFileLocator locator);
  */
 extern bool wal_check_enabled;
 
+/* Bytes of the record's main data before those entries. */
+extern Size wal_main_data_size(XLogReaderState *record);
+
 #endif							/* ROWAN_POOL_WAL_H */

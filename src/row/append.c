@@ -16,7 +16,7 @@
 #include "base/page_sum.h"
 #include "miscadmin.h"
 #include "pool/wal.h"
-#include "row/decode.h"
+#include "replication/decode.h"
 #include "row/leafop.h"
 #include "row/mapclear.h"
 
@@ -456,9 +456,10 @@ insert_apply(Page page, char *data, Size length, const WalContext *context)
 
 static void
 log_insert(const PoolFile *file, PoolFrame *leaf, const char *record, Size size,
-		   const MapClear *clear)
+		   const MapClear *clear, RowLogical *logical)
 {
 	wal_begin();
+	logical_log(logical, NULL);
 	wal_add_page(0, leaf, insert_need(record));
 	XLogRegisterBufData(0, (char *) record, size);
 	map_clear_log(clear, file);
@@ -487,7 +488,7 @@ leaf_append(const RowTable *table, PoolFrame *leaf, const LeafAppend *append)
 	(void) insert_apply(page, record, size, &context);
 	FAULT_POINT(row_insert_applied);
 	if (table->file.logged)
-		log_insert(&table->file, leaf, record, size, &clear);
+		log_insert(&table->file, leaf, record, size, &clear, append->logical);
 	pool_change_end(leaf);
 	END_CRIT_SECTION();
 	map_clear_end(&clear);
@@ -521,10 +522,37 @@ leaf_append_desc(StringInfo buf, XLogReaderState *record)
 }
 
 void
+insert_decode(const Decoding *decoding, const char *record, Size length)
+{
+	TransactionId xid = XLogRecGetXid(decoding->buffer->record);
+	InsertPlan	plan;
+	const char *from = read_insert(record, xid, &plan);
+
+	for (int i = 1; i <= plan.nrows; i++)
+	{
+		RowCellBuffer cell;
+
+		from = read_cell(from, record + length, &plan, xid, &cell);
+		decode_row(decoding, cell.bytes, i == plan.nrows);
+	}
+}
+
+static void
+leaf_append_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
+{
+	Decoding	decoding;
+	Size		length;
+	char	   *data = wal_page_data(buffer->record, 0, &length);
+
+	if (decode_begin(&decoding, context, buffer))
+		insert_decode(&decoding, data, length);
+}
+
+void
 append_wal_init(void)
 {
 	static const RowanRecordOps ops =
-	{"INSERT", leaf_append_redo, leaf_append_desc, leaf_decode};
+	{"INSERT", leaf_append_redo, leaf_append_desc, leaf_append_decode};
 
 	wal_register_kind(ROWAN_XLOG_INSERT, &ops);
 }

@@ -1,19 +1,32 @@
 /*
  * decode.h
- *	  What logical decoding leaves out is said.
+ *	  Changes of rows for logical decoding, from the logical parts of their records.
+ *
+ * Private to src/row.  What a record has of a row is read beside the record's redo.
  */
 #ifndef ROWAN_ROW_DECODE_H
 #define ROWAN_ROW_DECODE_H
 
-#include "access/xlogdefs.h"
+#include "row/codec.h"
+#include "row/logical.h"
 
 struct LogicalDecodingContext;
 struct XLogRecordBuffer;
 
-/* Of INSERT and REPLACE records: see RowanRecordOps. */
-extern void leaf_decode(struct LogicalDecodingContext *context, struct XLogRecordBuffer *buffer);
+/* A record that is being decoded. */
+typedef struct Decoding
+{
+	struct LogicalDecodingContext *context;
+	struct XLogRecordBuffer *buffer;
+	LogicalPart part;
+	const RowLayout *layout;	/* of its rows; NULL: it has none */
+} Decoding;
 
-/* Warns of a change left out, made by the transaction at that place; once for each context. */
-extern void decode_warn(struct LogicalDecodingContext *context, TransactionId xid, XLogRecPtr lsn);
+/* False: there is nothing in the record for this context, or nothing at all. */
+extern bool decode_begin(Decoding *decoding, struct LogicalDecodingContext *context,
+						 struct XLogRecordBuffer *buffer);
+
+/* Queues the change of a row; cell: its new one, MAXALIGNed, or NULL.  last: of the record. */
+extern void decode_row(const Decoding *decoding, const char *cell, bool last);
 
 #endif							/* ROWAN_ROW_DECODE_H */

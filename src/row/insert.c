@@ -45,6 +45,7 @@ typedef struct NewRows
 	uint32		token;			/* speculative token, or 0 */
 	TransactionId lock_xid;		/* lock word, or Invalid */
 	uint16		lock_bits;
+	RowLogical *logical;		/* or NULL */
 } NewRows;
 
 static void
@@ -127,6 +128,7 @@ begin_append(LeafAppend *append, Page page, const RowData *rows, int nrows, cons
 	append->first_row = page_next_key(page);
 	append->nrows = 0;
 	append->size = 0;
+	append->logical = new->logical;
 	if (page_nslots(page) == 0)
 	{
 		choose_page_creator(append, new, nrows);
@@ -225,6 +227,8 @@ insert_rows(RowTable *table, const RowData *rows, int nrows, NewRows *new, RowId
 			CHECK_FOR_INTERRUPTS();
 			continue;
 		}
+		if (append.logical != NULL && append.nrows == nrows)
+			append.logical->mark |= LOGICAL_LAST;
 		leaf_append(table, leaf, &append);
 		for (int i = 0; i < append.nrows; i++)
 			ids[i] = append.first_row + i;
@@ -238,9 +242,9 @@ insert_rows(RowTable *table, const RowData *rows, int nrows, NewRows *new, RowId
 
 void
 row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid, CommandId cid,
-		   uint32 token, RowId *ids)
+		   uint32 token, RowLogical *logical, RowId *ids)
 {
-	NewRows		new = {.xid = xid, .cid = cid, .token = token};
+	NewRows		new = {.xid = xid, .cid = cid, .token = token, .logical = logical};
 
 	Assert(TransactionIdIsValid(xid));
 	insert_rows(table, rows, nrows, &new, ids);
@@ -248,9 +252,9 @@ row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid, C
 
 void
 row_insert_frozen(RowTable *table, const RowData *rows, int nrows, const TransactionId *xids,
-				  RowId *ids)
+				  RowLogical *logical, RowId *ids)
 {
-	NewRows		new = {.xid = InvalidTransactionId, .frozen_xids = xids};
+	NewRows		new = {.xid = InvalidTransactionId, .frozen_xids = xids, .logical = logical};
 
 	insert_rows(table, rows, nrows, &new, ids);
 }
@@ -330,7 +334,7 @@ insert_near(RowTable *table, const RowData *row, const NewRows *new, RowId old_r
 static NewRows
 moved_row(const RowWriter *writer, const RowMeta *lock)
 {
-	NewRows		new = {.xid = writer->xid,.cid = writer->cid};
+	NewRows		new = {.xid = writer->xid,.cid = writer->cid,.logical = writer->logical};
 
 	if (lock->flags & ROW_LOCK)
 	{

@@ -23,7 +23,7 @@
 #include "base/page_sum.h"
 #include "miscadmin.h"
 #include "pool/wal.h"
-#include "row/decode.h"
+#include "replication/decode.h"
 #include "row/leafop.h"
 #include "row/mapclear.h"
 
@@ -378,13 +378,26 @@ replace_moving(Page page, const ReplacePlan *plan)
 	page_sum_kept(page) = rest + page_edits_sum(page, &touched);
 }
 
+/* The data that a record says nothing of, which decoding cannot look up. */
+static void
+note_kept(const ReplacePlan *plan, const char *cell, const RowShape *shape, LogicalKept *kept)
+{
+	const char *data = cell + shape->header;
+
+	kept->prefix = data;
+	kept->prefix_size = plan->prefix;
+	kept->suffix = data + Min(plan->prefix + plan->length, shape->data);
+	kept->suffix_size = data + shape->data - kept->suffix;
+}
+
 Size
 replace_record(PoolFrame *leaf, int pos, const char *cell, const RowShape *shape,
-			   const WalContext *context, char *record)
+			   const WalContext *context, char *record, LogicalKept *kept)
 {
 	ReplacePlan plan;
 
 	plan_replace(&plan, leaf, pos, cell, shape, context);
+	note_kept(&plan, cell, shape, kept);
 	return write_replace(&plan, record);
 }
 
@@ -429,9 +442,11 @@ replace_apply(Page page, char *data, Size length, const WalContext *context)
 
 static void
 log_replace(const PoolFile *file, PoolFrame *leaf, const char *replace, Size size,
-			PoolFrame *version, const char *append, Size append_size, const MapClear *clear)
+			PoolFrame *version, const char *append, Size append_size, const MapClear *clear,
+			RowLogical *logical, const LogicalKept *kept)
 {
 	wal_begin();
+	logical_log(logical, kept);
 	wal_add_page(0, leaf, replace_need(replace));
 	XLogRegisterBufData(0, (char *) replace, size);
 	if (version != NULL)
@@ -445,11 +460,13 @@ log_replace(const PoolFile *file, PoolFrame *leaf, const char *replace, Size siz
 
 void
 leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
-			 const RowShape *shape, PoolFrame *version, const VersionRecordData *record)
+			 const RowShape *shape, PoolFrame *version, const VersionRecordData *record,
+			 RowLogical *logical)
 {
 	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
 	.next_block = InvalidBlockNumber, .whole = WAL_NEEDS_PAGE};
 	MapClear	clear;
+	LogicalKept kept;
 	char		replace[REPLACE_MAX_BYTES];
 	char		append[VERSION_APPEND_MAX];
 	Size		size,
@@ -465,7 +482,7 @@ leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 	pool_refuse_damaged(leaf);
 	if (version != NULL)
 		pool_refuse_damaged(version);
-	size = replace_record(leaf, pos, cell, shape, &context, replace);
+	size = replace_record(leaf, pos, cell, shape, &context, replace, &kept);
 	map_clear_prepare(table, leaf, leaf_key(pool_page(leaf), pos), &clear);
 	START_CRIT_SECTION();
 	map_clear_apply(&clear);
@@ -479,7 +496,8 @@ leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 	(void) replace_apply(pool_page(leaf), replace, size, &context);
 	FAULT_POINT(row_replace_applied);
 	if (table->file.logged)
-		log_replace(&table->file, leaf, replace, size, version, append, append_size, &clear);
+		log_replace(&table->file, leaf, replace, size, version, append, append_size, &clear,
+					logical, &kept);
 	if (version != NULL)
 		pool_change_end(version);
 	pool_change_end(leaf);
@@ -529,11 +547,50 @@ leaf_replace_desc(StringInfo buf, XLogReaderState *record)
 					 plan.record.header, plan.prefix, plan.length);
 }
 
+/* The cell as it is after the change, from what the record and its logical part have of it. */
+static void
+read_new_cell(XLogReaderState *record, const LogicalPart *part, RowCellBuffer *cell)
+{
+	WalContext	context = {.xid = XLogRecGetXid(record), .next_block = InvalidBlockNumber};
+	Size		length;
+	char	   *data;
+	ReplacePlan plan;
+	char	   *to;
+
+	if (XLogRecHasBlockRef(record, 1))
+	{
+		XLogRecGetBlockTag(record, 1, NULL, NULL, &context.next_block);
+		context.next_data = wal_page_data(record, 1, &length);
+	}
+	data = wal_page_data(record, 0, &length);
+	read_replace(data, length, &context, &plan);
+	if (plan.prefix > part->kept_size ||
+		plan.record.header + plan.length + part->kept_size > (int) ROWAN_PAGE_ROOM)
+		elog(ERROR, "rowan: a row in WAL makes no sense");
+	to = put_bytes(cell->bytes, plan.bytes, plan.record.header);
+	to = put_bytes(to, part->kept, plan.prefix);
+	to = put_bytes(to, plan.bytes + plan.record.header, plan.length);
+	memcpy(to, part->kept + plan.prefix, part->kept_size - plan.prefix);
+}
+
+static void
+leaf_replace_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
+{
+	Decoding	decoding;
+	RowCellBuffer cell;
+
+	if (!decode_begin(&decoding, context, buffer))
+		return;
+	if (decoding.part.columns != NULL)
+		read_new_cell(buffer->record, &decoding.part, &cell);
+	decode_row(&decoding, decoding.part.columns != NULL ? cell.bytes : NULL, true);
+}
+
 void
 row_wal_init(void)
 {
 	static const RowanRecordOps replace_ops =
-	{"REPLACE", leaf_replace_redo, leaf_replace_desc, leaf_decode};
+	{"REPLACE", leaf_replace_redo, leaf_replace_desc, leaf_replace_decode};
 
 	append_wal_init();
 	move_wal_init();

@@ -9,6 +9,7 @@
 #define ROWAN_ROW_LEAFOP_H
 
 #include "pool/wal.h"
+#include "row/decode.h"
 #include "row/mapclear.h"
 #include "row/row.h"
 
@@ -22,6 +23,7 @@ typedef struct LeafAppend
 	uint16		nrows;
 	uint16		cell_align;		/* in cells: 8 if any of them is ROW_ALIGNED, else 1 */
 	Size		size;			/* bytes in cells */
+	RowLogical *logical;		/* or NULL */
 	union
 	{
 		char		cells[2 * BLCKSZ];
@@ -38,11 +40,11 @@ extern void leaf_append(const RowTable *table, PoolFrame *leaf, const LeafAppend
 /*
  * Replaces the cell of slot pos by `cell`, of that shape, and, if version is not NULL, appends
  * record to that page, as one record.  Both pages latched exclusively, with room; both latches are
- * released.
+ * released.  logical: what decoding is told of it, or NULL.
  */
 extern void leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 						 const RowShape *shape, PoolFrame *version,
-						 const VersionRecordData *record);
+						 const VersionRecordData *record, RowLogical *logical);
 
 /* A row that is deleted at its old place and inserted at its new one. */
 typedef struct LeafMove
@@ -69,11 +71,12 @@ extern void leaf_move(const RowTable *table, LeafMove *move);
 
 /*
  * What WAL has of an append to that page, of a replacement of that cell, in a record of xid; both
- * return its size.  They change nothing.
+ * return its size.  They change nothing.  *kept: what is not in the record of the cell's data, which
+ * kept points into.
  */
 extern Size insert_record(Page page, const LeafAppend *append, TransactionId xid, char *record);
 extern Size replace_record(PoolFrame *leaf, int pos, const char *cell, const RowShape *shape,
-						   const WalContext *context, char *record);
+						   const WalContext *context, char *record, LogicalKept *kept);
 
 /* What redo needs of the page. */
 extern WalNeed insert_need(const char *record);
@@ -98,6 +101,9 @@ row_cell_xid(const char *cell)
 
 /* Sets the trailer's fields for a cell that is on the page now. Pure. */
 extern void leaf_note_cell(PageTrailer trailer, const char *cell);
+
+/* Queues the rows that a record has of an INSERT. */
+extern void insert_decode(const Decoding *decoding, const char *record, Size length);
 
 extern void append_wal_init(void);
 extern void move_wal_init(void);

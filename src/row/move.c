@@ -18,7 +18,7 @@
 #include "base/bytes.h"
 #include "base/fault.h"
 #include "miscadmin.h"
-#include "row/decode.h"
+#include "replication/decode.h"
 #include "row/leafop.h"
 
 /* Sharing costs a few bytes itself. */
@@ -177,7 +177,8 @@ log_near(const LeafMove *move, MoveRecords *records, char *prefix)
 	.insert = records->insert,.insert_size = records->insert_size};
 
 	near.move.replace_parts = records->replace_size;
-	if (!wal_needs_image(move->leaf))
+	/* decoding needs all of the row */
+	if (move->append->logical == NULL && !wal_needs_image(move->leaf))
 		plan_shared(&near, move->cell, move->shape, move->append);
 	wal_add_page(0, move->leaf, near_need(&near));
 	XLogRegisterBufData(0, prefix, write_near(&near, prefix));
@@ -200,6 +201,7 @@ log_move(const PoolFile *file, const LeafMove *move, MoveRecords *records)
 	char		prefix[sizeof(MoveRecordData) + sizeof(MoveShared)];
 
 	wal_begin();
+	logical_log(move->append->logical, NULL);
 	if (move->to == move->leaf)
 		log_near(move, records, prefix);
 	else
@@ -256,11 +258,13 @@ unlatch_all(const LeafMove *move)
 static void
 apply_move(const LeafMove *move, MoveRecords *records, WalContext *context)
 {
+	LogicalKept kept;
+
 	if (move->version != NULL)
 		(void) version_append_apply(pool_page(move->version), records->version,
 									records->version_size, context);
 	records->replace_size = replace_record(move->leaf, move->pos, move->cell, move->shape, context,
-										   records->replace);
+										   records->replace, &kept);
 	(void) replace_apply(pool_page(move->leaf), records->replace, records->replace_size, context);
 	FAULT_POINT(row_move_applied);
 	records->insert_size = insert_record(pool_page(move->to), move->append, context->xid,
@@ -335,11 +339,27 @@ leaf_move_desc(StringInfo buf, XLogReaderState *record)
 						   "to another leaf" : "within the leaf");
 }
 
+static void
+leaf_move_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
+{
+	bool		is_far = XLogRecHasBlockRef(buffer->record, MOVE_TO_REFERENCE);
+	Decoding	decoding;
+	Size		length;
+	char	   *data = wal_page_data(buffer->record, is_far ? MOVE_TO_REFERENCE : 0, &length);
+	NearMove	near = {.insert = data,.insert_size = length};
+
+	if (!decode_begin(&decoding, context, buffer))
+		return;
+	if (!is_far)
+		read_near(data, length, &near);
+	insert_decode(&decoding, near.insert, near.insert_size);
+}
+
 void
 move_wal_init(void)
 {
 	static const RowanRecordOps ops =
-	{"MOVE", leaf_move_redo, leaf_move_desc, leaf_decode};
+	{"MOVE", leaf_move_redo, leaf_move_desc, leaf_move_decode};
 
 	wal_register_kind(ROWAN_XLOG_MOVE, &ops);
 }

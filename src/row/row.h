@@ -17,6 +17,7 @@
 
 #include "access/tableam.h"
 #include "row/codec.h"
+#include "row/logical.h"
 #include "row/xid.h"
 #include "storage/buf.h"
 #include "tree/tree.h"
@@ -249,17 +250,18 @@ extern bool row_is_dead_to_all(RowTable *table, const RowMeta *newest, Transacti
 
 /*
  * Appends rows; ids[] gets their row ids, in order.  Logs one record a page.
- * token != 0: a speculative insertion (one row only).
+ * token != 0: a speculative insertion (one row only).  logical: what decoding is told, or NULL.
  */
 extern void row_insert(RowTable *table, const RowData *rows, int nrows, TransactionId xid,
-					   CommandId cid, uint32 token, RowId *ids);
+					   CommandId cid, uint32 token, RowLogical *logical, RowId *ids);
 
 /* The same, frozen from the start; xids[]: what is shown as the creator of each, or Invalid. */
 extern void row_insert_frozen(RowTable *table, const RowData *rows, int nrows,
-							  const TransactionId *xids, RowId *ids);
+							  const TransactionId *xids, RowLogical *logical, RowId *ids);
 
 /* A speculative insertion is confirmed, or made never to have happened. */
-extern void row_finish_speculative(RowTable *table, RowId row, bool succeeded);
+extern void row_finish_speculative(RowTable *table, RowId row, bool succeeded,
+								   RowLogical *logical);
 
 /*
  * What a writer found.  With TM_BeingModified: wait for nwait transactions (any that
@@ -307,6 +309,7 @@ typedef struct RowWriter
 								 * row */
 	bool		traversed;		/* row_lock: the newest in any case, the row has moved to this
 								 * one */
+	RowLogical *logical;		/* what decoding is told of the change, or NULL */
 } RowWriter;
 
 /* In-place update of the version with that tag. */

@@ -38,7 +38,8 @@ target_write_cell(RowTarget *target, const RowMeta *meta, const RowData *data, P
 	RowCellBuffer cell;
 
 	row_write(cell.bytes, meta, data, natts);
-	leaf_replace(target->table, target->leaf, target->pos, cell.bytes, &shape, version, record);
+	leaf_replace(target->table, target->leaf, target->pos, cell.bytes, &shape, version, record,
+				 target->logical);
 	target->leaf = NULL;
 }
 
@@ -108,6 +109,7 @@ target_latch(RowTarget *target, RowTable *table, RowId row, RowWork *work)
 {
 	target->table = table;
 	target->row = row;
+	target->logical = NULL;		/* popping is no change */
 	for (;;)
 	{
 		RowMeta    *meta = &target->top.meta;

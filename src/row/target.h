@@ -18,6 +18,7 @@ typedef struct RowTarget
 	RowId		row;
 	PoolFrame  *leaf;			/* latched exclusively, or NULL */
 	int			pos;
+	RowLogical *logical;		/* of the next write of its cell, or NULL */
 	RowVersion	top;			/* newest version; its data in `copy` */
 	RowCellBuffer copy;			/* the row as it was found */
 	RowCellBuffer record;		/* the version record to be pushed */

@@ -431,6 +431,7 @@ row_update(RowTable *table, RowId row, uint8 tag, const RowData *data, const Row
 		new_version_meta(&meta, &target.top.meta, writer, new_tag);
 		meta.flags |= ROW_VERSION;
 		record = target_record(&target, writer->xid, new_tag, key, data);
+		target.logical = writer->logical;
 		if (target_replace(&target, &meta, data, record))
 		{
 			outcome->tag = new_tag;
@@ -498,6 +499,7 @@ row_delete(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowWrit
 		RowMeta		meta;
 		const VersionRecordData *record = plan_deletion(&target, why, writer, &meta);
 
+		target.logical = writer->logical;
 		if (target_replace(&target, &meta, &target.top.data, record))
 		{
 			outcome->tag = tag;
@@ -584,7 +586,7 @@ row_move(RowTable *table, RowId row, uint8 tag, RowDeletion why, const RowData *
 }
 
 void
-row_finish_speculative(RowTable *table, RowId row, bool succeeded)
+row_finish_speculative(RowTable *table, RowId row, bool succeeded, RowLogical *logical)
 {
 	RowWork    *work = row_work_create();
 	RowTarget	target;
@@ -606,6 +608,7 @@ row_finish_speculative(RowTable *table, RowId row, bool succeeded)
 			data.nulls = NULL;
 			data.natts = page_trailer(pool_page(target.leaf))->page_natts;
 		}
+		target.logical = logical;
 		if (target_write(&target, &meta, &data))
 			break;
 	}

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
+#include "table/identity.h"
 #include "table/row_lock.h"
 #include "table/table.h"
 #include "table/toast.h"
@@ -120,20 +121,20 @@ slot_now_holds(Relation rel, TupleTableSlot *slot, RowId row, TransactionId xid,
 /* COPY FREEZE: everybody sees the rows, but it is still we who have made them. */
 static void
 insert_rows(RowTable *table, const RowData *data, int nrows, CommandId cid, int options,
-			uint32 token, RowId *rows)
+			uint32 token, RowLogical *logical, RowId *rows)
 {
 	TransactionId xid = GetCurrentTransactionId();
 	TransactionId *xids;
 
 	if ((options & TABLE_INSERT_FROZEN) == 0)
 	{
-		row_insert(table, data, nrows, xid, cid, token, rows);
+		row_insert(table, data, nrows, xid, cid, token, logical, rows);
 		return;
 	}
 	xids = palloc(sizeof(TransactionId) * nrows);
 	for (int i = 0; i < nrows; i++)
 		xids[i] = xid;
-	row_insert_frozen(table, data, nrows, xids, rows);
+	row_insert_frozen(table, data, nrows, xids, logical, rows);
 }
 
 static void
@@ -148,7 +149,7 @@ insert_one(Relation rel, TupleTableSlot *slot, CommandId cid, int options, uint3
 	table_row_table(rel, &table);
 	slot_row_for_storage(rel, slot, NULL, options, &data);
 	check_conflicts_in(rel, NULL);
-	insert_rows(&table, &data, 1, cid, options, token, &row);
+	insert_rows(&table, &data, 1, cid, options, token, identity_of_insert(rel, options), &row);
 	check_conflicts_in(rel, NULL);
 	MemoryContextSwitchTo(caller);
 	slot_now_holds(rel, slot, row, xid, cid);
@@ -186,11 +187,13 @@ rowan_tuple_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 toke
 {
 	RowId		row = row_id_from_tid(&slot->tts_tid);
 	RowTable	table;
+	RowLogical	logical;
+	bool		is_logged = identity_of_speculative(rel, succeeded, &logical);
 
 	table_row_table(rel, &table);
 	if (!succeeded)
 		undo_toasting(rel, &table, row);
-	row_finish_speculative(&table, row, succeeded);
+	row_finish_speculative(&table, row, succeeded, is_logged ? &logical : NULL);
 }
 
 void
@@ -207,7 +210,7 @@ rowan_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId c
 	for (int i = 0; i < nslots; i++)
 		slot_row_for_storage(rel, slots[i], NULL, options, &data[i]);
 	check_conflicts_in(rel, NULL);
-	insert_rows(&table, data, nslots, cid, options, 0, rows);
+	insert_rows(&table, data, nslots, cid, options, 0, identity_of_insert(rel, options), rows);
 	check_conflicts_in(rel, NULL);
 	for (int i = 0; i < nslots; i++)
 		slot_now_holds(rel, slots[i], rows[i], xid, cid);
@@ -216,6 +219,19 @@ rowan_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId c
 }
 
 /* ---- delete ---- */
+
+/* What decoding is told of it.  If the version is not there, nothing will be deleted. */
+static RowLogical *
+deletion_identity(Relation rel, RowTable *table, ItemPointer tid, RowWork *work)
+{
+	RowVersion	version;
+
+	if (!RelationIsLogicallyLogged(rel) ||
+		!row_fetch_tag(table, row_id_from_tid(tid), row_tag_from_tid(tid), NULL,
+					   palloc(BLCKSZ + MAXIMUM_ALIGNOF), work, &version))
+		return NULL;
+	return identity_of_delete(rel, &version.data);
+}
 
 TM_Result
 rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot,
@@ -232,6 +248,7 @@ rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapsh
 
 	table_row_table(rel, &table);
 	check_conflicts_in(rel, tid);
+	writer.logical = deletion_identity(rel, &table, tid, work);
 	row_wait_init(&waiting, rel, row, LockTupleExclusive, LockWaitBlock, XLTW_Delete);
 	for (;;)
 	{
@@ -274,7 +291,24 @@ typedef struct UpdateState
 	RowWait		waiting;
 } UpdateState;
 
-/* True if any of the columns has another value, byte for byte (core's index AMs cannot recheck). */
+/*
+ * The same value, byte for byte; that one of them has a short header and the other not, as before
+ * it is stored, makes no difference.
+ */
+static bool
+same_value(Form_pg_attribute att, Datum a, Datum b)
+{
+	Pointer		p = DatumGetPointer(a);
+	Pointer		q = DatumGetPointer(b);
+
+	if (att->attlen != -1 || VARATT_IS_EXTERNAL(p) || VARATT_IS_COMPRESSED(p) ||
+		VARATT_IS_EXTERNAL(q) || VARATT_IS_COMPRESSED(q))
+		return datumIsEqual(a, b, att->attbyval, att->attlen);
+	return VARSIZE_ANY_EXHDR(p) == VARSIZE_ANY_EXHDR(q) &&
+		memcmp(VARDATA_ANY(p), VARDATA_ANY(q), VARSIZE_ANY_EXHDR(p)) == 0;
+}
+
+/* True if any of the columns has another value (core's index AMs cannot recheck). */
 static bool
 columns_differ(UpdateState *state, const Bitmapset *columns)
 {
@@ -299,7 +333,7 @@ columns_differ(UpdateState *state, const Bitmapset *columns)
 		new_value = slot_getattr(state->slot, attnum, &new_null);
 		if (old_null != new_null)
 			return true;
-		if (!old_null && !datumIsEqual(old_value, new_value, att->attbyval, att->attlen))
+		if (!old_null && !same_value(att, old_value, new_value))
 			return true;
 	}
 	return false;
@@ -408,6 +442,15 @@ indexes_to_update(UpdateState *state, bool moved)
 	return index_columns_differ(state, summarized_columns(state->rel)) ? TU_Summarizing : TU_None;
 }
 
+static RowLogical *
+update_identity(UpdateState *state)
+{
+	if (!RelationIsLogicallyLogged(state->rel))
+		return NULL;
+	return identity_of_update(state->rel, state->old,
+							  index_columns_differ(state, identity_columns(state->rel)));
+}
+
 static TU_UpdateIndexes
 do_update(UpdateState *state, LockTupleMode *lockmode)
 {
@@ -417,6 +460,7 @@ do_update(UpdateState *state, LockTupleMode *lockmode)
 	*lockmode = move && index_columns_differ(state, key_columns(state->rel))
 		? LockTupleExclusive : LockTupleNoKeyExclusive;
 	state->writer.mode = *lockmode;
+	state->writer.logical = update_identity(state);
 	row_wait_init(&state->waiting, state->rel, state->row, *lockmode, LockWaitBlock, XLTW_Update);
 	if (needs_toasting(state))
 	{

@@ -161,11 +161,11 @@ flush_batch(Rewrite *rewrite)
 		 /* empty */ ;
 	else if (!TransactionIdIsValid(rewrite->batch_xid))
 		row_insert_frozen(&rewrite->to, rewrite->batch, rewrite->nbatch, rewrite->batch_frozen_xid,
-						  rows);
+						  NULL, rows);
 	else
 	{
 		row_insert(&rewrite->to, rewrite->batch, rewrite->nbatch, rewrite->batch_xid,
-				   rewrite->batch_cid, 0, rows);
+				   rewrite->batch_cid, 0, NULL, rows);
 		for (int i = 0; i < rewrite->nbatch; i++)
 			note_arrived(rewrite, rewrite->batch_old[i], rows[i]);
 	}
@@ -198,7 +198,8 @@ encode_columns(Rewrite *rewrite, RowData *row)
 		if (TupleDescAttr(desc, i)->attisdropped)
 			slot->tts_isnull[i] = true;
 	ExecStoreVirtualTuple(slot);
-	if (toast_row(rewrite->new_rel, slot, NULL, 0, values, isnull))
+	/* rows that stay the same are nothing to decode */
+	if (toast_row(rewrite->new_rel, slot, NULL, TABLE_INSERT_NO_LOGICAL, values, isnull))
 		encode_values(rewrite, values, isnull, row);
 	else
 		encode_values(rewrite, slot->tts_values, slot->tts_isnull, row);
@@ -277,9 +278,10 @@ store_chain(Rewrite *rewrite, RowId old_row, const VersionImage *images, int n)
 	RowId		row;
 
 	if (TransactionIdIsValid(oldest->meta.xid))
-		row_insert(&rewrite->to, &oldest->data, 1, oldest->meta.xid, oldest->meta.cid, 0, &row);
+		row_insert(&rewrite->to, &oldest->data, 1, oldest->meta.xid, oldest->meta.cid, 0, NULL,
+				   &row);
 	else
-		row_insert_frozen(&rewrite->to, &oldest->data, 1, &oldest->meta.frozen_xid, &row);
+		row_insert_frozen(&rewrite->to, &oldest->data, 1, &oldest->meta.frozen_xid, NULL, &row);
 	for (int i = n - 2; i >= 0; i--)
 	{
 		RowMeta		made = images[i].meta;

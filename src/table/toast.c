@@ -327,13 +327,8 @@ toast_row(Relation rel, TupleTableSlot *slot, TupleTableSlot *old_slot, int opti
 		return false;
 	}
 
-	/*
-	 * A speculative insertion stores and, undone, deletes its values as any other.  Logical
-	 * decoding gets no chunks: it keeps them until the row comes that they belong to, and rows
-	 * of ours do not come, so that it would take them for parts of another table's row.
-	 */
+	/* A speculative insertion stores and, undone, deletes its values as any other. */
 	options &= ~HEAP_INSERT_SPECULATIVE;
-	options |= HEAP_INSERT_NO_LOGICAL;
 
 	old_context = MemoryContextSwitchTo(get_toast_context());
 	changed = toast_values(rel, slot, old_slot, options, values, isnull);

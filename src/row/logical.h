@@ -1,0 +1,101 @@
+/*
+ * logical.h
+ *	  What a record says to logical decoding, besides what redo needs: the logical part.
+ *
+ * Decoding has no catalog at hand, but must queue rows in heap's form; so a record describes the
+ * columns of its row.  An operation is given a description of the change (RowLogical), and adds it
+ * to the record that makes the change, whichever that is:
+ *
+ *	wal_begin();
+ *	logical_log(logical, kept);
+ *	...
+ *
+ * Then the record's main data begins with, in this order,
+ *
+ *	LOGICAL_ROW		uint16 number of columns, then of each its code (and uint16 length, if its
+ *					type is passed by reference and has one); a REPLACE also has here uint16
+ *					count, then so many bytes: the data that stay, which its block 0 lacks
+ *	LOGICAL_OLD		the old row, or the columns of its replica identity: uint16 natts and
+ *					LOGICAL_OLD_NULLS, null bitmap, data in heap's form
+ *	uint8			LOGICAL_* action, and these flags
+ *
+ * The last byte is none that a check entry ends with (wal.h), so that what is before the entries
+ * is told from them.
+ */
+#ifndef ROWAN_ROW_LOGICAL_H
+#define ROWAN_ROW_LOGICAL_H
+
+#include "access/htup.h"
+#include "access/tupdesc.h"
+#include "access/xlogreader.h"
+
+#define LOGICAL_INSERT		0x01
+#define LOGICAL_UPDATE		0x02
+#define LOGICAL_DELETE		0x03
+#define LOGICAL_CONFIRM		0x04	/* a speculative insertion */
+#define LOGICAL_ABORT		0x05	/* the same, undone */
+#define LOGICAL_ACTION		0x07
+#define LOGICAL_LAST		0x08	/* of the rows whose out-of-line values were stored before */
+#define LOGICAL_ROW			0x10
+#define LOGICAL_OLD			0x20
+
+#define LOGICAL_OLD_NULLS	0x8000
+
+/* ---- writing ---- */
+
+/* A change, as it is told.  Lives until the record is inserted. */
+typedef struct RowLogical
+{
+	uint8		mark;			/* the last byte */
+	uint16		kept;
+	char	   *columns;		/* LOGICAL_ROW, without the data that stay */
+	Size		columns_size;
+	char	   *old;			/* LOGICAL_OLD */
+	Size		old_size;
+} RowLogical;
+
+/* Data of a row that a REPLACE does not repeat, before and behind those that it has. */
+typedef struct LogicalKept
+{
+	const char *prefix;
+	const char *suffix;
+	uint16		prefix_size;
+	uint16		suffix_size;
+} LogicalKept;
+
+extern void logical_init(RowLogical *logical, uint8 action);
+
+/* The change has a new row, or more of them; palloc'd. */
+extern void logical_set_columns(RowLogical *logical, TupleDesc desc);
+
+/* What is to be known of the old row: a heap tuple without values out of line; palloc'd. */
+extern void logical_set_old(RowLogical *logical, HeapTuple old);
+
+/*
+ * Adds the logical part to the record: right behind wal_begin.  logical NULL: there is none.  kept:
+ * of a REPLACE's new row; else NULL.
+ */
+extern void logical_log(RowLogical *logical, const LogicalKept *kept);
+
+/* ---- reading ---- */
+
+typedef struct LogicalPart
+{
+	uint8		action;
+	bool		last;
+	const char *columns;		/* LOGICAL_ROW: codes; else NULL */
+	Size		columns_size;
+	int			natts;
+	const char *kept;			/* of a REPLACE */
+	uint16		kept_size;
+	const char *old;			/* LOGICAL_OLD; else NULL */
+	Size		old_size;
+} LogicalPart;
+
+/* False: the record has no logical part.  The pointers lead into the record. */
+extern bool logical_read(XLogReaderState *record, LogicalPart *part);
+
+/* A description of the columns, as far as codes tell; in the current memory context. */
+extern TupleDesc logical_make_desc(const char *columns, Size size, int natts);
+
+#endif							/* ROWAN_ROW_LOGICAL_H */

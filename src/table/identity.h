@@ -1,0 +1,26 @@
+/*
+ * identity.h
+ *	  What logical decoding is told of a change of a table: its columns, and the old row as the
+ *	  table's replica identity says.
+ *
+ * Private to src/table.
+ */
+#ifndef ROWAN_TABLE_IDENTITY_H
+#define ROWAN_TABLE_IDENTITY_H
+
+#include "row/logical.h"
+#include "row/row.h"
+#include "utils/rel.h"
+
+/* All: palloc'd, in the current context; NULL: nobody will decode it. */
+extern RowLogical *identity_of_insert(Relation rel, int options);
+extern RowLogical *identity_of_update(Relation rel, TupleTableSlot *old, bool key_differs);
+extern RowLogical *identity_of_delete(Relation rel, const RowData *old);
+
+/* Of a speculative insertion.  False: as above. */
+extern bool identity_of_speculative(Relation rel, bool succeeded, RowLogical *logical);
+
+/* The columns by which rows are known; NULL: none, or all. */
+extern Bitmapset *identity_columns(Relation rel);
+
+#endif							/* ROWAN_TABLE_IDENTITY_H */
