@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PostgreSQL's own suites with the engine as the default access method: regress, isolation, contrib.
+"""PostgreSQL's own suites with the engine as the default access method: regress, isolation, contrib, and those of test_decoding.
 
 --suite indexes: regress on heap tables, every default index made by rowan_btree.  A copy of the suite is rewritten: CREATE INDEX without
 USING, or USING btree, becomes USING rowan_btree; in the results it is called btree again.
@@ -26,7 +26,7 @@ import rewrite
 from harness import AM, as_user, own, say
 
 CORE = os.path.join(HERE, 'core')
-SUITES = ('regress', 'isolation', 'contrib')
+SUITES = ('regress', 'isolation', 'contrib', 'decoding')
 INDEXES = 'indexes'
 
 # Modules whose suites store data.
@@ -215,12 +215,12 @@ def run_core_suite(name, only, conf):
     return suite.finish()
 
 
-def module_tests(module):
-    """REGRESS of a module's Makefile."""
+def module_tests(module, variable='REGRESS'):
+    """What a module's Makefile lists there."""
     with open(source('contrib', module, 'Makefile')) as f:
         text = f.read().replace('\\\n', ' ')
     for line in text.split('\n'):
-        if line.startswith('REGRESS ='):
+        if line.startswith(variable + ' ='):
             names = line.split('=', 1)[1].replace('$(CF_PGP_TESTS)', 'pgp-compression' if
                                                   os.path.exists(source('contrib', module, 'sql/pgp-compression.sql')) else '')
             return [[name] for name in names.split()]
@@ -239,6 +239,27 @@ def run_contrib(only, conf):
         suite.make_database()
         suite.server.sql('CREATE EXTENSION postgres_fdw', db=suite.database)
         suite.run('postgres_fdw-isolation', 'isolation', source('contrib/postgres_fdw'), [['eval_plan_qual']], ())
+    return suite.finish()
+
+
+def with_heap_catalogs(directory):
+    """A copy of the suite whose tables that decoding is to look into are heap tables: the engine's are refused."""
+    target = os.path.join(harness.new_dir('decoding'), 'test_decoding')
+    shutil.copytree(directory, target)
+    for path in glob.glob(target + '/sql/*.sql') + glob.glob(target + '/specs/*.spec') + glob.glob(target + '/expected/*.out'):
+        convert(path, path, lambda text: re.sub(r'(\)\s*)(WITH \(user_catalog_table)', r'\1USING heap \2', text))
+    own(os.path.dirname(target))
+    return target
+
+
+def run_decoding(only, conf):
+    """Logical decoding: the server is set up as the module's logical.conf has it."""
+    suite = Suite('decoding', None, 'contrib_regression', dict(
+        {'wal_level': 'logical', 'max_replication_slots': '4', 'logical_decoding_work_mem': '64kB', 'autovacuum_naptime': '1d'}, **conf))
+    directory = with_heap_catalogs(source('contrib/test_decoding'))
+    for label, kind, variable in (('test_decoding', 'regress', 'REGRESS'), ('test_decoding-isolation', 'isolation', 'ISOLATION')):
+        suite.make_database()
+        suite.run(label, kind, directory, [g for g in module_tests('test_decoding', variable) if not only or g[0] in only], ())
     return suite.finish()
 
 
@@ -278,7 +299,8 @@ def main():
     rows = []
     for name in options.suite or SUITES:
         start = time.time()
-        rows += run_contrib(only, conf) if name == 'contrib' else run_core_suite(name, only, conf)
+        runner = {'contrib': run_contrib, 'decoding': run_decoding}.get(name)
+        rows += runner(only, conf) if runner else run_core_suite(name, only, conf)
         say('== %s: %d s' % (name, time.time() - start))
     return 1 if report(rows, only) else 0
 

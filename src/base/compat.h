@@ -348,7 +348,7 @@ named_wait_event(const char *name, uint32 *event)
 #if PG_VERSION_NUM >= 180000
 #define column_is_described(desc, i)	populate_compact_attribute(desc, i)
 #else
-#define column_is_described(desc, i)	((void) 0)
+#define column_is_described(desc, i)	((void) (TupleDescAttr(desc, i)->attcacheoff = -1))
 #endif
 
 /* ---- VACUUM ---- */

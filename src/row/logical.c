@@ -222,7 +222,6 @@ logical_make_desc(const char *columns, Size size, int natts)
 
 		memset(att, 0, ATTRIBUTE_FIXED_PART_SIZE);
 		att->attnum = i + 1;
-		att->attcacheoff = -1;
 		from = take_column(from, att);
 		column_is_described(desc, i);
 	}
