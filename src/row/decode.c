@@ -56,9 +56,9 @@ learn_columns(KnownColumns *known, const LogicalPart *part)
 static const RowLayout *
 layout_of_columns(const LogicalPart *part)
 {
-	static KnownColumns all[KNOWN_COLUMNS];
+	static KnownColumns known_columns[KNOWN_COLUMNS];
 	uint32		hash = hash_bytes((const unsigned char *) part->columns, part->columns_size);
-	KnownColumns *known = &all[hash % KNOWN_COLUMNS];
+	KnownColumns *known = &known_columns[hash % KNOWN_COLUMNS];
 
 	if (known->memory == NULL || known->natts != part->natts ||
 		known->size != part->columns_size ||
@@ -185,7 +185,7 @@ decode_row(const Decoding *decoding, const char *cell, bool last)
 
 /* The same questions in the same order as heap's changes. */
 static bool
-is_wanted(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
+is_for(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 {
 	SnapBuild  *builder = context->snapshot_builder;
 	RelFileLocator locator;
@@ -204,7 +204,7 @@ is_wanted(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 bool
 decode_begin(Decoding *decoding, LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 {
-	if (!logical_read(buffer->record, &decoding->part) || !is_wanted(context, buffer))
+	if (!logical_read(buffer->record, &decoding->part) || !is_for(context, buffer))
 		return false;
 	decoding->context = context;
 	decoding->buffer = buffer;

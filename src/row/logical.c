@@ -21,7 +21,7 @@
  * Whatever decides where a value lies in a heap tuple.  Storage does not: values are short, or not,
  * as they were stored.
  */
-#define COLUMN_LENGTH	0x0F	/* COLUMN_*: log2 of the length, if passed by value, else what follows */
+#define COLUMN_LENGTH	0x0F	/* log2 of the length, if passed by value, else one of these: */
 #define COLUMN_VARLENA	0x04
 #define COLUMN_CSTRING	0x05
 #define COLUMN_FIXED	0x06	/* by reference; uint16 length */

@@ -46,7 +46,8 @@ set_old(RowLogical *logical, Relation rel, Datum *values, const bool *isnull,
 	pool_assert_unlatched();
 	for (int i = 0; i < desc->natts; i++)
 		left_out[i] = isnull[i] || TupleDescAttr(desc, i)->attisdropped ||
-			(columns != NULL && !bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, columns));
+			(columns != NULL &&
+			 !bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, columns));
 	tuple = heap_form_tuple(desc, values, left_out);
 	if (HeapTupleHasExternal(tuple))
 		tuple = toast_flatten_tuple(tuple, desc);
@@ -101,6 +102,48 @@ key_is_external(Relation rel, TupleTableSlot *old)
 			return true;
 	}
 	return false;
+}
+
+/* ---- rows that core cannot put together ---- */
+
+/* Bytes of the row as a heap tuple. */
+static Size
+heap_size(Relation rel, const RowData *row)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Size		header = MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(desc->natts));
+	Datum	   *values;
+	bool	   *isnull;
+	Size		size = header + row->size + desc->natts * (MAXIMUM_ALIGNOF - 1);
+
+	if (size <= MaxHeapTupleSize)
+		return size;			/* at most */
+	values = palloc(sizeof(Datum) * desc->natts);
+	isnull = palloc(sizeof(bool) * desc->natts);
+	row_values(rel, row, values, isnull);
+	return header + heap_compute_data_size(desc, values, isnull);
+}
+
+void
+identity_check_rows(Relation rel, const RowData *rows, int nrows)
+{
+	bool		external = false;
+
+	for (int i = 0; i < nrows; i++)
+		external |= (rows[i].flags & ROW_EXTERNAL) != 0;
+	if (!external || !RelationIsLogicallyLogged(rel))
+		return;
+	for (int i = 0; i < nrows; i++)
+	{
+		Size		size = heap_size(rel, &rows[i]);
+
+		if (size > MaxHeapTupleSize)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("row is too big for logical decoding: size %zu, maximum size %zu",
+							size, (Size) MaxHeapTupleSize),
+					 errdetail("Where values are stored out of line, logical decoding wants rows no longer than heap's.")));
+	}
 }
 
 /* ---- changes ---- */

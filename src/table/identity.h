@@ -20,6 +20,12 @@ extern RowLogical *identity_of_delete(Relation rel, const RowData *old);
 /* Of a speculative insertion.  False: as above. */
 extern bool identity_of_speculative(Relation rel, bool succeeded, RowLogical *logical);
 
+/*
+ * Core puts rows together with their out-of-line values in heap's form, which takes more room.
+ * Refuses (ERROR) rows of one call that it could not.
+ */
+extern void identity_check_rows(Relation rel, const RowData *rows, int nrows);
+
 /* The columns by which rows are known; NULL: none, or all. */
 extern Bitmapset *identity_columns(Relation rel);
 

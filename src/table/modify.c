@@ -148,6 +148,7 @@ insert_one(Relation rel, TupleTableSlot *slot, CommandId cid, int options, uint3
 
 	table_row_table(rel, &table);
 	slot_row_for_storage(rel, slot, NULL, options, &data);
+	identity_check_rows(rel, &data, 1);
 	check_conflicts_in(rel, NULL);
 	insert_rows(&table, &data, 1, cid, options, token, identity_of_insert(rel, options), &row);
 	check_conflicts_in(rel, NULL);
@@ -209,6 +210,7 @@ rowan_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId c
 	table_row_table(rel, &table);
 	for (int i = 0; i < nslots; i++)
 		slot_row_for_storage(rel, slots[i], NULL, options, &data[i]);
+	identity_check_rows(rel, data, nslots);
 	check_conflicts_in(rel, NULL);
 	insert_rows(&table, data, nslots, cid, options, 0, identity_of_insert(rel, options), rows);
 	check_conflicts_in(rel, NULL);
@@ -467,6 +469,7 @@ do_update(UpdateState *state, LockTupleMode *lockmode)
 		if (!lock_before_toasting(state))
 			return TU_None;
 		slot_row_for_storage(state->rel, state->slot, state->old, 0, &data);
+		identity_check_rows(state->rel, &data, 1);
 	}
 	else
 	{

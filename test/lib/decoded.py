@@ -119,9 +119,19 @@ class PgOutput:
 
 
 def pgoutput(rows):
-    """Lines of messages as pg_logical_slot_*_binary_changes has them: bytea as text."""
-    reader = PgOutput()
-    return [reader.line(bytes.fromhex(row[0][2:])) for row in rows]
+    """Lines of messages as pg_logical_slot_*_binary_changes has them: bytea as text.  Relations are
+    told of again after each invalidation, VACUUM's too: once is enough here."""
+    reader, lines, told = PgOutput(), [], {}
+    for row in rows:
+        line = reader.line(bytes.fromhex(row[0][2:]))
+        words = line.split(' ')
+        if 'relation' in words[:2]:
+            name, what = words[words.index('relation') + 1], line.partition('relation')[2]
+            if told.get(name) == what:
+                continue
+            told[name] = what
+        lines.append(line)
+    return lines
 
 
 def test_decoding(rows):
@@ -131,8 +141,9 @@ def test_decoding(rows):
 
 
 def unstreamed(lines):
-    """pgoutput's lines as if nothing had been streamed: where blocks end, and what of an aborted transaction was sent, depends on the memory
-    that changes take."""
+    """pgoutput's lines as if nothing had been streamed, those of a transaction sorted.  Where blocks
+    end, and what of an aborted transaction was sent, depends on the memory that changes take;
+    messages do not say which subtransaction they are of."""
     out, blocks, top = [], {}, None
     for line in lines:
         words = line.split(' ')
@@ -141,14 +152,21 @@ def unstreamed(lines):
         elif line == 'stream stop':
             top = None
         elif line.startswith('stream abort'):
-            blocks[words[2]] = [x for x in blocks.get(words[2], []) if x[0] != words[3] and words[2] != words[3]]
+            blocks[words[2]] = [x for x in blocks.get(words[2], [])
+                                if words[3] not in (x[0], words[2])]
         elif line.startswith('stream commit'):
             out += ['begin'] + [x[1] for x in blocks.pop(words[2], [])] + ['commit']
         elif top:
             blocks.setdefault(top, []).append((words[0], ' '.join(words[1:])))
         else:
             out.append('begin' if words[0] == 'begin' else line)
-    return [x for x in out if not x.startswith(('relation', 'type'))]
+    parts = [[]]
+    for line in out:
+        if line == 'begin':
+            parts.append([])
+        elif not line.startswith(('relation', 'type', 'message')):
+            parts[-1].append(line)
+    return [line for part in parts for line in ['begin'] + sorted(part)]
 
 
 def without_order(lines):

@@ -73,7 +73,6 @@ NAMES = {
     'relnode': 'change_locator',
     'ReorderBufferTupleBuf': 'QueuedTuple',
     'ReorderBufferGetChange|ReorderBufferGetTupleBuf': 'ReorderBufferAllocChange, ReorderBufferAllocTupleBuf',
-    'attcacheoff': 'column_is_described',
     'TBMIterateResult|tbm_iterate|rs_tbmiterator': 'scan_bitmap_block',
     'ReadStream|read_stream_next_block': 'table_analyze_block',
     'is_current_xact_tuple': 'rowan_slot_is_current_xact_tuple',
