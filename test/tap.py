@@ -46,21 +46,18 @@ def exceptions():
 
 # What core's Cluster.pm writes into postgresql.conf, and what it is to write.
 MINIMAL = ('wal_level = minimal\\n', 'wal_level = replica\\n')
-LOGICAL = ('print $conf "wal_level = logical\\n";', 'print $conf "wal_level = logical\\n";\n'
-           '\t\t\tprint $conf "default_table_access_method = heap\\n" unless $self->name =~ /subscriber/;')
 
 
 def perl_library(directory):
-    """Core's modules.  A cluster that is to have no replication gets wal_level = minimal there, which the engine refuses.  What is
-    to be decoded has to be in heap tables: publishers have these as their default, subscribers have the engine's."""
+    """Core's modules.  A cluster that is to have no replication gets wal_level = minimal there, which the engine refuses."""
     target = os.path.join(directory, 'perl')
     shutil.copytree(source('src/test/perl'), target)
     path = os.path.join(target, 'PostgreSQL/Test/Cluster.pm')
     with open(path) as f:
         text = f.read()
-    for old, new in (MINIMAL, LOGICAL):
-        check(old in text, 'Cluster.pm is not as expected')
-        text = text.replace(old, new)
+    old, new = MINIMAL
+    check(old in text, 'Cluster.pm is not as expected')
+    text = text.replace(old, new)
     with open(path, 'w') as f:
         f.write(text)
     return target
