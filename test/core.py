@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""PostgreSQL's own suites with the engine as the default access method: regress, isolation, contrib, and those of test_decoding.
+"""PostgreSQL's own suites with the engine as the default access method: regress, isolation,
+contrib, and test_decoding's.
 
 --suite indexes: regress on heap tables, every default index made by rowan_btree.  A copy of the suite is rewritten: CREATE INDEX without
 USING, or USING btree, becomes USING rowan_btree; in the results it is called btree again.
@@ -243,11 +244,14 @@ def run_contrib(only, conf):
 
 
 def with_heap_catalogs(directory):
-    """A copy of the suite whose tables that decoding is to look into are heap tables: the engine's are refused."""
+    """A copy of the suite whose tables that decoding is to look into are heap tables: the engine's
+    are refused."""
     target = os.path.join(harness.new_dir('decoding'), 'test_decoding')
     shutil.copytree(directory, target)
-    for path in glob.glob(target + '/sql/*.sql') + glob.glob(target + '/specs/*.spec') + glob.glob(target + '/expected/*.out'):
-        convert(path, path, lambda text: re.sub(r'(\)\s*)(WITH \(user_catalog_table)', r'\1USING heap \2', text))
+    for files in ('sql/*.sql', 'specs/*.spec', 'expected/*.out'):
+        for path in glob.glob(os.path.join(target, files)):
+            convert(path, path, lambda text: re.sub(r'(\)\s*)(WITH \(user_catalog_table)',
+                                                    r'\1USING heap \2', text))
     own(os.path.dirname(target))
     return target
 
@@ -255,11 +259,14 @@ def with_heap_catalogs(directory):
 def run_decoding(only, conf):
     """Logical decoding: the server is set up as the module's logical.conf has it."""
     suite = Suite('decoding', None, 'contrib_regression', dict(
-        {'wal_level': 'logical', 'max_replication_slots': '4', 'logical_decoding_work_mem': '64kB', 'autovacuum_naptime': '1d'}, **conf))
+        {'wal_level': 'logical', 'max_replication_slots': '4',
+         'logical_decoding_work_mem': '64kB', 'autovacuum_naptime': '1d'}, **conf))
     directory = with_heap_catalogs(source('contrib/test_decoding'))
-    for label, kind, variable in (('test_decoding', 'regress', 'REGRESS'), ('test_decoding-isolation', 'isolation', 'ISOLATION')):
+    for label, kind, variable in (('test_decoding', 'regress', 'REGRESS'),
+                                  ('test_decoding-isolation', 'isolation', 'ISOLATION')):
         suite.make_database()
-        suite.run(label, kind, directory, [g for g in module_tests('test_decoding', variable) if not only or g[0] in only], ())
+        groups = module_tests('test_decoding', variable)
+        suite.run(label, kind, directory, [g for g in groups if not only or g[0] in only], ())
     return suite.finish()
 
 

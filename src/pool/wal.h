@@ -181,6 +181,41 @@ typedef struct VersionAppendData
 
 StaticAssertDecl(sizeof(VersionAppendData) == 12, "version append");
 
+/*
+ * INSERT, REPLACE and MOVE, main data, if decoding is to be told of the change: the logical part
+ * (row/logical.c).  In this order:
+ *
+ *	LOGICAL_ROW		of the new rows: uint16 number of columns, then of each its code (uint8, and
+ *					int16 length, with LOGICAL_COLUMN_FIXED); a REPLACE also has here uint16
+ *					count, then so many bytes: the row's data that its block 0 lacks, as they stay
+ *	LOGICAL_OLD		of the old row: uint16 number of columns, with LOGICAL_OLD_NULLS null bitmap,
+ *					then the values, as in a heap tuple
+ *	uint8			LOGICAL_* action, with the flags of what is there
+ *
+ * The last byte is none that a check entry (below) ends with, so that one can be told from what is
+ * before it, which may be somebody's text.
+ */
+#define LOGICAL_INSERT		0x01
+#define LOGICAL_UPDATE		0x02
+#define LOGICAL_DELETE		0x03
+#define LOGICAL_CONFIRM		0x04	/* a speculative insertion */
+#define LOGICAL_ABORT		0x05	/* the same, undone */
+#define LOGICAL_ACTION		0x07
+#define LOGICAL_LAST		0x08	/* the record's last row is the last one of those whose
+									 * out-of-line values were stored before */
+#define LOGICAL_ROW			0x10
+#define LOGICAL_OLD			0x20
+
+#define LOGICAL_OLD_NULLS	0x8000
+
+/* A column's code: whatever decides where its values lie in a heap tuple. */
+#define LOGICAL_COLUMN_LENGTH	0x0F	/* log2 of the length, if passed by value, or one of: */
+#define LOGICAL_COLUMN_VARLENA	0x04
+#define LOGICAL_COLUMN_CSTRING	0x05
+#define LOGICAL_COLUMN_FIXED	0x06	/* passed by reference; the length follows */
+#define LOGICAL_COLUMN_ALIGN	0x30	/* log2 of the alignment */
+#define LOGICAL_COLUMN_DROPPED	0x40
+
 /* TRUNCATE, main data. */
 typedef struct TruncateRecordData
 {

@@ -71,8 +71,7 @@ extern void leaf_move(const RowTable *table, LeafMove *move);
 
 /*
  * What WAL has of an append to that page, of a replacement of that cell, in a record of xid; both
- * return its size.  They change nothing.  *kept: what is not in the record of the cell's data, which
- * kept points into.
+ * return its size.  They change nothing.  *kept: data of the cell that are not in the record.
  */
 extern Size insert_record(Page page, const LeafAppend *append, TransactionId xid, char *record);
 extern Size replace_record(PoolFrame *leaf, int pos, const char *cell, const RowShape *shape,

@@ -11,34 +11,23 @@
 #include "base/bytes.h"
 #include "base/compat.h"
 #include "catalog/pg_type.h"
-#include "pool/wal.h"
 #include "replication/origin.h"
 #include "row/logical.h"
 
 /* ---- a column's code ---- */
 
-/*
- * Whatever decides where a value lies in a heap tuple.  Storage does not: values are short, or not,
- * as they were stored.
- */
-#define COLUMN_LENGTH	0x0F	/* log2 of the length, if passed by value, else one of these: */
-#define COLUMN_VARLENA	0x04
-#define COLUMN_CSTRING	0x05
-#define COLUMN_FIXED	0x06	/* by reference; uint16 length */
-#define COLUMN_ALIGN	0x30	/* position in ALIGNMENTS */
-#define COLUMN_DROPPED	0x40
-
+/* By the logarithm of their bytes. */
 static const char ALIGNMENTS[] = {TYPALIGN_CHAR, TYPALIGN_SHORT, TYPALIGN_INT, TYPALIGN_DOUBLE};
 
 static uint8
 length_code(Form_pg_attribute att)
 {
 	if (att->attlen == -1)
-		return COLUMN_VARLENA;
+		return LOGICAL_COLUMN_VARLENA;
 	if (att->attlen == -2)
-		return COLUMN_CSTRING;
+		return LOGICAL_COLUMN_CSTRING;
 	if (!att->attbyval)
-		return COLUMN_FIXED;
+		return LOGICAL_COLUMN_FIXED;
 	return att->attlen == 8 ? 3 : att->attlen / 2;
 }
 
@@ -51,9 +40,9 @@ put_column(char *to, Form_pg_attribute att)
 		if (ALIGNMENTS[i] == att->attalign)
 			code |= i << 4;
 	if (att->attisdropped)
-		code |= COLUMN_DROPPED;
+		code |= LOGICAL_COLUMN_DROPPED;
 	to = put_bytes(to, &code, sizeof(code));
-	if ((code & COLUMN_LENGTH) == COLUMN_FIXED)
+	if ((code & LOGICAL_COLUMN_LENGTH) == LOGICAL_COLUMN_FIXED)
 		to = put_bytes(to, &att->attlen, sizeof(att->attlen));
 	return to;
 }
@@ -62,7 +51,9 @@ put_column(char *to, Form_pg_attribute att)
 static Size
 column_size(uint8 code)
 {
-	return sizeof(code) + ((code & COLUMN_LENGTH) == COLUMN_FIXED ? sizeof(int16) : 0);
+	bool		has_length = (code & LOGICAL_COLUMN_LENGTH) == LOGICAL_COLUMN_FIXED;
+
+	return sizeof(code) + (has_length ? sizeof(int16) : 0);
 }
 
 static const char *
@@ -71,21 +62,21 @@ take_column(const char *from, Form_pg_attribute att)
 	uint8		code;
 
 	from = take_bytes(from, &code, sizeof(code));
-	att->attalign = ALIGNMENTS[(code & COLUMN_ALIGN) >> 4];
-	att->attisdropped = (code & COLUMN_DROPPED) != 0;
+	att->attalign = ALIGNMENTS[(code & LOGICAL_COLUMN_ALIGN) >> 4];
+	att->attisdropped = (code & LOGICAL_COLUMN_DROPPED) != 0;
 	att->attstorage = TYPSTORAGE_PLAIN;
-	switch (code & COLUMN_LENGTH)
+	switch (code & LOGICAL_COLUMN_LENGTH)
 	{
-		case COLUMN_VARLENA:
+		case LOGICAL_COLUMN_VARLENA:
 			att->attlen = -1;
 			break;
-		case COLUMN_CSTRING:
+		case LOGICAL_COLUMN_CSTRING:
 			att->attlen = -2;
 			break;
-		case COLUMN_FIXED:
+		case LOGICAL_COLUMN_FIXED:
 			return take_bytes(from, &att->attlen, sizeof(att->attlen));
 		default:
-			att->attlen = 1 << (code & COLUMN_LENGTH);
+			att->attlen = 1 << (code & LOGICAL_COLUMN_LENGTH);
 			att->attbyval = true;
 	}
 	return from;

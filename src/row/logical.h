@@ -10,36 +10,14 @@
  *	logical_log(logical, kept);
  *	...
  *
- * Then the record's main data begins with, in this order,
- *
- *	LOGICAL_ROW		uint16 number of columns, then of each its code (and uint16 length, if its
- *					type is passed by reference and has one); a REPLACE also has here uint16
- *					count, then so many bytes: the data that stay, which its block 0 lacks
- *	LOGICAL_OLD		the old row, or the columns of its replica identity: uint16 natts and
- *					LOGICAL_OLD_NULLS, null bitmap, data in heap's form
- *	uint8			LOGICAL_* action, and these flags
- *
- * The last byte is none that a check entry ends with (wal.h), so that what is before the entries
- * is told from them.
+ * What it then has: pool/wal.h.
  */
 #ifndef ROWAN_ROW_LOGICAL_H
 #define ROWAN_ROW_LOGICAL_H
 
 #include "access/htup.h"
 #include "access/tupdesc.h"
-#include "access/xlogreader.h"
-
-#define LOGICAL_INSERT		0x01
-#define LOGICAL_UPDATE		0x02
-#define LOGICAL_DELETE		0x03
-#define LOGICAL_CONFIRM		0x04	/* a speculative insertion */
-#define LOGICAL_ABORT		0x05	/* the same, undone */
-#define LOGICAL_ACTION		0x07
-#define LOGICAL_LAST		0x08	/* of the rows whose out-of-line values were stored before */
-#define LOGICAL_ROW			0x10
-#define LOGICAL_OLD			0x20
-
-#define LOGICAL_OLD_NULLS	0x8000
+#include "pool/wal.h"
 
 /* ---- writing ---- */
 

@@ -1,5 +1,6 @@
-"""What logical decoding gives out, made comparable: output of test_decoding and messages of pgoutput, without what two
-databases with the same contents do not share (OIDs, transaction ids, positions, times)."""
+"""What logical decoding gives out, made comparable: output of test_decoding and messages of
+pgoutput, without what two databases with the same contents do not share (OIDs, transaction ids,
+positions, times)."""
 import re
 import struct
 
@@ -94,7 +95,8 @@ class PgOutput:
             return xid + self.change(kind, r)
         if kind == 'T':
             n, options = r.number('I'), r.number('B')
-            return xid + 'truncate %d %s' % (options, ' '.join(self.relations[r.number('I')] for _ in range(n)))
+            return xid + 'truncate %d %s' % (options,
+                ' '.join(self.relations[r.number('I')] for _ in range(n)))
         if kind == 'M':
             r.bytes(9)
             prefix = r.string()
@@ -136,14 +138,15 @@ def pgoutput(rows):
 
 def test_decoding(rows):
     xids = Numbers('xid')
-    return [re.sub(r'^(BEGIN|COMMIT|streaming.* TXN|.*streamed.* TXN|.* TXN) (\d+)', lambda m: m.group(1) + ' ' + xids(m.group(2)), row[0])
+    return [re.sub(r'^(BEGIN|COMMIT|streaming.* TXN|.*streamed.* TXN|.* TXN) (\d+)',
+        lambda m: m.group(1) + ' ' + xids(m.group(2)), row[0])
             for row in rows]
 
 
 def unstreamed(lines):
-    """pgoutput's lines as if nothing had been streamed, those of a transaction sorted.  Where blocks
-    end, and what of an aborted transaction was sent, depends on the memory that changes take;
-    messages do not say which subtransaction they are of."""
+    """pgoutput's lines as if nothing had been streamed, those of a transaction sorted.  Where
+    blocks end, and what of an aborted transaction was sent, depends on the memory that changes
+    take; messages do not say which subtransaction they are of."""
     out, blocks, top = [], {}, None
     for line in lines:
         words = line.split(' ')
@@ -170,8 +173,8 @@ def unstreamed(lines):
 
 
 def without_order(lines):
-    """Lines between two marks of which the first says `any` are sorted: the statement does not say in which order it
-    changes rows."""
+    """Lines between two marks of which the first says `any` are sorted: the statement does not say
+    in which order it changes rows."""
     out, part, sort = [], [], False
     for line in lines:
         m = re.search(r'(?:message|content).*\b(any|ordered) \d+$', line)
@@ -189,5 +192,6 @@ def difference(heap, ours):
         b = ours[n] if n < len(ours) else '(nothing)'
         if a != b:
             before = heap[max(0, n - 3):n]
-            return '\n'.join(['line %d, after' % n] + [x[:300] for x in before] + ['heap:  ' + a[:1500], 'rowan: ' + b[:1500]])
+            return '\n'.join(['line %d, after' % n] + [x[:300] for x in before]
+                + ['heap:  ' + a[:1500], 'rowan: ' + b[:1500]])
     return None
