@@ -89,7 +89,7 @@ bench:
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
 CAMPAIGNS = twin xmin index-keys index-twin crash powerloss standby bytes smallpool pgbench \
 	snapshot faults shutdown duel prepared torn visible segments storm hot replica verify \
-	extensions serializable upgrade incremental growth moves shrink decoding
+	extensions serializable upgrade incremental growth moves shrink decoding subscription
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-xmin:       ; $(RUN) test/t/xmin.py --long $(TESTFLAGS)
@@ -121,6 +121,7 @@ check-replica:    ; $(RUN) test/t/replica.py --long $(TESTFLAGS)
 check-extensions: ; $(RUN) test/t/extensions.py --long $(TESTFLAGS)
 check-serializable: ; $(RUN) test/t/serializable.py --long $(TESTFLAGS)
 check-upgrade:    ; $(RUN) test/t/upgrade.py --long $(TESTFLAGS)
+check-subscription: ; $(RUN) test/t/subscription.py --long $(TESTFLAGS)
 check-decoding:   ; $(RUN) test/t/decoding.py --long $(TESTFLAGS)
 check-growth:     ; $(RUN) test/t/growth.py --long $(TESTFLAGS)
 check-moves:      ; $(RUN) test/t/moves.py --long $(TESTFLAGS)

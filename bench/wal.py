@@ -2,6 +2,7 @@
 """WAL of each operation, heap against Rowan: bytes and records.
 
     wal.py [--rows 500000] [--ops 2000] [--only NAME] [--quick] [--kinds] [--compression lz4]
+           [--logical]
 
 A server of its own; heap and Rowan tables with the same rows.  Each operation runs `ops` times, at
 random places, in a transaction of its own, commit included, first on the tables as they were
@@ -9,6 +10,7 @@ loaded, then on tables that have aged (120,000 updates that move rows and 500,00
 500,000 rows).  The first three figures are after a checkpoint, when core logs an image of each page
 that changes for the first time; the next three without one, when all pages have had theirs
 (full_page_writes off comes to the same).  Data checksums are off, which saves heap's hints.
+--logical: with what logical decoding needs, and operations that matter there.
 
 WAL does not depend on how busy the machine is.  --kinds shows the records behind each figure.
 """
@@ -88,6 +90,15 @@ OPERATIONS = [
     ('delete', 'DELETE FROM keyed_{am} WHERE id = $1', 1),
     ('TPC-B', None, 1),
 ]
+# with --logical, too
+LOGICAL = [
+    ('update of the key', 'UPDATE keyed_{am} SET id = -id WHERE id = abs($1)', 1),
+    ('update of all columns',
+     'UPDATE keyed_{am} SET v = $2, k = $2, filler = $2::text WHERE id = $1', 1),
+    ('update of a long column', 'UPDATE keyed_{am} SET filler = md5($2::text) WHERE id = $1', 1),
+    ('update, identity full', 'UPDATE own_{am} SET v = v + $2 WHERE id = $1', 1),
+    ('delete, identity full', 'DELETE FROM own_{am} WHERE id = $1', 1),
+]
 AGE = [('keyed', 'k = k + 1 WHERE id = $1', 120000), ('keyed', 'v = v + 1 WHERE id = $1', 500000),
        ('own', 'k = k + 1 WHERE id = $1', 120000), ('own', 'v = v + 1 WHERE id = $1', 500000),
        ('accounts', 'abalance = abalance + 1 WHERE aid = $1', 500000)]
@@ -100,6 +111,7 @@ class Bench:
         self.server = cluster.make('wal', checksums=False, conf={
             'shared_buffers': '1GB', 'rowan.buffers': '1GB', 'max_wal_size': '20GB',
             'min_wal_size': '2GB', 'checkpoint_timeout': '1d', 'synchronous_commit': 'off',
+            'wal_level': 'logical' if options.logical else 'replica',
             'wal_compression': options.compression, 'full_page_writes': 'on',
             'bgwriter_delay': '10s', 'plan_cache_mode': 'force_generic_plan'})
         self.c = self.server.connect()
@@ -145,7 +157,10 @@ class Bench:
                 sum(float(k[1]) for k in kinds) / n, kinds)
 
     def compare(self, age):
-        for name, statement, each in OPERATIONS:
+        for name, statement, each in OPERATIONS + LOGICAL * self.options.logical:
+            if name == LOGICAL[3][0]:
+                for am in ('heap', 'rowan'):
+                    self.c.exec('ALTER TABLE own_%s REPLICA IDENTITY FULL' % am)
             if self.options.only and self.options.only not in name:
                 continue
             cells = []
@@ -178,6 +193,7 @@ def main():
     p.add_argument('--ops', type=int, default=2000)
     p.add_argument('--only', help='operations whose names contain this')
     p.add_argument('--fresh', action='store_true', help='only fresh tables')
+    p.add_argument('--logical', action='store_true', help='wal_level = logical')
     p.add_argument('--kinds', action='store_true', help='the records, by kind')
     p.add_argument('--compression', default='off')
     p.add_argument('--quick', action='store_true', help='few rows and operations')
