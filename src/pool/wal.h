@@ -185,9 +185,9 @@ StaticAssertDecl(sizeof(VersionAppendData) == 12, "version append");
  * INSERT, REPLACE and MOVE, main data, if decoding is to be told of the change: the logical part
  * (row/logical.c).  In this order:
  *
- *	LOGICAL_ROW		of the new rows: uint16 number of columns, then of each its code (uint8, and
- *					int16 length, with LOGICAL_COLUMN_FIXED); a REPLACE also has here uint16
- *					count, then so many bytes: the row's data that its block 0 lacks, as they stay
+ *	LOGICAL_ROW		of the new rows: number of columns, then these, as described below; a REPLACE
+ *					also has here a number of bytes, and so many of the row's data: those that its
+ *					block 0 lacks, as they stay.  Numbers have 1 byte, or 2 (LOGICAL_WIDE)
  *	LOGICAL_OLD		of the old row: uint16 number of columns, with LOGICAL_OLD_NULLS null bitmap,
  *					then the values, as in a heap tuple
  *	uint8			LOGICAL_* action, with the flags of what is there
@@ -205,16 +205,24 @@ StaticAssertDecl(sizeof(VersionAppendData) == 12, "version append");
 									 * out-of-line values were stored before */
 #define LOGICAL_ROW			0x10
 #define LOGICAL_OLD			0x20
+#define LOGICAL_WIDE		0x80
 
 #define LOGICAL_OLD_NULLS	0x8000
 
-/* A column's code: whatever decides where its values lie in a heap tuple. */
-#define LOGICAL_COLUMN_LENGTH	0x0F	/* log2 of the length, if passed by value, or one of: */
-#define LOGICAL_COLUMN_VARLENA	0x04
-#define LOGICAL_COLUMN_CSTRING	0x05
-#define LOGICAL_COLUMN_FIXED	0x06	/* passed by reference; the length follows */
-#define LOGICAL_COLUMN_ALIGN	0x30	/* log2 of the alignment */
-#define LOGICAL_COLUMN_DROPPED	0x40
+/*
+ * A column, or up to 16 that are alike: whatever decides where values lie in a heap tuple.  Types
+ * passed by value are aligned to their length, dropped ones are LOGICAL_COLUMN_OTHER: then a byte
+ * (the alignment's logarithm, and flags) and the length (int16) follow.
+ */
+#define LOGICAL_COLUMN_KIND			0x0F	/* logarithm of the length, passed by value; or: */
+#define LOGICAL_COLUMN_VARLENA		4	/* aligned to 4 bytes */
+#define LOGICAL_COLUMN_VARLENA_8	5
+#define LOGICAL_COLUMN_OTHER		6
+#define LOGICAL_COLUMN_MORE			0xF0	/* so many more columns */
+
+#define LOGICAL_OTHER_ALIGN			0x03
+#define LOGICAL_OTHER_BYVAL			0x04
+#define LOGICAL_OTHER_DROPPED		0x08
 
 /* TRUNCATE, main data. */
 typedef struct TruncateRecordData

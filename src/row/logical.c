@@ -14,70 +14,97 @@
 #include "replication/origin.h"
 #include "row/logical.h"
 
-/* ---- a column's code ---- */
+/* ---- columns ---- */
 
 /* By the logarithm of their bytes. */
 static const char ALIGNMENTS[] = {TYPALIGN_CHAR, TYPALIGN_SHORT, TYPALIGN_INT, TYPALIGN_DOUBLE};
 
-static uint8
-length_code(Form_pg_attribute att)
+static int
+alignment_log(char alignment)
 {
-	if (att->attlen == -1)
-		return LOGICAL_COLUMN_VARLENA;
-	if (att->attlen == -2)
-		return LOGICAL_COLUMN_CSTRING;
-	if (!att->attbyval)
-		return LOGICAL_COLUMN_FIXED;
-	return att->attlen == 8 ? 3 : att->attlen / 2;
-}
-
-static char *
-put_column(char *to, Form_pg_attribute att)
-{
-	uint8		code = length_code(att);
-
 	for (int i = 0; i < (int) lengthof(ALIGNMENTS); i++)
-		if (ALIGNMENTS[i] == att->attalign)
-			code |= i << 4;
-	if (att->attisdropped)
-		code |= LOGICAL_COLUMN_DROPPED;
-	to = put_bytes(to, &code, sizeof(code));
-	if ((code & LOGICAL_COLUMN_LENGTH) == LOGICAL_COLUMN_FIXED)
-		to = put_bytes(to, &att->attlen, sizeof(att->attlen));
-	return to;
+		if (ALIGNMENTS[i] == alignment)
+			return i;
+	elog(ERROR, "rowan: unknown alignment \"%c\"", alignment);
 }
 
-/* Bytes of a code with what follows it. */
-static Size
-column_size(uint8 code)
+static uint8
+column_kind(Form_pg_attribute att)
 {
-	bool		has_length = (code & LOGICAL_COLUMN_LENGTH) == LOGICAL_COLUMN_FIXED;
+	int			align = alignment_log(att->attalign);
 
-	return sizeof(code) + (has_length ? sizeof(int16) : 0);
+	if (att->attisdropped)
+		return LOGICAL_COLUMN_OTHER;
+	if (att->attbyval && att->attlen == 1 << align)
+		return align;
+	if (att->attlen == -1 && att->attalign == TYPALIGN_INT)
+		return LOGICAL_COLUMN_VARLENA;
+	if (att->attlen == -1 && att->attalign == TYPALIGN_DOUBLE)
+		return LOGICAL_COLUMN_VARLENA_8;
+	return LOGICAL_COLUMN_OTHER;
 }
 
+static bool
+are_alike(Form_pg_attribute a, Form_pg_attribute b)
+{
+	return a->attlen == b->attlen && a->attalign == b->attalign && a->attbyval == b->attbyval &&
+		a->attisdropped == b->attisdropped;
+}
+
+/* Describes *n columns from the i-th on. */
+static char *
+put_columns(char *to, TupleDesc desc, int i, int *n)
+{
+	Form_pg_attribute att = TupleDescAttr(desc, i);
+	uint8		code = column_kind(att);
+	uint8		other = alignment_log(att->attalign) |
+		(att->attbyval ? LOGICAL_OTHER_BYVAL : 0) |
+		(att->attisdropped ? LOGICAL_OTHER_DROPPED : 0);
+
+	*n = 1;
+	while (*n < 16 && i + *n < desc->natts && are_alike(att, TupleDescAttr(desc, i + *n)))
+		(*n)++;
+	code |= (*n - 1) << 4;
+	to = put_bytes(to, &code, sizeof(code));
+	if ((code & LOGICAL_COLUMN_KIND) != LOGICAL_COLUMN_OTHER)
+		return to;
+	to = put_bytes(to, &other, sizeof(other));
+	return put_bytes(to, &att->attlen, sizeof(att->attlen));
+}
+
+/* What each put_columns takes at most. */
+#define COLUMNS_MAX_BYTES	(2 * sizeof(uint8) + sizeof(int16))
+
+/* Reads what describes *n columns: into those parts of *att that matter. */
 static const char *
-take_column(const char *from, Form_pg_attribute att)
+take_columns(const char *from, FormData_pg_attribute *att, int *n)
 {
 	uint8		code;
+	uint8		other;
 
 	from = take_bytes(from, &code, sizeof(code));
-	att->attalign = ALIGNMENTS[(code & LOGICAL_COLUMN_ALIGN) >> 4];
-	att->attisdropped = (code & LOGICAL_COLUMN_DROPPED) != 0;
-	att->attstorage = TYPSTORAGE_PLAIN;
-	switch (code & LOGICAL_COLUMN_LENGTH)
+	*n = 1 + ((code & LOGICAL_COLUMN_MORE) >> 4);
+	memset(att, 0, sizeof(*att));
+	att->attstorage = TYPSTORAGE_PLAIN; /* values are short, or not, as they were stored */
+	code &= LOGICAL_COLUMN_KIND;
+	if (code == LOGICAL_COLUMN_VARLENA || code == LOGICAL_COLUMN_VARLENA_8)
 	{
-		case LOGICAL_COLUMN_VARLENA:
-			att->attlen = -1;
-			break;
-		case LOGICAL_COLUMN_CSTRING:
-			att->attlen = -2;
-			break;
-		case LOGICAL_COLUMN_FIXED:
-			return take_bytes(from, &att->attlen, sizeof(att->attlen));
-		default:
-			att->attlen = 1 << (code & LOGICAL_COLUMN_LENGTH);
-			att->attbyval = true;
+		att->attlen = -1;
+		att->attalign = code == LOGICAL_COLUMN_VARLENA ? TYPALIGN_INT : TYPALIGN_DOUBLE;
+	}
+	else if (code < LOGICAL_COLUMN_VARLENA)
+	{
+		att->attlen = 1 << code;
+		att->attalign = ALIGNMENTS[code];
+		att->attbyval = true;
+	}
+	else
+	{
+		from = take_bytes(from, &other, sizeof(other));
+		att->attalign = ALIGNMENTS[other & LOGICAL_OTHER_ALIGN];
+		att->attbyval = (other & LOGICAL_OTHER_BYVAL) != 0;
+		att->attisdropped = (other & LOGICAL_OTHER_DROPPED) != 0;
+		from = take_bytes(from, &att->attlen, sizeof(att->attlen));
 	}
 	return from;
 }
@@ -96,14 +123,14 @@ logical_init(RowLogical *logical, uint8 action)
 void
 logical_set_columns(RowLogical *logical, TupleDesc desc)
 {
-	uint16		natts = desc->natts;
-	char	   *to = palloc(sizeof(natts) + natts * (sizeof(uint8) + sizeof(int16)));
+	char	   *to = palloc(desc->natts * COLUMNS_MAX_BYTES + 1);
+	int			n;
 
 	logical->mark |= LOGICAL_ROW;
+	logical->natts = desc->natts;
 	logical->columns = to;
-	to = put_bytes(to, &natts, sizeof(natts));
-	for (int i = 0; i < natts; i++)
-		to = put_column(to, TupleDescAttr(desc, i));
+	for (int i = 0; i < desc->natts; i += n)
+		to = put_columns(to, desc, i, &n);
 	logical->columns_size = to - logical->columns;
 }
 
@@ -132,20 +159,32 @@ logical_set_old(RowLogical *logical, HeapTuple old)
 	logical->old_size = to - logical->old;
 }
 
+static void
+log_row(RowLogical *logical, const LogicalKept *kept)
+{
+	uint16		nkept = kept == NULL ? 0 : kept->prefix_size + kept->suffix_size;
+	bool		wide = logical->natts > PG_UINT8_MAX || nkept > PG_UINT8_MAX;
+	char	   *second = put_number(logical->numbers, logical->natts, wide);
+
+	if (wide)
+		logical->mark |= LOGICAL_WIDE;
+	XLogRegisterData(logical->numbers, second - logical->numbers);
+	XLogRegisterData(logical->columns, logical->columns_size);
+	if (kept == NULL)
+		return;
+	XLogRegisterData(second, put_number(second, nkept, wide) - second);
+	XLogRegisterData(unconstify(char *, kept->prefix), kept->prefix_size);
+	XLogRegisterData(unconstify(char *, kept->suffix), kept->suffix_size);
+}
+
 void
 logical_log(RowLogical *logical, const LogicalKept *kept)
 {
 	if (logical == NULL)
 		return;
+	logical->mark &= ~LOGICAL_WIDE;
 	if (logical->mark & LOGICAL_ROW)
-		XLogRegisterData(logical->columns, logical->columns_size);
-	if ((logical->mark & LOGICAL_ROW) && kept != NULL)
-	{
-		logical->kept = kept->prefix_size + kept->suffix_size;
-		XLogRegisterData((char *) &logical->kept, sizeof(logical->kept));
-		XLogRegisterData(unconstify(char *, kept->prefix), kept->prefix_size);
-		XLogRegisterData(unconstify(char *, kept->suffix), kept->suffix_size);
-	}
+		log_row(logical, kept);
 	if (logical->mark & LOGICAL_OLD)
 		XLogRegisterData(logical->old, logical->old_size);
 	XLogRegisterData((char *) &logical->mark, sizeof(logical->mark));
@@ -155,15 +194,15 @@ logical_log(RowLogical *logical, const LogicalKept *kept)
 /* ---- reading ---- */
 
 static const char *
-read_columns(const char *from, LogicalPart *part)
+read_columns(const char *from, const char *end, bool wide, LogicalPart *part)
 {
-	uint16		natts;
+	FormData_pg_attribute att;
+	int			n;
 
-	from = take_bytes(from, &natts, sizeof(natts));
-	part->natts = natts;
+	from = take_number(from, &part->natts, wide);
 	part->columns = from;
-	for (int i = 0; i < natts; i++)
-		from += column_size(*from);
+	for (int i = 0; i < part->natts && from < end; i += n)
+		from = take_columns(from, &att, &n);
 	part->columns_size = from - part->columns;
 	return from;
 }
@@ -175,6 +214,7 @@ logical_read(XLogReaderState *record, LogicalPart *part)
 	const char *from = XLogRecGetData(record);
 	const char *end = from + size - 1;
 	uint8		mark;
+	bool		wide;
 
 	memset(part, 0, sizeof(*part));
 	if (size == 0)
@@ -182,11 +222,12 @@ logical_read(XLogReaderState *record, LogicalPart *part)
 	mark = *end;
 	part->action = mark & LOGICAL_ACTION;
 	part->last = (mark & LOGICAL_LAST) != 0;
+	wide = (mark & LOGICAL_WIDE) != 0;
 	if (mark & LOGICAL_ROW)
-		from = read_columns(from, part);
+		from = read_columns(from, end, wide, part);
 	if ((mark & LOGICAL_ROW) && wal_record_kind(record) == ROWAN_XLOG_REPLACE)
 	{
-		from = take_bytes(from, &part->kept_size, sizeof(part->kept_size));
+		from = take_number(from, &part->kept_size, wide);
 		part->kept = from;
 		from += part->kept_size;
 	}
@@ -207,14 +248,20 @@ logical_make_desc(const char *columns, Size size, int natts)
 	const char *from = columns;
 	TupleDesc	desc = CreateTemplateTupleDesc(natts);
 
-	for (int i = 0; i < natts; i++)
+	for (int i = 0; i < natts;)
 	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
+		FormData_pg_attribute alike;
+		int			n;
 
-		memset(att, 0, ATTRIBUTE_FIXED_PART_SIZE);
-		att->attnum = i + 1;
-		from = take_column(from, att);
-		column_is_described(desc, i);
+		from = take_columns(from, &alike, &n);
+		if (i + n > natts)
+			elog(ERROR, "rowan: the logical part of a WAL record makes no sense");
+		for (n += i; i < n; i++)
+		{
+			memcpy(TupleDescAttr(desc, i), &alike, ATTRIBUTE_FIXED_PART_SIZE);
+			TupleDescAttr(desc, i)->attnum = i + 1;
+			column_is_described(desc, i);
+		}
 	}
 	Assert(from == columns + size);
 	return desc;

@@ -25,8 +25,9 @@
 typedef struct RowLogical
 {
 	uint8		mark;			/* the last byte */
-	uint16		kept;
-	char	   *columns;		/* LOGICAL_ROW, without the data that stay */
+	uint16		natts;			/* LOGICAL_ROW */
+	char		numbers[2 * sizeof(uint16)];	/* as they are logged */
+	char	   *columns;		/* their descriptions */
 	Size		columns_size;
 	char	   *old;			/* LOGICAL_OLD */
 	Size		old_size;
@@ -61,9 +62,9 @@ typedef struct LogicalPart
 {
 	uint8		action;
 	bool		last;
-	const char *columns;		/* LOGICAL_ROW: codes; else NULL */
+	const char *columns;		/* LOGICAL_ROW: descriptions; else NULL */
 	Size		columns_size;
-	int			natts;
+	uint16		natts;
 	const char *kept;			/* of a REPLACE */
 	uint16		kept_size;
 	const char *old;			/* LOGICAL_OLD; else NULL */
