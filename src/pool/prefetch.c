@@ -58,17 +58,6 @@ ask_for(const DecodedXLogRecord *record, const DecodedBkpBlock *block)
 	npending++;
 }
 
-static bool
-has_whole_page(const DecodedXLogRecord *record, int block_id)
-{
-	uint16		whole;
-
-	if ((record->header.xl_info & ROWAN_XLOG_KIND_MASK) != ROWAN_XLOG_CHANGE)
-		return false;
-	memcpy(&whole, record->main_data, sizeof(whole));
-	return (whole & (1 << block_id)) != 0;
-}
-
 /*
  * Core does not ask for it: it is told not to, or there is an image, which here is of the slots
  * only, and redo reads the page.
@@ -82,7 +71,8 @@ is_left_to_us(const DecodedXLogRecord *record, int block_id)
 		return false;
 	if (block->has_image)
 		return (record->header.xl_info & ROWAN_XLOG_KIND_MASK) == ROWAN_XLOG_ENTRY;
-	return (block->flags & BKPBLOCK_WILL_INIT) != 0 && !has_whole_page(record, block_id);
+	return (block->flags & BKPBLOCK_WILL_INIT) != 0 &&
+		!wal_data_has_whole_page(record->header.xl_info, record->main_data, block_id);
 }
 
 static void

@@ -347,16 +347,22 @@ typedef struct RedoPage
 extern void wal_latch(XLogReaderState *record, uint8 block_id, WalNeed need, RedoPage *page);
 extern void wal_unlatch(RedoPage *page);
 
-/* Has the record all of the page (wal_add_whole_page)? */
+/* Has a record, by its info and main data, all of the page (wal_add_whole_page)? */
 static inline bool
-wal_has_whole_page(XLogReaderState *record, uint8 block_id)
+wal_data_has_whole_page(uint8 info, const char *main_data, uint8 block_id)
 {
 	uint16		whole;
 
-	if (wal_record_kind(record) != ROWAN_XLOG_CHANGE)
+	if ((info & ROWAN_XLOG_KIND_MASK) != ROWAN_XLOG_CHANGE)
 		return false;
-	memcpy(&whole, XLogRecGetData(record) + offsetof(ChangeRecordData, whole), sizeof(whole));
+	memcpy(&whole, main_data + offsetof(ChangeRecordData, whole), sizeof(whole));
 	return (whole & (1 << block_id)) != 0;
+}
+
+static inline bool
+wal_has_whole_page(XLogReaderState *record, uint8 block_id)
+{
+	return wal_data_has_whole_page(XLogRecGetInfo(record), XLogRecGetData(record), block_id);
 }
 
 /* What a record says elsewhere, and the data of a block reference need not repeat. */

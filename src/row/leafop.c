@@ -440,6 +440,22 @@ replace_apply(Page page, char *data, Size length, const WalContext *context)
 	return true;
 }
 
+Size
+version_record(PoolFrame *version, const VersionRecordData *record, WalContext *context,
+			   char *data)
+{
+	context->next_block = pool_block(version);
+	context->next_data = data;
+	return version_append_data(pool_page(version), record, context->xid, data);
+}
+
+void
+log_version(PoolFrame *version, const char *data, Size size)
+{
+	wal_add_page(1, version, WAL_NEEDS_NOTHING);
+	XLogRegisterBufData(1, (char *) data, size);
+}
+
 static void
 log_replace(const PoolFile *file, PoolFrame *leaf, const char *replace, Size size,
 			PoolFrame *version, const char *append, Size append_size, const MapClear *clear,
@@ -450,10 +466,7 @@ log_replace(const PoolFile *file, PoolFrame *leaf, const char *replace, Size siz
 	wal_add_page(0, leaf, replace_need(replace));
 	XLogRegisterBufData(0, (char *) replace, size);
 	if (version != NULL)
-	{
-		wal_add_page(1, version, WAL_NEEDS_NOTHING);
-		XLogRegisterBufData(1, (char *) append, append_size);
-	}
+		log_version(version, append, append_size);
 	map_clear_log(clear, file);
 	wal_insert(ROWAN_XLOG_REPLACE);
 }
@@ -473,11 +486,7 @@ leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 				append_size = 0;
 
 	if (version != NULL)
-	{
-		append_size = version_append_data(pool_page(version), record, context.xid, append);
-		context.next_block = pool_block(version);
-		context.next_data = append;
-	}
+		append_size = version_record(version, record, &context, append);
 	FAULT_POINT(row_replace);
 	pool_refuse_damaged(leaf);
 	if (version != NULL)

@@ -60,6 +60,16 @@ typedef struct LeafMove
 	MapClear	clear;			/* prepared for both rows; ended here */
 } LeafMove;
 
+/* Releases all of its latches but the old place's. */
+static inline void
+leaf_move_unlatch_others(const LeafMove *move)
+{
+	if (move->version != NULL)
+		pool_unlatch(move->version);
+	if (move->to != move->leaf)
+		pool_unlatch(move->to);
+}
+
 /* Both, and the version record, as one record.  All have room; all latches are released. */
 extern void leaf_move(const RowTable *table, LeafMove *move);
 
@@ -76,6 +86,16 @@ extern void leaf_move(const RowTable *table, LeafMove *move);
 extern Size insert_record(Page page, const LeafAppend *append, TransactionId xid, char *record);
 extern Size replace_record(PoolFrame *leaf, int pos, const char *cell, const RowShape *shape,
 						   const WalContext *context, char *record, LogicalKept *kept);
+
+/*
+ * What WAL has of the version record that goes to that page, `data`; returns its size.  *context
+ * then knows where it is.
+ */
+extern Size version_record(PoolFrame *version, const VersionRecordData *record,
+						   WalContext *context, char *data);
+
+/* Adds it to the record, as block 1. */
+extern void log_version(PoolFrame *version, const char *data, Size size);
 
 /* What redo needs of the page. */
 extern WalNeed insert_need(const char *record);

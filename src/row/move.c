@@ -207,10 +207,7 @@ log_move(const PoolFile *file, const LeafMove *move, MoveRecords *records)
 	else
 		log_far(move, records);
 	if (move->version != NULL)
-	{
-		wal_add_page(1, move->version, WAL_NEEDS_NOTHING);
-		XLogRegisterBufData(1, records->version, records->version_size);
-	}
+		log_version(move->version, records->version, records->version_size);
 	map_clear_log(&move->clear, file);
 	wal_insert(ROWAN_XLOG_MOVE);
 }
@@ -244,16 +241,6 @@ end_changes(const LeafMove *move)
 	pool_change_end(move->leaf);
 }
 
-static void
-unlatch_all(const LeafMove *move)
-{
-	if (move->version != NULL)
-		pool_unlatch(move->version);
-	if (move->to != move->leaf)
-		pool_unlatch(move->to);
-	pool_unlatch(move->leaf);
-}
-
 /* The insertion is planned when the old cell has been replaced: it may go to the same page. */
 static void
 apply_move(const LeafMove *move, MoveRecords *records, WalContext *context)
@@ -282,12 +269,8 @@ leaf_move(const RowTable *table, LeafMove *move)
 	FAULT_POINT(row_move);
 	refuse_damaged(move);
 	if (move->version != NULL)
-	{
-		records.version_size = version_append_data(pool_page(move->version), move->record,
-												   context.xid, records.version);
-		context.next_block = pool_block(move->version);
-		context.next_data = records.version;
-	}
+		records.version_size = version_record(move->version, move->record, &context,
+											  records.version);
 	START_CRIT_SECTION();
 	map_clear_apply(&move->clear);
 	begin_changes(move);
@@ -298,7 +281,8 @@ leaf_move(const RowTable *table, LeafMove *move)
 	END_CRIT_SECTION();
 	map_clear_end(&move->clear);
 	FAULT_POINT(row_move_logged);
-	unlatch_all(move);
+	leaf_move_unlatch_others(move);
+	pool_unlatch(move->leaf);
 }
 
 /* ---- redo ---- */

@@ -227,7 +227,7 @@ prune_slot(PruneState *state, int pos)
 			version.meta = before;
 	}
 	note_left(state, &version.meta);
-	count_pruned_row(state, &version.meta, Max(leaf_stubs(state->page, pos), 1));
+	count_pruned_row(state, &version.meta, leaf_slot_rows(state->page, pos));
 	if (state->stat != NULL)
 		note_older(state, row, &version);
 }

@@ -58,15 +58,6 @@ bytes_to_grow(const RowTarget *target, const RowShape *shape)
 	return row_footprint(shape) + MAXIMUM_ALIGNOF;
 }
 
-static void
-unlatch_pages(const LeafMove *move)
-{
-	if (move->version != NULL)
-		pool_unlatch(move->version);
-	if (move->to != move->leaf)
-		pool_unlatch(move->to);
-}
-
 /* Finds the pages of a move, but for the leaf, and latches them.  False: none is latched. */
 static bool
 find_pages(RowTarget *target, MoveTo to, const RowMeta *deletion, const RowShape *shape,
@@ -89,7 +80,7 @@ find_pages(RowTarget *target, MoveTo to, const RowMeta *deletion, const RowShape
 		return true;
 	move->version = version_latch_active(&target->table->file, move->record->size);
 	if (move->version == NULL)
-		unlatch_pages(move);
+		leaf_move_unlatch_others(move);
 	return move->version != NULL;
 }
 
@@ -100,9 +91,7 @@ link_deletion(RowMeta *deletion, const LeafMove *move)
 	ItemPointerData where;
 
 	row_tid_set(&where, move->append->first_row, 0);
-	deletion->flags |= ROW_FORWARD;
-	deletion->forward_block = ItemPointerGetBlockNumberNoCheck(&where);
-	deletion->forward_offset = ItemPointerGetOffsetNumberNoCheck(&where);
+	row_meta_set_forward(deletion, &where);
 	if (move->version == NULL)
 		return;
 	deletion->older_block = pool_block(move->version);
@@ -130,7 +119,7 @@ target_move(RowTarget *target, MoveTo to, const RowMeta *deletion,
 	if (!map_clear_prepare_second(table, move.to, append.first_row, &move.clear))
 	{
 		map_clear_end(&move.clear);
-		unlatch_pages(&move);
+		leaf_move_unlatch_others(&move);
 		return false;
 	}
 	link_deletion(&final, &move);

@@ -104,6 +104,15 @@ extern bool target_replace(RowTarget *target, const RowMeta *meta, const RowData
 
 /* ---- what else is shared ---- */
 
+/* The deletion says where the row goes on. */
+static inline void
+row_meta_set_forward(RowMeta *deletion, ItemPointer where)
+{
+	deletion->flags |= ROW_FORWARD;
+	deletion->forward_block = ItemPointerGetBlockNumberNoCheck(where);
+	deletion->forward_offset = ItemPointerGetOffsetNumberNoCheck(where);
+}
+
 /*
  * Deleting a frozen version pushes no record of it: its creator, if known, stays with the
  * deletion.  False: it is not frozen.

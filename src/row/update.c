@@ -520,9 +520,7 @@ row_set_forward(RowTable *table, RowId row, ItemPointer where)
 		RowMeta		meta = target.top.meta;
 
 		Assert(meta.flags & ROW_DELETED);
-		meta.flags |= ROW_FORWARD;
-		meta.forward_block = ItemPointerGetBlockNumberNoCheck(where);
-		meta.forward_offset = ItemPointerGetOffsetNumberNoCheck(where);
+		row_meta_set_forward(&meta, where);
 		if (target_write(&target, &meta, &target.top.data))
 			break;
 	}

@@ -72,6 +72,21 @@ table_layout(Relation rel)
 	return rel->rd_amcache;
 }
 
+int
+table_decode_row(Relation rel, const RowLayout *layout, const RowData *row, Datum *values,
+				 bool *isnull)
+{
+	int			natts = Min(row->natts, RelationGetNumberOfAttributes(rel));
+	uint32		offset = 0;
+
+	if (!row_decode(layout, row, 0, natts, &offset, values, isnull))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("row of table \"%s\" cannot be decoded", RelationGetRelationName(rel)),
+				 errhint("Check the table with rowan.verify().")));
+	return natts;
+}
+
 BlockNumber
 table_logical_blocks(const PoolFile *file)
 {

@@ -72,14 +72,8 @@ static void
 row_values(Relation rel, const RowData *row, Datum *values, bool *isnull)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	int			natts = Min(row->natts, desc->natts);
-	uint32		offset = 0;
+	int			natts = table_decode_row(rel, table_layout(rel), row, values, isnull);
 
-	if (!row_decode(table_layout(rel), row, 0, natts, &offset, values, isnull))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("row of table \"%s\" cannot be decoded", RelationGetRelationName(rel)),
-				 errhint("Check the table with rowan.verify().")));
 	for (int i = natts; i < desc->natts; i++)
 		values[i] = getmissingattr(desc, i + 1, &isnull[i]);
 }
@@ -129,9 +123,11 @@ identity_check_rows(Relation rel, const RowData *rows, int nrows)
 {
 	bool		external = false;
 
+	if (!RelationIsLogicallyLogged(rel))
+		return;
 	for (int i = 0; i < nrows; i++)
 		external |= (rows[i].flags & ROW_EXTERNAL) != 0;
-	if (!external || !RelationIsLogicallyLogged(rel))
+	if (!external)
 		return;
 	for (int i = 0; i < nrows; i++)
 	{
@@ -163,11 +159,9 @@ identity_of_insert(Relation rel, int options)
 RowLogical *
 identity_of_update(Relation rel, TupleTableSlot *old, bool key_differs)
 {
-	RowLogical *logical;
+	RowLogical *logical = make(LOGICAL_UPDATE);
 
-	if (!RelationIsLogicallyLogged(rel))
-		return NULL;
-	logical = make(LOGICAL_UPDATE);
+	Assert(RelationIsLogicallyLogged(rel));
 	logical_set_columns(logical, RelationGetDescr(rel));
 	slot_getallattrs(old);
 	set_identity(logical, rel, old->tts_values, old->tts_isnull,
@@ -179,15 +173,11 @@ RowLogical *
 identity_of_delete(Relation rel, const RowData *old)
 {
 	int			natts = RelationGetNumberOfAttributes(rel);
-	RowLogical *logical;
-	Datum	   *values;
-	bool	   *isnull;
+	RowLogical *logical = make(LOGICAL_DELETE);
+	Datum	   *values = palloc(sizeof(Datum) * natts);
+	bool	   *isnull = palloc(sizeof(bool) * natts);
 
-	if (!RelationIsLogicallyLogged(rel))
-		return NULL;
-	logical = make(LOGICAL_DELETE);
-	values = palloc(sizeof(Datum) * natts);
-	isnull = palloc(sizeof(bool) * natts);
+	Assert(RelationIsLogicallyLogged(rel));
 	row_values(rel, old, values, isnull);
 	set_identity(logical, rel, values, isnull, true);
 	return logical;

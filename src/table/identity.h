@@ -12,8 +12,10 @@
 #include "row/row.h"
 #include "utils/rel.h"
 
-/* All: palloc'd, in the current context; NULL: nobody will decode it. */
+/* All: palloc'd, in the current context.  NULL: nobody will decode it. */
 extern RowLogical *identity_of_insert(Relation rel, int options);
+
+/* Of a table that is logically logged. */
 extern RowLogical *identity_of_update(Relation rel, TupleTableSlot *old, bool key_differs);
 extern RowLogical *identity_of_delete(Relation rel, const RowData *old);
 

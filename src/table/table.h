@@ -25,6 +25,13 @@ extern void table_row_table(Relation rel, RowTable *table);
 /* How the relation's columns are encoded; cached in the relcache entry. */
 extern const RowLayout *table_layout(Relation rel);
 
+/*
+ * The row's columns, as far as it has them; returns how many.  Raises DATA_CORRUPTED if it makes no
+ * sense.
+ */
+extern int	table_decode_row(Relation rel, const RowLayout *layout, const RowData *row,
+							 Datum *values, bool *isnull);
+
 /* Number of logical blocks: all row ids are below it times 256. */
 extern BlockNumber table_logical_blocks(const PoolFile *file);
 

@@ -19,6 +19,7 @@
 #include "access/toast_internals.h"
 #include "catalog/pg_type.h"
 #include "pool/held.h"
+#include "table/table.h"
 #include "table/toast.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -353,7 +354,6 @@ toast_delete_row_data(Relation rel, const RowData *row, bool is_speculative)
 	RowLayout  *layout;
 	Datum	   *values;
 	bool	   *isnull;
-	uint32		offset = 0;
 
 	pool_assert_unlatched();
 	if (!may_be_toasted(rel) || (row->flags & ROW_EXTERNAL) == 0)
@@ -365,12 +365,7 @@ toast_delete_row_data(Relation rel, const RowData *row, bool is_speculative)
 
 	/* columns beyond a short row's end have no out-of-line values */
 	memset(isnull, true, desc->natts * sizeof(bool));
-	if (!row_decode(layout, row, 0, Min(row->natts, desc->natts), &offset, values, isnull))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("row of table \"%s\" cannot be decoded",
-						RelationGetRelationName(rel)),
-				 errhint("Check the table with rowan.verify().")));
+	(void) table_decode_row(rel, layout, row, values, isnull);
 	toast_delete_external(rel, values, isnull, is_speculative);
 
 	pfree(isnull);

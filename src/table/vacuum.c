@@ -143,7 +143,7 @@ count_possible_stubs(Page page)
 	int			n = 0;
 
 	for (int pos = 0; pos < page_nslots(page); pos++)
-		n += Max(leaf_stubs(page, pos), 1);
+		n += leaf_slot_rows(page, pos);
 	return n;
 }
 
@@ -552,7 +552,7 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	vac_close_indexes(vacuum->nindexes, vacuum->indexes, NoLock);
 	if (params->truncate != VACOPTVALUE_DISABLED && tree_exists(&vacuum->table.file))
 	{
-		(void) space_shrink(&vacuum->table.file, pause_shrinking);
+		space_shrink(&vacuum->table.file, pause_shrinking);
 		table_truncate_tail(rel, params->options & VACOPT_VERBOSE ? INFO : DEBUG2,
 							vacuum->rows_removed > 0);
 	}

@@ -28,6 +28,20 @@ extern PoolFrame *tree_latch_page(const PoolFile *file, TreeKey key, int level, 
 extern bool tree_copy_page(const PoolFile *file, TreeKey key, int level, PoolRing *ring,
 						   char *dest);
 
+/* ---- trim.c ---- */
+
+/* A page of the free list, and its place in that. */
+typedef struct FreeBlock
+{
+	BlockNumber block;
+	uint32		place;
+} FreeBlock;
+
+/* An array for the free list, which may be long; palloc'd. */
+extern void *free_list_array(uint32 n, Size size);
+
+extern void free_blocks_sort(FreeBlock *blocks, uint32 n);
+
 /* ---- idsplit.c, idmerge.c: see TreeKind ---- */
 
 extern bool id_leaf_has_room(const TreeWish *wish, Page leaf);

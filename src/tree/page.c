@@ -635,7 +635,7 @@ page_join_stubs(Page page)
 			slots[kept++] = slot;
 			continue;
 		}
-		count = Max(leaf_stubs(page, pos), 1);
+		count = leaf_slot_rows(page, pos);
 		drop_cell(page, pos);
 		if (before > 0 && slots[kept - 1].delta + before == slot.delta &&
 			before + count <= SLOT_STUBS_MAX)

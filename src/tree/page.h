@@ -159,11 +159,18 @@ leaf_key(Page page, int pos)
 	return page_trailer(page)->low_fence + page_slots(page)[pos].delta;
 }
 
-/* The key of the last of a slot's rows: it has several only if they are stubs. */
+/* How many rows a slot stands for: several only if they are stubs. */
+static inline int
+leaf_slot_rows(Page page, int pos)
+{
+	return Max(leaf_stubs(page, pos), 1);
+}
+
+/* The key of the last of them. */
 static inline TreeKey
 leaf_last_key(Page page, int pos)
 {
-	return leaf_key(page, pos) + Max(leaf_stubs(page, pos) - 1, 0);
+	return leaf_key(page, pos) + leaf_slot_rows(page, pos) - 1;
 }
 
 static inline InnerCellData *

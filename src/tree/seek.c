@@ -278,16 +278,10 @@ checked_last_leaf(const PoolFile *file, PoolFrame *frame)
 	return frame;
 }
 
-PoolFrame *
-tree_try_last_leaf(const PoolFile *file, BlockNumber block)
+/* The page if it is the last leaf; else it is released, and NULL. */
+static PoolFrame *
+last_leaf_or_none(const PoolFile *file, PoolFrame *frame)
 {
-	PoolFrame  *frame;
-
-	if (!space_has_block(file, block))
-		return NULL;
-	frame = pool_latch_try(file, block);
-	if (frame == NULL)
-		return NULL;
 	if (page_covers(pool_page(frame), 0, TREE_KEY_MAX - 1))
 		return checked_last_leaf(file, frame);
 	pool_unlatch(frame);
@@ -295,15 +289,22 @@ tree_try_last_leaf(const PoolFile *file, BlockNumber block)
 }
 
 PoolFrame *
+tree_try_last_leaf(const PoolFile *file, BlockNumber block)
+{
+	PoolFrame  *frame = space_has_block(file, block) ? pool_latch_try(file, block) : NULL;
+
+	return frame == NULL ? NULL : last_leaf_or_none(file, frame);
+}
+
+PoolFrame *
 tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block)
 {
 	if (hint_block != InvalidBlockNumber && space_has_block(file, hint_block))
 	{
-		PoolFrame  *frame = pool_latch(file, hint_block, LW_EXCLUSIVE);
+		PoolFrame  *frame = last_leaf_or_none(file, pool_latch(file, hint_block, LW_EXCLUSIVE));
 
-		if (page_covers(pool_page(frame), 0, TREE_KEY_MAX - 1))
-			return checked_last_leaf(file, frame);
-		pool_unlatch(frame);
+		if (frame != NULL)
+			return frame;
 	}
 	return checked_last_leaf(file, tree_latch_page(file, TREE_KEY_MAX - 1, 0, LW_EXCLUSIVE));
 }

@@ -27,18 +27,8 @@ typedef struct FreePlaces
 {
 	uint32		n;
 	BlockNumber *block;			/* of a place */
-	uint32	   *by_block;		/* places, lowest block first */
+	FreeBlock  *sorted;			/* by block, as they were */
 } FreePlaces;
-
-static int
-compare_places(const void *a, const void *b, void *arg)
-{
-	const BlockNumber *block = arg;
-	BlockNumber x = block[*(const uint32 *) a];
-	BlockNumber y = block[*(const uint32 *) b];
-
-	return x < y ? -1 : x > y;
-}
 
 /* Others may change it meanwhile: then it ends early. */
 static void
@@ -48,10 +38,8 @@ read_free_places(const PoolFile *file, const FileHeaderData *header, FreePlaces 
 	char	   *page = palloc(BLCKSZ);
 	BlockNumber block = header->free_head;
 
-	places->block = palloc_extended(((Size) header->free_count + 1) * sizeof(BlockNumber),
-									MCXT_ALLOC_HUGE);
-	places->by_block = palloc_extended((Size) header->free_count * sizeof(uint32),
-									   MCXT_ALLOC_HUGE);
+	places->block = free_list_array(header->free_count + 1, sizeof(BlockNumber));
+	places->sorted = free_list_array(header->free_count, sizeof(FreeBlock));
 	places->n = 0;
 	while (places->n < header->free_count && block > ROWAN_ROOT_BLOCK &&
 		   space_has_block(file, block))
@@ -60,11 +48,11 @@ read_free_places(const PoolFile *file, const FileHeaderData *header, FreePlaces 
 		pool_read_copy(file, block, &ring, page);
 		if (page_trailer(page)->type != ROWAN_PAGE_FREE)
 			break;
-		places->by_block[places->n] = places->n + 1;
+		places->sorted[places->n] = (FreeBlock) {block, places->n + 1};
 		places->block[++places->n] = block;
 		block = page_trailer(page)->right_block;
 	}
-	qsort_arg(places->by_block, places->n, sizeof(uint32), compare_places, places->block);
+	free_blocks_sort(places->sorted, places->n);
 	pfree(page);
 }
 
@@ -167,8 +155,8 @@ change_free_pages(PageChange *change, const FreePlaces *places, uint32 place, Bl
 	return true;
 }
 
-/* Moves a page of the tree to a free place.  False: not done. */
-static bool
+/* Moves a page of the tree to a free place, if they are where they were. */
+static void
 move_down(const PoolFile *file, FreePlaces *places, uint32 place, const PageTrailerData *trailer)
 {
 	BlockNumber old = trailer->self_block;
@@ -186,7 +174,7 @@ move_down(const PoolFile *file, FreePlaces *places, uint32 place, const PageTrai
 		!change_free_pages(&change, places, place, old, &to, &next))
 	{
 		change_abort(&change);
-		return false;
+		return;
 	}
 	page_init(to, trailer->type, trailer->level, new, page_trailer(page)->file_id);
 	page_copy_content(to, page);
@@ -199,7 +187,6 @@ move_down(const PoolFile *file, FreePlaces *places, uint32 place, const PageTrai
 	change_commit(&change, InvalidTransactionId);
 	FAULT_POINT(shrink_moved);
 	places->block[place] = old;
-	return true;
 }
 
 /* ---- all of them ---- */
@@ -214,20 +201,19 @@ read_tree_page(const PoolFile *file, BlockNumber block, PoolRing *ring, char *pa
 	return type == ROWAN_PAGE_LEAF || type == ROWAN_PAGE_INNER;
 }
 
-BlockNumber
+void
 space_shrink(const PoolFile *file, void (*pause) (void))
 {
 	FileHeaderData header;
 	FreePlaces	places;
 	PoolRing	ring = {0};
-	BlockNumber used,
-				moved = 0;
+	BlockNumber used;
 	char	   *page;
 	uint32		i = 0;
 
 	space_read_header(file, &header);
 	if (header.free_count < SHRINK_LEAST || header.free_count < header.high_water / SHRINK_FRACTION)
-		return 0;
+		return;
 	used = header.high_water - header.free_count;
 	page = palloc(BLCKSZ);
 	read_free_places(file, &header, &places);
@@ -236,13 +222,11 @@ space_shrink(const PoolFile *file, void (*pause) (void))
 		pause();
 		if (!space_has_block(file, last) || !read_tree_page(file, last, &ring, page))
 			continue;
-		if (i == places.n || places.block[places.by_block[i]] >= last)
+		if (i == places.n || places.sorted[i].block >= last)
 			break;
-		if (move_down(file, &places, places.by_block[i++], page_trailer(page)))
-			moved++;
+		move_down(file, &places, places.sorted[i++].place, page_trailer(page));
 	}
 	pfree(places.block);
-	pfree(places.by_block);
+	pfree(places.sorted);
 	pfree(page);
-	return moved;
 }

@@ -122,9 +122,6 @@ extern bool space_has_block(const PoolFile *file, BlockNumber block);
 /* Asked now and then during long work: true to stop early. */
 typedef bool (*SpaceStop) (void *arg);
 
-/* A block's RowanPageType, read without a latch. */
-extern uint8 space_page_type(const PoolFile *file, BlockNumber block, PoolRing *ring);
-
 /*
  * Free pages at the end of the file.  A guess: no latch is held, so that pages may be freed or
  * taken before it is used.
@@ -141,9 +138,9 @@ extern BlockNumber space_trim(const PoolFile *file, SpaceStop stop, void *arg);
 /*
  * If much of a table's file is free, moves pages of the tree from its end into free ones, one
  * record each, while others use it; the free pages then are at its end.  VACUUM's lock is held, no
- * latches.  Calls pause before each.  Returns how many were moved.
+ * latches.  Calls pause before each.
  */
-extern BlockNumber space_shrink(const PoolFile *file, void (*pause) (void));
+extern void space_shrink(const PoolFile *file, void (*pause) (void));
 
 /* ---- statistics ---- */
 typedef struct TreeStat

@@ -15,8 +15,8 @@
 
 /* ---- what is there ---- */
 
-uint8
-space_page_type(const PoolFile *file, BlockNumber block, PoolRing *ring)
+static uint8
+page_type_of(const PoolFile *file, BlockNumber block, PoolRing *ring)
 {
 	for (int attempt = 0;; attempt++)
 	{
@@ -40,7 +40,7 @@ space_count_free_tail(const PoolFile *file)
 
 	space_read_header(file, &header);
 	while (nfree < header.free_count &&
-		   space_page_type(file, header.high_water - 1 - nfree, &ring) == ROWAN_PAGE_FREE)
+		   page_type_of(file, header.high_water - 1 - nfree, &ring) == ROWAN_PAGE_FREE)
 	{
 		CHECK_FOR_INTERRUPTS();
 		nfree++;
@@ -56,12 +56,6 @@ space_count_free_tail(const PoolFile *file)
  */
 #define TRIM_MAX_TOUCHED	(CHANGE_MAX_PAGES - 1)
 
-typedef struct FreeBlock
-{
-	BlockNumber block;
-	uint32		place;
-} FreeBlock;
-
 typedef struct TrimList
 {
 	const PoolFile *file;
@@ -76,8 +70,8 @@ typedef struct TrimList
 	uint32		touched[TRIM_MAX_TOUCHED];
 } TrimList;
 
-static void *
-trim_array(uint32 n, Size size)
+void *
+free_list_array(uint32 n, Size size)
 {
 	return palloc_extended((Size) n * size, MCXT_ALLOC_HUGE);
 }
@@ -100,6 +94,12 @@ compare_free_blocks(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+void
+free_blocks_sort(FreeBlock *blocks, uint32 n)
+{
+	qsort(blocks, n, sizeof(FreeBlock), compare_free_blocks);
+}
+
 /* Reads the whole list; false if told to stop. */
 static bool
 trim_read_list(TrimList *list, const FileHeaderData *header, SpaceStop stop, void *arg)
@@ -111,10 +111,10 @@ trim_read_list(TrimList *list, const FileHeaderData *header, SpaceStop stop, voi
 	bool		complete = true;
 
 	list->limit = n;
-	list->sorted = trim_array(n + 1, sizeof(FreeBlock));
-	list->block = trim_array(n + 1, sizeof(BlockNumber));
-	list->next = trim_array(n + 1, sizeof(uint32));
-	list->prev = trim_array(n + 1, sizeof(uint32));
+	list->sorted = free_list_array(n + 1, sizeof(FreeBlock));
+	list->block = free_list_array(n + 1, sizeof(BlockNumber));
+	list->next = free_list_array(n + 1, sizeof(uint32));
+	list->prev = free_list_array(n + 1, sizeof(uint32));
 	for (uint32 i = 1; i <= n && complete; i++)
 	{
 		if (block <= ROWAN_ROOT_BLOCK || block >= header->high_water)
@@ -131,7 +131,7 @@ trim_read_list(TrimList *list, const FileHeaderData *header, SpaceStop stop, voi
 	}
 	list->next[n] = 0;
 	if (complete)
-		qsort(list->sorted, n, sizeof(FreeBlock), compare_free_blocks);
+		free_blocks_sort(list->sorted, n);
 	pfree(page);
 	return complete;
 }
@@ -236,13 +236,12 @@ trim_free_tail(TrimList *list, SpaceStop stop, void *arg)
 	trim_write(list);
 }
 
-/* ---- the whole ---- */
-
 BlockNumber
 space_trim(const PoolFile *file, SpaceStop stop, void *arg)
 {
 	TrimList	list = {.file = file};
 	FileHeaderData header;
+
 	space_read_header(file, &header);
 	list.high = list.written_high = header.high_water;
 	if (trim_read_list(&list, &header, stop, arg))

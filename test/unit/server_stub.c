@@ -218,25 +218,6 @@ TransactionIdFollows(TransactionId id1, TransactionId id2)
 	return (int32) (id1 - id2) > 0;
 }
 
-/* Not the C library's qsort_r, whose order of arguments differs from one to the next. */
-void
-qsort_arg(void *base, size_t n, size_t size, qsort_arg_comparator compare, void *arg)
-{
-	char		held[64];
-
-	if (size > sizeof(held))
-		abort();
-	for (size_t i = 1; i < n; i++)
-	{
-		size_t		j = i;
-
-		memcpy(held, (char *) base + i * size, size);
-		for (; j > 0 && compare((char *) base + (j - 1) * size, held, arg) > 0; j--)
-			memcpy((char *) base + j * size, (char *) base + (j - 1) * size, size);
-		memcpy((char *) base + j * size, held, size);
-	}
-}
-
 void
 pg_qsort(void *base, size_t n, size_t size, int (*compare) (const void *, const void *))
 {

@@ -633,7 +633,7 @@ check_kinds(Page page)
 	must(page_check(page, SELF) == NULL);
 	for (int pos = 0; pos < page_nslots(page); pos++)
 	{
-		int			nkeys = Max(leaf_stubs(page, pos), 1);
+		int			nkeys = leaf_slot_rows(page, pos);
 		int			key = leaf_key(page, pos);
 
 		while (expected < key)
