@@ -336,6 +336,56 @@ COMMENT ON FUNCTION rowan.version_store_stats(regclass)
 IS 'older row versions that a Rowan table keeps, and the oldest and newest transaction that superseded one';
 
 --
+-- WAL
+--
+CREATE FUNCTION rowan.wal_records(start_lsn pg_lsn, end_lsn pg_lsn,
+	OUT start_lsn pg_lsn,
+	OUT end_lsn pg_lsn,
+	OUT prev_lsn pg_lsn,
+	OUT xid xid,
+	OUT kind text,
+	OUT relation regclass,
+	OUT reltablespace oid,
+	OUT reldatabase oid,
+	OUT relfilenode oid,
+	OUT block bigint,
+	OUT logical text,
+	OUT record_length integer,
+	OUT head_length integer,
+	OUT main_data_length integer,
+	OUT block_data_length integer,
+	OUT fpi_length integer,
+	OUT description text)
+RETURNS SETOF record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_wal_records';
+COMMENT ON FUNCTION rowan.wal_records(pg_lsn, pg_lsn)
+IS 'Rowan''s WAL records between two LSNs: whose they are, their bytes, what they say';
+
+CREATE FUNCTION rowan.wal_blocks(start_lsn pg_lsn, end_lsn pg_lsn,
+	OUT start_lsn pg_lsn,
+	OUT end_lsn pg_lsn,
+	OUT xid xid,
+	OUT kind text,
+	OUT block_id integer,
+	OUT part text,
+	OUT relation regclass,
+	OUT reltablespace oid,
+	OUT reldatabase oid,
+	OUT relfilenode oid,
+	OUT fork text,
+	OUT block bigint,
+	OUT head_length integer,
+	OUT data_length integer,
+	OUT fpi_length integer,
+	OUT description text)
+RETURNS SETOF record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_wal_blocks';
+COMMENT ON FUNCTION rowan.wal_blocks(pg_lsn, pg_lsn)
+IS 'the pages that Rowan''s WAL records between two LSNs change, and how';
+
+--
 -- The buffer pool
 --
 CREATE FUNCTION rowan.pool_stat(
@@ -384,6 +434,10 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA rowan FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA rowan FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION rowan.prewarm(regclass) TO PUBLIC;
+
+-- as pg_walinspect's
+GRANT EXECUTE ON FUNCTION rowan.wal_records(pg_lsn, pg_lsn) TO pg_read_server_files;
+GRANT EXECUTE ON FUNCTION rowan.wal_blocks(pg_lsn, pg_lsn) TO pg_read_server_files;
 
 GRANT EXECUTE ON FUNCTION rowan.page_header(regclass, bigint) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.page_header(bytea) TO pg_monitor;

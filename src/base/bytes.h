@@ -48,6 +48,15 @@ take_bytes(const char *from, void *bytes, Size size)
 	return from + size;
 }
 
+/* The same of bytes that end at `end`: NULL if there are not so many, or from is NULL already. */
+static inline const char *
+take_within(const char *from, const char *end, void *bytes, Size size)
+{
+	if (from == NULL || (Size) (end - from) < size)
+		return NULL;
+	return take_bytes(from, bytes, size);
+}
+
 /* Numbers below 256 in one byte, if all of them are so small. */
 static inline char *
 put_number(char *to, uint16 number, bool wide)
@@ -67,6 +76,15 @@ take_number(const char *from, uint16 *number, bool wide)
 	from = take_bytes(from, &low, sizeof(low));
 	*number = low;
 	return from;
+}
+
+/* The same of bytes that end at `end`, as take_within. */
+static inline const char *
+take_number_within(const char *from, const char *end, uint16 *number, bool wide)
+{
+	if (from == NULL || end - from < (wide ? 2 : 1))
+		return NULL;
+	return take_number(from, number, wide);
 }
 
 #endif							/* ROWAN_BASE_BYTES_H */

@@ -36,9 +36,11 @@
 #include "access/xlogutils.h"
 #include "storage/bufpage.h"
 #include "storage/relfilelocator.h"
+#include "utils/relfilenumbermap.h"
 #include "varatt.h"
 #else
 #include "storage/relfilenode.h"
+#include "utils/relfilenodemap.h"
 #endif
 
 #if PG_VERSION_NUM < 180000
@@ -211,6 +213,13 @@ resolve_snapshot_conflict(TransactionId horizon, RelFileLocator locator)
 	ResolveRecoveryConflictWithSnapshot(horizon, locator);
 #endif
 }
+
+/* The relation that has this file in this database; InvalidOid: none. */
+#if PG_VERSION_NUM >= 160000
+#define relation_of_file(locator)	RelidByRelfilenumber((locator).spcOid, (locator).relNumber)
+#else
+#define relation_of_file(locator)	RelidByRelfilenode((locator).spcOid, (locator).relNumber)
+#endif
 
 /* Asks the operating system for a block that will be read soon. */
 static inline bool

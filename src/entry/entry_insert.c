@@ -15,6 +15,7 @@
 #include "base/page_sum.h"
 #include "entry/entry.h"
 #include "miscadmin.h"
+#include "pool/describe.h"
 #include "pool/wal.h"
 
 static CellSource
@@ -204,23 +205,26 @@ entry_redo(XLogReaderState *record)
 	wal_unlatch(&leaf);
 }
 
-static void
-entry_desc(StringInfo buf, XLogReaderState *record)
+static bool
+describe_entry(StringInfo buf, XLogReaderState *record, uint8 block_id)
 {
 	Size		length;
-	char	   *data = wal_page_data(record, 0, &length);
+	char	   *data = wal_page_data(record, block_id, &length);
 	EntryRecordData entry;
 
-	if (data == NULL)
-		return;
+	if (data == NULL || length < sizeof(entry))
+		return false;
 	memcpy(&entry, data, sizeof(entry));
-	appendStringInfo(buf, "slot %u, %zu bytes", entry.pos, length - sizeof(entry));
+	describe(buf, "slot: %u, head: %u, cell: %zu", entry.pos, entry.head, length - sizeof(entry));
+	return true;
 }
 
 void
 itree_wal_init(void)
 {
-	static const RowanRecordOps ops = {"ENTRY", entry_redo, entry_desc, NULL};
+	static const RowanRecordOps ops = {
+		.name = "ENTRY", .redo = entry_redo, .parts = {{"index leaf", describe_entry}}
+	};
 
 	wal_register_kind(ROWAN_XLOG_ENTRY, &ops);
 }

@@ -24,7 +24,8 @@ ROWAN_SQL_FUNCTION(rowan_index_items);
 static const FlagName cell_flag_names[] = {
 	{CELL_NULLS, "nulls"},
 	{CELL_POSTING, "list"},
-	{SLOT_DEAD, "dead"}
+	{SLOT_DEAD, "dead"},
+	{0, NULL}
 };
 
 static const char *
@@ -83,8 +84,7 @@ inspect_set_index_cell(ResultRow *row, Page page, int pos, const char *cell, uin
 		set_text(row, ITEM_PROBLEM, "the cell makes no sense");
 		return;
 	}
-	inspect_set_flags(row, ITEM_FLAGS, index_cell_flags(page, pos, cell), cell_flag_names,
-					  lengthof(cell_flag_names));
+	inspect_set_flags(row, ITEM_FLAGS, index_cell_flags(page, pos, cell), cell_flag_names);
 	set_text(row, ITEM_KIND, kind_name(page, pos, &item));
 	set_int(row, ITEM_PREFIX, cell_prefix_length(page, pos, &item));
 	set_block(row, ITEM_CHILD, item.child);

@@ -35,32 +35,10 @@ ROWAN_SQL_FUNCTION(rowan_page_items_bytes);
 
 /* ---- making SQL values of what is on a page ---- */
 
-static const FlagName row_flag_names[] = {
-	{ROW_XID, "xid"},
-	{ROW_CID, "cid"},
-	{ROW_VERSION, "version"},
-	{ROW_LOCK, "lock"},
-	{ROW_FORWARD, "forward"},
-	{ROW_NATTS, "natts"},
-	{ROW_NULLS, "nulls"},
-	{ROW_ALIGNED, "aligned"},
-	{ROW_PAGE_XID, "page_xid"},
-	{ROW_DELETED, "deleted"},
-	{ROW_SPECULATIVE, "speculative"},
-	{ROW_EXTERNAL, "external"}
-};
-
-static const FlagName page_flag_names[] = {
-	{PAGE_UNIFORM, "uniform"},
-	{PAGE_LOCKS, "locks"},
-	{PAGE_VISIBLE_BITS, "visible_bits"},
-	{PAGE_STUBS, "stubs"}
-};
-
 static void
 set_row_flags(ResultRow *row, int column, uint16 flags)
 {
-	inspect_set_flags(row, column, flags, row_flag_names, lengthof(row_flag_names));
+	inspect_set_flags(row, column, flags, row_flag_names);
 }
 
 /* The null bitmap as pg_attribute's order of 1 (not null) and 0. */
@@ -78,24 +56,13 @@ set_null_bits(ResultRow *row, int column, const RowData *data)
 	set_text(row, column, bits);
 }
 
-static const char *
-page_type_name(uint8 type)
-{
-#define NAME_OF_TYPE(symbol, number, name, has_slots) case ROWAN_PAGE_##symbol: return name;
-	switch ((RowanPageType) type)
-	{
-		ROWAN_PAGE_TYPES(NAME_OF_TYPE)
-	}
-	return "unknown";
-}
-
 static bool
 page_type_has_slots(uint8 type)
 {
 #define SLOTS_OF_TYPE(symbol, number, name, has_slots) case ROWAN_PAGE_##symbol: return has_slots;
 	switch ((RowanPageType) type)
 	{
-		ROWAN_PAGE_TYPES(SLOTS_OF_TYPE)
+			ROWAN_PAGE_TYPES(SLOTS_OF_TYPE)
 	}
 	return false;
 }
@@ -190,7 +157,7 @@ page_header_result(FunctionCallInfo fcinfo, Page page)
 	if (trailer->type == ROWAN_PAGE_LEAF)
 		set_int(&row, HEADER_SLACK, page_slack_bytes(page));
 	set_int(&row, HEADER_PAGE_NATTS, trailer->page_natts);
-	inspect_set_flags(&row, HEADER_FLAGS, trailer->flags, page_flag_names, lengthof(page_flag_names));
+	inspect_set_flags(&row, HEADER_FLAGS, trailer->flags, page_flag_names);
 	set_int(&row, HEADER_MAGIC, trailer->magic);
 	set_int(&row, HEADER_FORMAT_VERSION, trailer->format_version);
 	set_bigint(&row, HEADER_CRC, trailer->crc);
@@ -333,21 +300,6 @@ put_slotted_items(FunctionCallInfo fcinfo, Page page)
 	}
 }
 
-static const char *
-version_kind_name(uint16 kind)
-{
-	switch ((VersionKind) kind)
-	{
-		case VERSION_SAME_DATA:
-			return "same_data";
-		case VERSION_DELTA:
-			return "delta";
-		case VERSION_FULL:
-			return "full";
-	}
-	return "unknown";
-}
-
 static void
 set_version_item(ResultRow *row, const VersionRecordData *record)
 {
@@ -375,7 +327,7 @@ set_version_item(ResultRow *row, const VersionRecordData *record)
 		set_int(row, ITEM_SUFFIX, record->suffix);
 	}
 	inspect_set_bytes(row, ITEM_DATA, (const char *) record + sizeof(VersionRecordData),
-			  record->size - sizeof(VersionRecordData));
+					  record->size - sizeof(VersionRecordData));
 }
 
 const VersionRecordData *

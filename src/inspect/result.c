@@ -140,17 +140,17 @@ inspect_set_tid(ResultRow *row, int column, BlockNumber block, OffsetNumber offs
 }
 
 void
-inspect_set_flags(ResultRow *row, int column, uint16 flags, const FlagName *names, int nnames)
+inspect_set_flags(ResultRow *row, int column, uint16 flags, const FlagName *names)
 {
 	Datum		elements[17];
 	int			n = 0;
 
-	for (int i = 0; i < nnames; i++)
+	for (; names->name != NULL; names++)
 	{
-		if ((flags & names[i].flag) == 0)
+		if ((flags & names->flag) == 0)
 			continue;
-		elements[n++] = CStringGetTextDatum(names[i].name);
-		flags &= ~names[i].flag;
+		elements[n++] = CStringGetTextDatum(names->name);
+		flags &= ~names->flag;
 	}
 	if (flags != 0)
 		elements[n++] = CStringGetTextDatum(psprintf("0x%04x", flags));

@@ -7,6 +7,7 @@
 #define ROWAN_INSPECT_RESULT_H
 
 #include "access/htup_details.h"
+#include "base/flag_names.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "pool/pool.h"
@@ -18,10 +19,13 @@
 
 /* Opens a Rowan table or a rowan_btree index for looking at its file. */
 extern Relation inspect_open(Oid relid, PoolFile *file);
+
 /* The same; a table. */
 extern Relation inspect_open_table(Oid relid, PoolFile *file);
+
 /* A copy of the page as it would be written now, sums included. */
 extern Page inspect_copy_page(Oid relid, int64 block);
+
 /* The user's bytes, MAXALIGNed. */
 extern Page inspect_page_from_bytes(bytea *bytes);
 
@@ -89,15 +93,9 @@ set_xid(ResultRow *row, int column, TransactionId xid)
 extern void inspect_set_bytes(ResultRow *row, int column, const char *p, Size size);
 extern void inspect_set_tid(ResultRow *row, int column, BlockNumber block, OffsetNumber offset);
 
-typedef struct FlagName
-{
-	uint16		flag;
-	const char *name;
-} FlagName;
-
 /* Names of the flags; bits that nobody knows are shown as a number. */
-extern void inspect_set_flags(ResultRow *row, int column, uint16 flags, const FlagName *names,
-							  int nnames);
+extern void inspect_set_flags(ResultRow *row, int column, uint16 flags, const FlagName *names);
+
 /* A row of a function that returns a set; the single row of another. */
 extern void inspect_put_row(FunctionCallInfo fcinfo, ResultRow *row);
 extern Datum inspect_row_result(FunctionCallInfo fcinfo, ResultRow *row);

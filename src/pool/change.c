@@ -13,12 +13,15 @@
 
 #include "access/xact.h"
 #include "access/xloginsert.h"
+#include "base/bytes.h"
 #include "base/compat.h"
 #include "base/fault.h"
+#include "base/flag_names.h"
 #include "base/page_sum.h"
 #include "miscadmin.h"
 #include "pool/change.h"
 #include "pool/delta.h"
+#include "pool/describe.h"
 #include "pool/frame.h"
 #include "pool/torn.h"
 #include "pool/wal.h"
@@ -307,16 +310,18 @@ how_to_apply(XLogReaderState *record, uint8 block_id)
 	return wal_has_whole_page(record, block_id) ? apply_whole : apply_deltas;
 }
 
-static TransactionId
-change_horizon(XLogReaderState *record)
+/* False: the record's main data are too short. */
+static bool
+read_change(XLogReaderState *record, ChangeRecordData *data)
 {
-	ChangeRecordData data;
+	const char *from = XLogRecGetData(record);
+	const char *end = from + XLogRecGetDataLen(record);
 
-	memcpy(&data, XLogRecGetData(record), offsetof(ChangeRecordData, horizon));
-	if ((data.whole & CHANGE_HORIZON) == 0)
-		return InvalidTransactionId;
-	memcpy(&data, XLogRecGetData(record), sizeof(data));
-	return data.horizon;
+	data->horizon = InvalidTransactionId;
+	from = take_within(from, end, &data->whole, sizeof(data->whole));
+	if (from != NULL && (data->whole & CHANGE_HORIZON))
+		from = take_within(from, end, &data->horizon, sizeof(data->horizon));
+	return from != NULL;
 }
 
 static void
@@ -324,12 +329,15 @@ change_redo(XLogReaderState *record)
 {
 	RedoPage	pages[CHANGE_MAX_PAGES];
 	RelFileLocator locator;
+	ChangeRecordData data;
 	int			npages = XLogRecMaxBlockId(record) + 1;
 
 	if (npages > CHANGE_MAX_PAGES)
 		elog(PANIC, "rowan: %d pages in one change", npages);
+	if (!read_change(record, &data))
+		elog(PANIC, "rowan: a change in WAL makes no sense");
 	XLogRecGetBlockTag(record, 0, &locator, NULL, NULL);
-	wal_resolve_conflict(change_horizon(record), locator);
+	wal_resolve_conflict(data.horizon, locator);
 
 	for (int i = 0; i < npages; i++)
 		wal_latch(record, i, WAL_NEEDS_NOTHING, &pages[i]);
@@ -345,20 +353,72 @@ change_redo(XLogReaderState *record)
 		wal_unlatch(&pages[i]);
 }
 
-static void
-change_desc(StringInfo buf, XLogReaderState *record)
+static bool
+describe_change(StringInfo buf, XLogReaderState *record)
 {
-	TransactionId horizon = change_horizon(record);
+	ChangeRecordData data;
 
-	appendStringInfo(buf, "pages %d", XLogRecMaxBlockId(record) + 1);
-	if (TransactionIdIsValid(horizon))
-		appendStringInfo(buf, ", horizon %u", horizon);
+	if (!read_change(record, &data))
+		return false;
+	describe(buf, "pages: %d", XLogRecMaxBlockId(record) + 1);
+	if (TransactionIdIsValid(data.horizon))
+		describe(buf, "horizon: %u", data.horizon);
+	return true;
+}
+
+/* From the page's end, of which the trailer is the last. */
+static bool
+describe_whole_page(StringInfo buf, const char *data, Size size)
+{
+	PageTrailerData trailer;
+
+	if (size < SizeOfPageHeaderData + sizeof(trailer))
+		return false;
+	memcpy(&trailer, data + size - sizeof(trailer), sizeof(trailer));
+	describe(buf, "whole: true");
+	describe(buf, "type: %s", page_type_name(trailer.type));
+	return true;
+}
+
+static bool
+describe_changed_page(StringInfo buf, XLogReaderState *record, uint8 block_id)
+{
+	ChangeRecordData change;
+	Size		size;
+	char	   *data;
+	int			n = 0;
+
+	if (!read_change(record, &change))
+		return false;
+	if (wal_has_whole_page(record, block_id))
+	{
+		data = XLogRecGetBlockData(record, block_id, &size);
+		return data != NULL && describe_whole_page(buf, data, size);
+	}
+	data = wal_page_data(record, block_id, &size);
+	if (data == NULL)
+		return false;
+	while (size > 0)
+	{
+		const char *next = delta_next(data, size);
+
+		if (next == NULL)
+			return false;
+		size -= next - data;
+		data = unconstify(char *, next);
+		n++;
+	}
+	describe(buf, "differences: %d", n);
+	return true;
 }
 
 void
 change_register(void)
 {
-	static const RowanRecordOps ops = {"CHANGE", change_redo, change_desc, NULL};
+	static const RowanRecordOps ops = {
+		.name = "CHANGE", .redo = change_redo, .describe = describe_change,
+		.parts = {{"page", describe_changed_page}}
+	};
 
 	wal_register_kind(ROWAN_XLOG_CHANGE, &ops);
 }

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "base/bytes.h"
 #include "pool/delta.h"
 #include "pool/pool.h"
 
@@ -153,24 +154,35 @@ delta_compute(Page old_page, Page new_page, char *list)
 	return size;
 }
 
+const char *
+delta_next(const char *list, Size size)
+{
+	uint16		header[2];
+
+	if (size < sizeof(header))
+		return NULL;
+	memcpy(header, list, sizeof(header));
+	if (header[1] > size - sizeof(header) || header[0] + header[1] > BLCKSZ)
+		return NULL;
+	return list + sizeof(header) + header[1];
+}
+
 void
 delta_apply(Page page, const char *list, Size size)
 {
+	const char *end = list + size;
+
 	if (pool_forget_marks != NULL)
 		pool_forget_marks(page);
-	while (size > 0)
+	while (list < end)
 	{
+		const char *next = delta_next(list, end - list);
 		uint16		header[2];
 
-		if (size < sizeof(header))
-			elog(PANIC, "rowan: a difference in WAL is too short");
-		memcpy(header, list, sizeof(header));
-		list += sizeof(header);
-		size -= sizeof(header);
-		if (header[1] > size || header[0] + header[1] > BLCKSZ)
-			elog(PANIC, "rowan: a difference in WAL is too long");
+		if (next == NULL)
+			elog(PANIC, "rowan: a difference in WAL makes no sense");
+		list = take_bytes(list, header, sizeof(header));
 		memcpy((char *) page + header[0], list, header[1]);
-		list += header[1];
-		size -= header[1];
+		list = next;
 	}
 }

@@ -16,6 +16,9 @@
  */
 extern int	delta_compute(Page old_page, Page new_page, char *list);
 
+/* Where the list's second difference is, or its end; NULL: the first one makes no sense. */
+extern const char *delta_next(const char *list, Size size);
+
 /*
  * Makes the new page of the old one, but for LSN, pd_checksum and gap.  PANICs if the list makes no
  * sense.

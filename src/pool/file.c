@@ -17,6 +17,7 @@
 #include "base/fault.h"
 #include "base/page_sum.h"
 #include "miscadmin.h"
+#include "pool/describe.h"
 #include "pool/frame.h"
 #include "pool/wal.h"
 
@@ -210,16 +211,19 @@ init_fork_redo(XLogReaderState *record)
 	write_init_fork(data.locator, pages, data.npages);
 }
 
-static void
-init_fork_desc(StringInfo buf, XLogReaderState *record)
+static bool
+describe_init_fork(StringInfo buf, XLogReaderState *record)
 {
 	InitForkRecordData data;
 	char	   *path;
 
-	memcpy(&data, XLogRecGetData(record), sizeof(data));
+	if (!wal_take_main_data(record, &data, sizeof(data)))
+		return false;
 	path = init_fork_path(data.locator);
-	appendStringInfo(buf, "%s pages %u", path, data.npages);
+	describe(buf, "%s", path);
+	describe(buf, "pages: %u", data.npages);
 	pfree(path);
+	return true;
 }
 
 /* ---- discarding ---- */
@@ -428,16 +432,18 @@ truncate_redo(XLogReaderState *record)
 	FAULT_POINT(truncate_redo_done);
 }
 
-static void
-truncate_desc(StringInfo buf, XLogReaderState *record)
+static bool
+describe_truncate(StringInfo buf, XLogReaderState *record)
 {
 	TruncateRecordData data;
 	char	   *path;
 
-	memcpy(&data, XLogRecGetData(record), sizeof(data));
+	if (!wal_take_main_data(record, &data, sizeof(data)))
+		return false;
 	path = file_path(data.locator, INVALID_PROC_NUMBER);
-	appendStringInfo(buf, "%s to %u blocks", path, data.blocks);
+	describe(buf, "%s to %u blocks", path, data.blocks);
 	pfree(path);
+	return true;
 }
 
 static void
@@ -450,18 +456,33 @@ extend_redo(XLogReaderState *record)
 	pool_file_extend(&file, last + 1);
 }
 
-static void
-extend_desc(StringInfo buf, XLogReaderState *record)
+/* The pages follow each other. */
+static bool
+describe_extend(StringInfo buf, XLogReaderState *record)
 {
-	appendStringInfo(buf, "pages %d", XLogRecMaxBlockId(record) + 1);
+	BlockNumber first;
+
+	if (!XLogRecHasBlockRef(record, 0))
+		return false;
+	XLogRecGetBlockTag(record, 0, NULL, NULL, &first);
+	describe(buf, "pages: %d", XLogRecMaxBlockId(record) + 1);
+	describe(buf, "first: %u", first);
+	return true;
 }
 
 void
 file_register_records(void)
 {
-	static const RowanRecordOps truncate = {"TRUNCATE", truncate_redo, truncate_desc, NULL};
-	static const RowanRecordOps init_fork = {"INIT_FORK", init_fork_redo, init_fork_desc, NULL};
-	static const RowanRecordOps extend = {"EXTEND", extend_redo, extend_desc, NULL};
+	static const RowanRecordOps truncate = {
+		.name = "TRUNCATE", .redo = truncate_redo, .describe = describe_truncate
+	};
+	static const RowanRecordOps init_fork = {
+		.name = "INIT_FORK", .redo = init_fork_redo, .describe = describe_init_fork
+	};
+	static const RowanRecordOps extend = {
+		.name = "EXTEND", .redo = extend_redo, .describe = describe_extend,
+		.parts = {{"unused page", NULL}}
+	};
 
 	wal_register_kind(ROWAN_XLOG_TRUNCATE, &truncate);
 	wal_register_kind(ROWAN_XLOG_EXTEND, &extend);

@@ -16,6 +16,7 @@
 #include "base/fault.h"
 #include "base/page_sum.h"
 #include "pool/change.h"
+#include "pool/describe.h"
 #include "pool/frame.h"
 #include "pool/redo.h"
 #include "pool/restartpoint.h"
@@ -41,8 +42,8 @@ wal_register_kind(uint8 info, const RowanRecordOps *ops)
 	kinds[info / 0x10] = ops;
 }
 
-static const RowanRecordOps *
-kind_of_info(uint8 info)
+const RowanRecordOps *
+wal_kind_of_info(uint8 info)
 {
 	return kinds[(info & ROWAN_XLOG_KIND_MASK) / 0x10];
 }
@@ -50,7 +51,7 @@ kind_of_info(uint8 info)
 static void
 rowan_redo(XLogReaderState *record)
 {
-	const RowanRecordOps *ops = kind_of_info(XLogRecGetInfo(record));
+	const RowanRecordOps *ops = wal_kind_of_info(XLogRecGetInfo(record));
 
 	if (ops == NULL)
 		elog(PANIC, "rowan: unknown WAL record kind %u", wal_record_kind(record));
@@ -62,19 +63,10 @@ rowan_redo(XLogReaderState *record)
 	pool_assert_unlatched();
 }
 
-static void
-rowan_desc(StringInfo buf, XLogReaderState *record)
-{
-	const RowanRecordOps *ops = kind_of_info(XLogRecGetInfo(record));
-
-	if (ops != NULL && ops->desc != NULL)
-		ops->desc(buf, record);
-}
-
 static const char *
 rowan_identify(uint8 info)
 {
-	const RowanRecordOps *ops = kind_of_info(info);
+	const RowanRecordOps *ops = wal_kind_of_info(info);
 
 	return ops ? ops->name : NULL;
 }
@@ -82,7 +74,7 @@ rowan_identify(uint8 info)
 static void
 rowan_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 {
-	const RowanRecordOps *ops = kind_of_info(XLogRecGetInfo(buffer->record));
+	const RowanRecordOps *ops = wal_kind_of_info(XLogRecGetInfo(buffer->record));
 
 	ReorderBufferProcessXid(context->reorder, XLogRecGetXid(buffer->record), buffer->origptr);
 	if (ops != NULL && ops->decode != NULL)
@@ -330,7 +322,7 @@ wal_register(void)
 	static RmgrData rmgr = {
 		.rm_name = "rowan",
 		.rm_redo = rowan_redo,
-		.rm_desc = rowan_desc,
+		.rm_desc = wal_describe,
 		.rm_identify = rowan_identify,
 		.rm_cleanup = rowan_cleanup,
 		.rm_decode = rowan_decode

@@ -274,16 +274,36 @@ StaticAssertDecl(sizeof(WalCheckEntryData) == 16, "WAL check");
 struct LogicalDecodingContext;
 struct XLogRecordBuffer;
 
-/* What each kind's owner registers at load.  desc and decode may be NULL. */
+/*
+ * What a record has of a block reference: how users are told what that page is, and a function that
+ * says what becomes of it (describe.h); false: it makes no sense.  It never raises an error, for
+ * recovery calls it to tell of one.
+ */
+typedef struct WalPart
+{
+	const char *name;
+	bool		(*describe) (StringInfo buf, XLogReaderState *record, uint8 block_id);
+} WalPart;
+
+#define WAL_MAX_PARTS	4
+
+/*
+ * What each kind's owner registers at load.  describe (of what is in no block reference), decode
+ * and functions of parts may be NULL.  The first part stands for those that have no name.
+ */
 typedef struct RowanRecordOps
 {
 	const char *name;
 	void		(*redo) (XLogReaderState *record);
-	void		(*desc) (StringInfo buf, XLogReaderState *record);
 	void		(*decode) (struct LogicalDecodingContext *context, struct XLogRecordBuffer *buffer);
+	bool		(*describe) (StringInfo buf, XLogReaderState *record);
+	WalPart		parts[WAL_MAX_PARTS];	/* by block reference */
 } RowanRecordOps;
 
 extern void wal_register_kind(uint8 info, const RowanRecordOps *ops);
+
+/* NULL: there is no such kind. */
+extern const RowanRecordOps *wal_kind_of_info(uint8 info);
 
 /* ---- pages of a record: operations ---- */
 

@@ -15,6 +15,7 @@
 #include "base/page_edit.h"
 #include "base/page_sum.h"
 #include "miscadmin.h"
+#include "pool/describe.h"
 #include "pool/wal.h"
 #include "replication/decode.h"
 #include "row/leafop.h"
@@ -259,13 +260,15 @@ write_insert(const InsertPlan *plan, const LeafAppend *append, char *record)
 	return to - record;
 }
 
-/* Reads all but the cells; returns where they are. */
+/* Reads all but the cells; returns where they are; NULL: the record, up to `end`, is too short. */
 static const char *
-read_insert(const char *from, TransactionId xid, InsertPlan *plan)
+read_insert(const char *from, const char *end, TransactionId xid, InsertPlan *plan)
 {
 	uint8		parts;
 
-	from = take_bytes(from, &plan->record, sizeof(plan->record));
+	from = take_within(from, end, &plan->record, sizeof(plan->record));
+	if (from == NULL)
+		return NULL;
 	parts = plan->record.parts;
 	plan->delta = plan->record.slot;
 	plan->nrows = 1;
@@ -273,27 +276,29 @@ read_insert(const char *from, TransactionId xid, InsertPlan *plan)
 	plan->newest_xid = xid;
 	plan->page_natts = 0;		/* matters to aligned rows only, which come with it */
 	if (parts & INSERT_DELTA)
-		from = take_bytes(from, &plan->delta, sizeof(plan->delta));
+		from = take_within(from, end, &plan->delta, sizeof(plan->delta));
 	if (parts & INSERT_PAGE)
 	{
-		from = take_bytes(from, &plan->page_xid, sizeof(plan->page_xid));
-		from = take_bytes(from, &plan->page_cid, sizeof(plan->page_cid));
-		from = take_bytes(from, &plan->page_natts, sizeof(plan->page_natts));
+		from = take_within(from, end, &plan->page_xid, sizeof(plan->page_xid));
+		from = take_within(from, end, &plan->page_cid, sizeof(plan->page_cid));
+		from = take_within(from, end, &plan->page_natts, sizeof(plan->page_natts));
 	}
 	if (parts & INSERT_FLAGS)
-		from = take_bytes(from, &plan->flags, sizeof(plan->flags));
+		from = take_within(from, end, &plan->flags, sizeof(plan->flags));
 	if (parts & INSERT_OTHER)
 	{
-		from = take_bytes(from, &plan->newest_xid, sizeof(plan->newest_xid));
-		from = take_bytes(from, &plan->dead_bytes, sizeof(plan->dead_bytes));
+		from = take_within(from, end, &plan->newest_xid, sizeof(plan->newest_xid));
+		from = take_within(from, end, &plan->dead_bytes, sizeof(plan->dead_bytes));
 	}
 	if (parts & INSERT_SLOTS)
 	{
-		from = take_bytes(from, &plan->nmoved, sizeof(plan->nmoved));
-		from = take_bytes(from, plan->moved, plan->nmoved * sizeof(SlotData));
+		from = take_within(from, end, &plan->nmoved, sizeof(plan->nmoved));
+		if (from == NULL || plan->nmoved > lengthof(plan->moved))
+			return NULL;
+		from = take_within(from, end, plan->moved, plan->nmoved * sizeof(SlotData));
 	}
 	if ((parts & INSERT_ONE) == 0)
-		from = take_bytes(from, &plan->nrows, sizeof(plan->nrows));
+		from = take_within(from, end, &plan->nrows, sizeof(plan->nrows));
 	return from;
 }
 
@@ -443,8 +448,10 @@ bool
 insert_apply(Page page, char *data, Size length, const WalContext *context)
 {
 	InsertPlan	plan;
-	const char *cells = read_insert(data, context->xid, &plan);
+	const char *cells = read_insert(data, data + length, context->xid, &plan);
 
+	if (cells == NULL)
+		elog(PANIC, "rowan: an insertion in WAL makes no sense");
 	if (context->whole < insert_need(data))
 		return false;
 	if (plan.record.top == 0)
@@ -508,17 +515,56 @@ leaf_append_redo(XLogReaderState *record)
 	wal_unlatch(&leaf);
 }
 
+/* What becomes of the trailer. */
 static void
-leaf_append_desc(StringInfo buf, XLogReaderState *record)
+describe_trailer(StringInfo buf, const InsertPlan *plan)
+{
+	uint8		parts = plan->record.parts;
+
+	if (parts & INSERT_PAGE)
+		describe(buf, "page_xid: %u, page_cid: %u, page_natts: %u",
+				 plan->page_xid, plan->page_cid, plan->page_natts);
+	if (parts & INSERT_FLAGS)
+		describe_flags(buf, "page_flags", plan->flags, page_flag_names);
+	if (parts & INSERT_OTHER)
+		describe(buf, "newest_xid: %u, dead_bytes: %u", plan->newest_xid, plan->dead_bytes);
+}
+
+bool
+insert_describe(StringInfo buf, const char *record, Size length, TransactionId xid)
+{
+	const char *end = record + length;
+	InsertPlan	plan;
+	RowHeaderData header = {0};
+	const char *cells = read_insert(record, end, xid, &plan);
+	const char *from = cells;
+
+	if (cells == NULL)
+		return false;
+	if ((plan.record.parts & INSERT_ONE) == 0)
+		from = take_within(from, end, &header.size_flags, sizeof(header.size_flags));
+	if (take_within(from, end, &header.tag_flags, sizeof(header.tag_flags)) == NULL)
+		return false;
+	describe(buf, "slot: %u, delta: %u, rows: %u", plan.record.slot, plan.delta, plan.nrows);
+	describe_row(buf, row_header_flags(&header));
+	if (plan.record.top == 0)
+		describe(buf, "compacted: true");
+	else
+		describe(buf, "upper: %u", plan.record.top);
+	if (plan.nmoved > 0)
+		describe(buf, "moved_slots: %u", plan.nmoved);
+	describe_trailer(buf, &plan);
+	describe(buf, "cells: %zu", (Size) (end - cells));
+	return true;
+}
+
+bool
+insert_describe_part(StringInfo buf, XLogReaderState *record, uint8 block_id)
 {
 	Size		length;
-	char	   *data = wal_page_data(record, 0, &length);
-	InsertPlan	plan;
+	const char *data = wal_page_data(record, block_id, &length);
 
-	if (data == NULL)
-		return;
-	(void) read_insert(data, XLogRecGetXid(record), &plan);
-	appendStringInfo(buf, "slot %u, delta %u, %u rows", plan.record.slot, plan.delta, plan.nrows);
+	return data != NULL && insert_describe(buf, data, length, XLogRecGetXid(record));
 }
 
 void
@@ -526,8 +572,10 @@ insert_decode(const Decoding *decoding, const char *record, Size length)
 {
 	TransactionId xid = XLogRecGetXid(decoding->buffer->record);
 	InsertPlan	plan;
-	const char *from = read_insert(record, xid, &plan);
+	const char *from = read_insert(record, record + length, xid, &plan);
 
+	if (from == NULL)
+		elog(ERROR, "rowan: an insertion in WAL makes no sense");
 	for (int i = 1; i <= plan.nrows; i++)
 	{
 		RowCellBuffer cell;
@@ -551,8 +599,12 @@ leaf_append_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 void
 append_wal_init(void)
 {
-	static const RowanRecordOps ops =
-	{"INSERT", leaf_append_redo, leaf_append_desc, leaf_append_decode};
+	static const RowanRecordOps ops = {
+		.name = "INSERT", .redo = leaf_append_redo, .decode = leaf_append_decode,
+		.describe = logical_describe,
+		.parts = {{"leaf", insert_describe_part},
+		[MAP_CLEAR_REFERENCE] = {"map page", map_clear_describe}}
+	};
 
 	wal_register_kind(ROWAN_XLOG_INSERT, &ops);
 }

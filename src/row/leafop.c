@@ -22,6 +22,7 @@
 #include "base/page_edit.h"
 #include "base/page_sum.h"
 #include "miscadmin.h"
+#include "pool/describe.h"
 #include "pool/wal.h"
 #include "replication/decode.h"
 #include "row/leafop.h"
@@ -35,8 +36,8 @@ typedef struct ReplacePlan
 	uint16		dead_bytes;
 	uint16		flags;
 	TransactionId newest_xid;
-	uint8		cleared;		/* bytes below the cell that become zero; with REPLACE_UPPER: what
-								 * it has of slack, below which the gap ends */
+	uint8		cleared;		/* bytes below the cell that become zero; with REPLACE_UPPER:
+								 * what it has of slack, below which the gap ends */
 	uint16		prefix;			/* of the data, which stay as they are */
 	uint16		length;			/* of the data behind it, which change */
 	uint16		suffix;			/* REPLACE_MOVES: of the data behind that, which stay */
@@ -226,30 +227,34 @@ write_replace(const ReplacePlan *plan, char *record)
 	return to - record;
 }
 
-/* Reads what comes before the header. */
+/* Reads what comes before the header; NULL: the record, up to `end`, is too short. */
 static const char *
-read_replace_parts(const char *from, const WalContext *context, ReplacePlan *plan)
+read_replace_parts(const char *from, const char *end, const WalContext *context, ReplacePlan *plan)
 {
 	uint16		parts;
+	bool		wide;
 
-	from = take_bytes(from, &plan->record, sizeof(plan->record));
+	from = take_within(from, end, &plan->record, sizeof(plan->record));
+	if (from == NULL)
+		return NULL;
 	parts = plan->record.parts;
+	wide = (parts & REPLACE_WIDE) != 0;
 	plan->newest_xid = context->xid;
 	plan->cleared = 0;
 	if (parts & REPLACE_SLOT)
-		from = take_bytes(from, &plan->slot, sizeof(plan->slot));
+		from = take_within(from, end, &plan->slot, sizeof(plan->slot));
 	if (parts & REPLACE_CLEAR)
-		from = take_bytes(from, &plan->cleared, sizeof(plan->cleared));
+		from = take_within(from, end, &plan->cleared, sizeof(plan->cleared));
 	if (parts & REPLACE_DEAD)
-		from = take_bytes(from, &plan->dead_bytes, sizeof(plan->dead_bytes));
+		from = take_within(from, end, &plan->dead_bytes, sizeof(plan->dead_bytes));
 	if (parts & REPLACE_FLAGS)
-		from = take_bytes(from, &plan->flags, sizeof(plan->flags));
+		from = take_within(from, end, &plan->flags, sizeof(plan->flags));
 	if (parts & REPLACE_NEWEST)
-		from = take_bytes(from, &plan->newest_xid, sizeof(plan->newest_xid));
-	from = take_number(from, &plan->prefix, (parts & REPLACE_WIDE) != 0);
-	from = take_number(from, &plan->length, (parts & REPLACE_WIDE) != 0);
+		from = take_within(from, end, &plan->newest_xid, sizeof(plan->newest_xid));
+	from = take_number_within(from, end, &plan->prefix, wide);
+	from = take_number_within(from, end, &plan->length, wide);
 	if (parts & REPLACE_MOVES)
-		from = take_number(from, &plan->suffix, (parts & REPLACE_WIDE) != 0);
+		from = take_number_within(from, end, &plan->suffix, wide);
 	return from;
 }
 
@@ -260,9 +265,9 @@ read_replace(const char *from, Size length, const WalContext *context, ReplacePl
 	uint16		parts;
 	char	   *to = plan->bytes;
 
-	from = read_replace_parts(from, context, plan);
+	from = read_replace_parts(from, end, context, plan);
 	parts = plan->record.parts;
-	if (plan->record.header < sizeof(RowHeaderData) ||
+	if (from == NULL || plan->record.header < sizeof(RowHeaderData) ||
 		plan->record.header + plan->length > ROWAN_PAGE_ROOM)
 		elog(PANIC, "rowan: a row in WAL makes no sense");
 	from = take_bytes(from, to, sizeof(RowHeaderData));
@@ -541,19 +546,53 @@ leaf_replace_redo(XLogReaderState *record)
 	wal_unlatch(&leaf);
 }
 
+/* Where the cell goes, and how much of it the record has. */
 static void
-leaf_replace_desc(StringInfo buf, XLogReaderState *record)
+describe_cell(StringInfo buf, const ReplacePlan *plan)
+{
+	uint16		parts = plan->record.parts;
+
+	if (parts & REPLACE_SLOT)
+		describe(buf, "slot: %u", plan->slot);
+	describe(buf, "off: %u", plan->record.offset);
+	if (parts & (REPLACE_MOVES | REPLACE_UPPER))
+		describe(buf, "moved: true");
+	describe(buf, "header: %u, keeps: %u, changes: %u", plan->record.header, plan->prefix,
+			 plan->length);
+	if (parts & REPLACE_MOVES)
+		describe(buf, "keeps_behind: %u", plan->suffix);
+}
+
+bool
+replace_describe(StringInfo buf, const char *record, Size length, TransactionId xid)
+{
+	WalContext	context = {.xid = xid, .next_block = InvalidBlockNumber};
+	const char *end = record + length;
+	ReplacePlan plan;
+	RowHeaderData header;
+	const char *from = read_replace_parts(record, end, &context, &plan);
+
+	if (take_within(from, end, &header, sizeof(header)) == NULL)
+		return false;
+	describe_cell(buf, &plan);
+	describe_row(buf, row_header_flags(&header));
+	describe(buf, "tag: %u", row_header_tag(&header));
+	if (plan.record.parts & REPLACE_DEAD)
+		describe(buf, "dead_bytes: %u", plan.dead_bytes);
+	if (plan.record.parts & REPLACE_FLAGS)
+		describe_flags(buf, "page_flags", plan.flags, page_flag_names);
+	if (plan.record.parts & (REPLACE_NEWEST | REPLACE_NEWEST_IS_XID))
+		describe(buf, "newest_xid: %u", plan.newest_xid);
+	return true;
+}
+
+bool
+replace_describe_part(StringInfo buf, XLogReaderState *record, uint8 block_id)
 {
 	Size		length;
-	char	   *data = wal_page_data(record, 0, &length);
-	WalContext	context = {.xid = XLogRecGetXid(record), .next_block = InvalidBlockNumber};
-	ReplacePlan plan;
+	const char *data = wal_page_data(record, block_id, &length);
 
-	if (data == NULL)
-		return;
-	(void) read_replace_parts(data, &context, &plan);
-	appendStringInfo(buf, "at %u, header %u, keeps %u, changes %u", plan.record.offset,
-					 plan.record.header, plan.prefix, plan.length);
+	return data != NULL && replace_describe(buf, data, length, XLogRecGetXid(record));
 }
 
 /* The cell as it is after the change, from what the record and its logical part have of it. */
@@ -598,8 +637,12 @@ leaf_replace_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 void
 row_wal_init(void)
 {
-	static const RowanRecordOps replace_ops =
-	{"REPLACE", leaf_replace_redo, leaf_replace_desc, leaf_replace_decode};
+	static const RowanRecordOps replace_ops = {
+		.name = "REPLACE", .redo = leaf_replace_redo, .decode = leaf_replace_decode,
+		.describe = logical_describe,
+		.parts = {{"leaf", replace_describe_part}, {"version page", version_append_describe},
+		[MAP_CLEAR_REFERENCE] = {"map page", map_clear_describe}}
+	};
 
 	append_wal_init();
 	move_wal_init();

@@ -108,6 +108,12 @@ extern bool replace_apply(Page page, char *data, Size length, const WalContext *
 /* Where the data of the cell are, after the REPLACE. */
 extern uint16 replace_data_offset(Page page, const char *record);
 
+/* What it says, in words (describe.h); false: it makes no sense.  *_part: of a block reference. */
+extern bool insert_describe(StringInfo buf, const char *record, Size length, TransactionId xid);
+extern bool replace_describe(StringInfo buf, const char *record, Size length, TransactionId xid);
+extern bool insert_describe_part(StringInfo buf, XLogReaderState *record, uint8 block_id);
+extern bool replace_describe_part(StringInfo buf, XLogReaderState *record, uint8 block_id);
+
 /* The xid of a cell with ROW_XID. */
 static inline TransactionId
 row_cell_xid(const char *cell)

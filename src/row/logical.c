@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/compat.h"
 #include "catalog/pg_type.h"
+#include "pool/describe.h"
 #include "replication/origin.h"
 #include "row/logical.h"
 
@@ -75,14 +76,19 @@ put_columns(char *to, TupleDesc desc, int i, int *n)
 /* What each put_columns takes at most. */
 #define COLUMNS_MAX_BYTES	(2 * sizeof(uint8) + sizeof(int16))
 
-/* Reads what describes *n columns: into those parts of *att that matter. */
+/*
+ * Reads what describes *n columns: into those parts of *att that matter; NULL: there are too few
+ * bytes.
+ */
 static const char *
-take_columns(const char *from, FormData_pg_attribute *att, int *n)
+take_columns(const char *from, const char *end, FormData_pg_attribute *att, int *n)
 {
 	uint8		code;
 	uint8		other;
 
-	from = take_bytes(from, &code, sizeof(code));
+	from = take_within(from, end, &code, sizeof(code));
+	if (from == NULL)
+		return NULL;
 	*n = 1 + ((code & LOGICAL_COLUMN_MORE) >> 4);
 	memset(att, 0, sizeof(*att));
 	att->attstorage = TYPSTORAGE_PLAIN; /* values are short, or not, as they were stored */
@@ -100,11 +106,13 @@ take_columns(const char *from, FormData_pg_attribute *att, int *n)
 	}
 	else
 	{
-		from = take_bytes(from, &other, sizeof(other));
+		from = take_within(from, end, &other, sizeof(other));
+		from = take_within(from, end, &att->attlen, sizeof(att->attlen));
+		if (from == NULL)
+			return NULL;
 		att->attalign = ALIGNMENTS[other & LOGICAL_OTHER_ALIGN];
 		att->attbyval = (other & LOGICAL_OTHER_BYVAL) != 0;
 		att->attisdropped = (other & LOGICAL_OTHER_DROPPED) != 0;
-		from = take_bytes(from, &att->attlen, sizeof(att->attlen));
 	}
 	return from;
 }
@@ -199,16 +207,34 @@ read_columns(const char *from, const char *end, bool wide, LogicalPart *part)
 	FormData_pg_attribute att;
 	int			n;
 
-	from = take_number(from, &part->natts, wide);
+	from = take_number_within(from, end, &part->natts, wide);
 	part->columns = from;
-	for (int i = 0; i < part->natts && from < end; i += n)
-		from = take_columns(from, &att, &n);
-	part->columns_size = from - part->columns;
+	for (int i = 0; i < part->natts && from != NULL; i += n)
+		from = take_columns(from, end, &att, &n);
+	if (from != NULL)
+		part->columns_size = from - part->columns;
 	return from;
 }
 
-bool
-logical_read(XLogReaderState *record, LogicalPart *part)
+static const char *
+read_kept(const char *from, const char *end, bool wide, LogicalPart *part)
+{
+	from = take_number_within(from, end, &part->kept_size, wide);
+	if (from == NULL || end - from < part->kept_size)
+		return NULL;
+	part->kept = from;
+	return from + part->kept_size;
+}
+
+typedef enum LogicalFound
+{
+	LOGICAL_NONE,
+	LOGICAL_FOUND,
+	LOGICAL_SENSELESS
+} LogicalFound;
+
+static LogicalFound
+parse_logical(XLogReaderState *record, LogicalPart *part)
 {
 	Size		size = wal_main_data_size(record);
 	const char *from = XLogRecGetData(record);
@@ -218,7 +244,7 @@ logical_read(XLogReaderState *record, LogicalPart *part)
 
 	memset(part, 0, sizeof(*part));
 	if (size == 0)
-		return false;
+		return LOGICAL_NONE;
 	mark = *end;
 	part->action = mark & LOGICAL_ACTION;
 	part->last = (mark & LOGICAL_LAST) != 0;
@@ -226,19 +252,60 @@ logical_read(XLogReaderState *record, LogicalPart *part)
 	if (mark & LOGICAL_ROW)
 		from = read_columns(from, end, wide, part);
 	if ((mark & LOGICAL_ROW) && wal_record_kind(record) == ROWAN_XLOG_REPLACE)
-	{
-		from = take_number(from, &part->kept_size, wide);
-		part->kept = from;
-		from += part->kept_size;
-	}
-	if (mark & LOGICAL_OLD)
+		from = read_kept(from, end, wide, part);
+	if ((mark & LOGICAL_OLD) && from != NULL)
 	{
 		part->old = from;
 		part->old_size = end - from;
 		from = end;
 	}
-	if (from != end)
+	return from == end ? LOGICAL_FOUND : LOGICAL_SENSELESS;
+}
+
+bool
+logical_read(XLogReaderState *record, LogicalPart *part)
+{
+	LogicalFound found = parse_logical(record, part);
+
+	if (found == LOGICAL_SENSELESS)
 		elog(ERROR, "rowan: the logical part of a WAL record makes no sense");
+	return found == LOGICAL_FOUND;
+}
+
+const char *
+logical_action(XLogReaderState *record)
+{
+	static const char *const names[] = {NULL, "insert", "update", "delete", "confirm", "abort"};
+	LogicalPart part;
+
+	if (parse_logical(record, &part) != LOGICAL_FOUND || part.action >= lengthof(names))
+		return NULL;
+	return names[part.action];
+}
+
+bool
+logical_describe(StringInfo buf, XLogReaderState *record)
+{
+	LogicalPart part;
+	LogicalFound found = parse_logical(record, &part);
+	const char *action = logical_action(record);
+
+	if (found == LOGICAL_NONE)
+		return true;
+	if (action == NULL)
+		return false;
+	describe_begin(buf, "logical");
+	describe(buf, "action: %s", action);
+	if (part.last)
+		describe(buf, "last: true");
+	if (part.columns != NULL)
+		describe(buf, "columns: %u", part.natts);
+	if (part.kept != NULL)
+		describe(buf, "kept: %u", part.kept_size);
+	if (part.old != NULL)
+		describe(buf, "old: %zu", part.old_size);
+	describe(buf, "bytes: %zu", wal_main_data_size(record));
+	describe_end(buf);
 	return true;
 }
 
@@ -253,8 +320,8 @@ logical_make_desc(const char *columns, Size size, int natts)
 		FormData_pg_attribute alike;
 		int			n;
 
-		from = take_columns(from, &alike, &n);
-		if (i + n > natts)
+		from = take_columns(from, columns + size, &alike, &n);
+		if (from == NULL || i + n > natts)
 			elog(ERROR, "rowan: the logical part of a WAL record makes no sense");
 		for (n += i; i < n; i++)
 		{

@@ -74,6 +74,12 @@ typedef struct LogicalPart
 /* False: the record has no logical part.  The pointers lead into the record. */
 extern bool logical_read(XLogReaderState *record, LogicalPart *part);
 
+/* What it says, in a word; NULL: nothing. */
+extern const char *logical_action(XLogReaderState *record);
+
+/* The logical part, if there is one, in words (RowanRecordOps). */
+extern bool logical_describe(StringInfo buf, XLogReaderState *record);
+
 /* A description of the columns, as far as codes tell; in the current memory context. */
 extern TupleDesc logical_make_desc(const char *columns, Size size, int natts);
 

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/xloginsert.h"
+#include "pool/describe.h"
 #include "row/mapclear.h"
 #include "storage/bufmgr.h"
 
@@ -78,22 +79,46 @@ map_clear_end(MapClear *clear)
 	clear->buffer = InvalidBuffer;
 }
 
+/* The logical blocks that a record clears the bits of, at most two; 0: it makes no sense. */
+static int
+read_map_clear(XLogReaderState *record, BlockNumber *logical_block)
+{
+	Size		length;
+	char	   *data = XLogRecGetBlockData(record, MAP_CLEAR_REFERENCE, &length);
+
+	if (data == NULL || (length != sizeof(BlockNumber) && length != 2 * sizeof(BlockNumber)))
+		return 0;
+	memcpy(logical_block, data, length);
+	return length / sizeof(BlockNumber);
+}
+
 void
 map_clear_redo(XLogReaderState *record)
 {
 	RelFileLocator locator;
 	BlockNumber map_block,
 				logical_block[2];
-	Size		length;
-	char	   *data;
+	int			nblocks;
 
 	if (!XLogRecHasBlockRef(record, MAP_CLEAR_REFERENCE))
 		return;
-	data = XLogRecGetBlockData(record, MAP_CLEAR_REFERENCE, &length);
-	if (data == NULL || length < sizeof(BlockNumber) || length > sizeof(logical_block))
+	nblocks = read_map_clear(record, logical_block);
+	if (nblocks == 0)
 		elog(PANIC, "rowan: a WAL record does not say which bits of the map to clear");
-	memcpy(logical_block, data, length);
 	XLogRecGetBlockTag(record, MAP_CLEAR_REFERENCE, &locator, NULL, &map_block);
-	for (Size i = 0; i < length / sizeof(BlockNumber); i++)
+	for (int i = 0; i < nblocks; i++)
 		row_map_ops->redo(locator, map_block, logical_block[i]);
+}
+
+bool
+map_clear_describe(StringInfo buf, XLogReaderState *record, uint8 block_id)
+{
+	BlockNumber logical_block[2];
+	int			nblocks = read_map_clear(record, logical_block);
+
+	if (nblocks == 2)
+		describe(buf, "clears: [%u, %u]", logical_block[0], logical_block[1]);
+	else if (nblocks == 1)
+		describe(buf, "clears: [%u]", logical_block[0]);
+	return nblocks > 0;
 }

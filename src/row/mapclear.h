@@ -40,4 +40,7 @@ extern void map_clear_end(MapClear *clear);
 /* Redo, before pages are latched: what the record says of the map. */
 extern void map_clear_redo(XLogReaderState *record);
 
+/* What the reference has, in words (a WalPart's function). */
+extern bool map_clear_describe(StringInfo buf, XLogReaderState *record, uint8 block_id);
+
 #endif							/* ROWAN_ROW_MAPCLEAR_H */

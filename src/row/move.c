@@ -18,6 +18,7 @@
 #include "base/bytes.h"
 #include "base/fault.h"
 #include "miscadmin.h"
+#include "pool/describe.h"
 #include "replication/decode.h"
 #include "row/leafop.h"
 
@@ -90,25 +91,38 @@ write_near(const NearMove *near, char *record)
 	return to - record;
 }
 
+/* False: it makes no sense. */
+static bool
+parse_near(char *record, Size length, NearMove *near)
+{
+	const char *end = record + length;
+	const char *from = take_within(record, end, &near->move, sizeof(near->move));
+	bool		wide;
+
+	if (from == NULL)
+		return false;
+	wide = (near->move.replace_parts & MOVE_WIDE) != 0;
+	if (near->move.replace_parts & MOVE_SHARES)
+	{
+		from = take_number_within(from, end, &near->shared.head, wide);
+		from = take_number_within(from, end, &near->shared.prefix, wide);
+		from = take_number_within(from, end, &near->shared.middle, wide);
+		from = take_number_within(from, end, &near->shared.suffix, wide);
+	}
+	near->replace_size = near->move.replace_parts & MOVE_SIZE_MASK;
+	if (from == NULL || near->replace_size > (Size) (end - from))
+		return false;
+	near->replace = unconstify(char *, from);
+	near->insert = near->replace + near->replace_size;
+	near->insert_size = end - near->insert;
+	return true;
+}
+
 static void
 read_near(char *record, Size length, NearMove *near)
 {
-	const char *from = take_bytes(record, &near->move, sizeof(near->move));
-	bool		wide = (near->move.replace_parts & MOVE_WIDE) != 0;
-
-	if (near->move.replace_parts & MOVE_SHARES)
-	{
-		from = take_number(from, &near->shared.head, wide);
-		from = take_number(from, &near->shared.prefix, wide);
-		from = take_number(from, &near->shared.middle, wide);
-		from = take_number(from, &near->shared.suffix, wide);
-	}
-	near->replace = unconstify(char *, from);
-	near->replace_size = near->move.replace_parts & MOVE_SIZE_MASK;
-	near->insert = near->replace + near->replace_size;
-	if (near->replace_size > (Size) (record + length - from))
+	if (!parse_near(record, length, near))
 		elog(PANIC, "rowan: a move in WAL makes no sense");
-	near->insert_size = record + length - near->insert;
 }
 
 /* The INSERT with what its row shares with the old one, which is deleted already; its size. */
@@ -173,8 +187,8 @@ typedef struct MoveRecords
 static void
 log_near(const LeafMove *move, MoveRecords *records, char *prefix)
 {
-	NearMove	near = {.replace = records->replace,.replace_size = records->replace_size,
-	.insert = records->insert,.insert_size = records->insert_size};
+	NearMove	near = {.replace = records->replace, .replace_size = records->replace_size,
+	.insert = records->insert, .insert_size = records->insert_size};
 
 	near.move.replace_parts = records->replace_size;
 	/* decoding needs all of the row */
@@ -263,7 +277,7 @@ void
 leaf_move(const RowTable *table, LeafMove *move)
 {
 	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
-	.next_block = InvalidBlockNumber,.whole = WAL_NEEDS_PAGE};
+	.next_block = InvalidBlockNumber, .whole = WAL_NEEDS_PAGE};
 	MoveRecords records;
 
 	FAULT_POINT(row_move);
@@ -316,11 +330,37 @@ leaf_move_redo(XLogReaderState *record)
 	wal_unlatch(&leaf);
 }
 
-static void
-leaf_move_desc(StringInfo buf, XLogReaderState *record)
+static bool
+describe_near(StringInfo buf, char *data, Size length, TransactionId xid)
 {
-	appendStringInfoString(buf, XLogRecHasBlockRef(record, MOVE_TO_REFERENCE) ?
-						   "to another leaf" : "within the leaf");
+	NearMove	near;
+
+	if (!parse_near(data, length, &near))
+		return false;
+	describe_begin(buf, "old row");
+	if (!replace_describe(buf, near.replace, near.replace_size, xid))
+		return false;
+	describe(buf, "bytes: %zu", near.replace_size);
+	describe_end(buf);
+	describe_begin(buf, "new row");
+	if (!insert_describe(buf, near.insert, near.insert_size, xid))
+		return false;
+	describe(buf, "bytes: %zu", near.insert_size);
+	describe_end(buf);
+	if (near.move.replace_parts & MOVE_SHARES)
+		describe(buf, "prefix: %u, suffix: %u", near.shared.prefix, near.shared.suffix);
+	return true;
+}
+
+static bool
+describe_old_leaf(StringInfo buf, XLogReaderState *record, uint8 block_id)
+{
+	Size		length;
+	char	   *data = wal_page_data(record, block_id, &length);
+
+	if (XLogRecHasBlockRef(record, MOVE_TO_REFERENCE))
+		return replace_describe_part(buf, record, block_id);
+	return data != NULL && describe_near(buf, data, length, XLogRecGetXid(record));
 }
 
 static void
@@ -330,7 +370,7 @@ leaf_move_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 	Decoding	decoding;
 	Size		length;
 	char	   *data = wal_page_data(buffer->record, is_far ? MOVE_TO_REFERENCE : 0, &length);
-	NearMove	near = {.insert = data,.insert_size = length};
+	NearMove	near = {.insert = data, .insert_size = length};
 
 	if (!decode_begin(&decoding, context, buffer))
 		return;
@@ -342,8 +382,13 @@ leaf_move_decode(LogicalDecodingContext *context, XLogRecordBuffer *buffer)
 void
 move_wal_init(void)
 {
-	static const RowanRecordOps ops =
-	{"MOVE", leaf_move_redo, leaf_move_desc, leaf_move_decode};
+	static const RowanRecordOps ops = {
+		.name = "MOVE", .redo = leaf_move_redo, .decode = leaf_move_decode,
+		.describe = logical_describe,
+		.parts = {{"leaf", describe_old_leaf}, {"version page", version_append_describe},
+		[MAP_CLEAR_REFERENCE] = {"map page", map_clear_describe},
+		[MOVE_TO_REFERENCE] = {"new leaf", insert_describe_part}}
+	};
 
 	wal_register_kind(ROWAN_XLOG_MOVE, &ops);
 }

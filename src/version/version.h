@@ -64,6 +64,9 @@ extern Size version_append_data(Page page, const VersionRecordData *record, Tran
 /* Appends it; used by do and redo (WalApply). */
 extern bool version_append_apply(Page page, char *data, Size length, const WalContext *context);
 
+/* What a block reference has of an append, in words (a WalPart's function). */
+extern bool version_append_describe(StringInfo buf, XLogReaderState *record, uint8 block_id);
+
 /* Where on the page the record goes. */
 static inline uint16
 version_append_offset(const char *data)

@@ -11,6 +11,7 @@
 #include "access/transam.h"
 #include "base/bytes.h"
 #include "base/page_edit.h"
+#include "pool/describe.h"
 #include "pool/wal.h"
 #include "tree/page.h"
 #include "version/version.h"
@@ -50,7 +51,7 @@ version_append_data(Page page, const VersionRecordData *record, TransactionId xi
 {
 	uint8		parts = parts_of(page, record, xid);
 	VersionAppendData append = {.offset = version_next_offset(page), .parts = parts,
-	.kind_key = record->kind | record->key << KEY_SHIFT, .flags = record->flags,
+		.kind_key = record->kind | record->key << KEY_SHIFT, .flags = record->flags,
 	.tag = record->tag, .row_high = record->row_high, .row_low = record->row_low};
 	char	   *to = put_bytes(data, &append, sizeof(append));
 
@@ -78,15 +79,19 @@ version_append_data(Page page, const VersionRecordData *record, TransactionId xi
 	return to - data;
 }
 
-/* The record's header; returns where the data behind it begin. */
+/* The record's header; returns where the data behind it begin; NULL: there are too few bytes. */
 static const char *
-read_append(const char *from, TransactionId xid, VersionAppendData *append,
+read_append(const char *from, const char *end, TransactionId xid, VersionAppendData *append,
 			VersionRecordData *record)
 {
 	uint8		parts;
+	bool		wide;
 
-	from = take_bytes(from, append, sizeof(*append));
+	from = take_within(from, end, append, sizeof(*append));
+	if (from == NULL)
+		return NULL;
 	parts = append->parts;
+	wide = (parts & APPEND_WIDE) != 0;
 	memset(record, 0, sizeof(*record));
 	record->kind = append->kind_key & KIND_MASK;
 	record->key = append->kind_key >> KEY_SHIFT & KEY_MASK;
@@ -96,25 +101,25 @@ read_append(const char *from, TransactionId xid, VersionAppendData *append,
 	record->row_high = append->row_high;
 	record->row_low = append->row_low;
 	record->superseder = xid;
-	from = take_number(from, &record->natts, (parts & APPEND_WIDE) != 0);
+	from = take_number_within(from, end, &record->natts, wide);
 	if (record->kind == VERSION_DELTA)
 	{
-		from = take_number(from, &record->prefix, (parts & APPEND_WIDE) != 0);
-		from = take_number(from, &record->suffix, (parts & APPEND_WIDE) != 0);
+		from = take_number_within(from, end, &record->prefix, wide);
+		from = take_number_within(from, end, &record->suffix, wide);
 	}
 	if (parts & APPEND_SUPERSEDER)
-		from = take_bytes(from, &record->superseder, sizeof(record->superseder));
+		from = take_within(from, end, &record->superseder, sizeof(record->superseder));
 	if (parts & APPEND_XID)
-		from = take_bytes(from, &record->xid, sizeof(record->xid));
+		from = take_within(from, end, &record->xid, sizeof(record->xid));
 	if (parts & APPEND_CID)
-		from = take_bytes(from, &record->cid, sizeof(record->cid));
+		from = take_within(from, end, &record->cid, sizeof(record->cid));
 	if (parts & APPEND_OLDER)
 	{
-		from = take_bytes(from, &record->older_block, sizeof(record->older_block));
-		from = take_bytes(from, &record->older_offset, sizeof(record->older_offset));
+		from = take_within(from, end, &record->older_block, sizeof(record->older_block));
+		from = take_within(from, end, &record->older_offset, sizeof(record->older_offset));
 	}
 	if (parts & APPEND_TAG)
-		from = take_bytes(from, &record->newer_tag, sizeof(record->newer_tag));
+		from = take_within(from, end, &record->newer_tag, sizeof(record->newer_tag));
 	return from;
 }
 
@@ -125,12 +130,12 @@ version_append_apply(Page page, char *data, Size length, const WalContext *conte
 	VersionRecordData *record = (VersionRecordData *) buffer.data;
 	VersionAppendData append;
 	PageEdits	edits;
-	const char *from = read_append(data, context->xid, &append, record);
+	const char *from = read_append(data, data + length, context->xid, &append, record);
 	Size		rest = data + length - from;
 	uint16		stored = MAXALIGN(sizeof(*record) + rest);
 	uint16		lower = append.offset + stored;
 
-	if (append.offset < ROWAN_PAGE_BODY || append.offset % MAXIMUM_ALIGNOF != 0 ||
+	if (from == NULL || append.offset < ROWAN_PAGE_BODY || append.offset % MAXIMUM_ALIGNOF != 0 ||
 		sizeof(*record) + rest > ROWAN_PAGE_SPECIAL - append.offset)
 		elog(PANIC, "rowan: a version record in WAL does not fit on a page");
 	record->size = sizeof(*record) + rest;
@@ -142,5 +147,34 @@ version_append_apply(Page page, char *data, Size length, const WalContext *conte
 	if (append.parts & APPEND_NEWEST)
 		page_edits_add_field(&edits, newest_xid, &record->superseder);
 	page_edit(page, &edits);
+	return true;
+}
+
+/* The row by its TID, without a tag: of the older version it says which. */
+bool
+version_append_describe(StringInfo buf, XLogReaderState *record, uint8 block_id)
+{
+	VersionRecordData version;
+	VersionAppendData append;
+	Size		length;
+	const char *data = wal_page_data(record, block_id, &length);
+	RowId		row;
+
+	if (data == NULL ||
+		read_append(data, data + length, XLogRecGetXid(record), &append, &version) == NULL)
+		return false;
+	row = version_row(&version);
+	describe(buf, "off: %u", append.offset);
+	describe(buf, "row: (%u,%u)", (uint32) (row >> 8), (uint32) (row & 0xFF) + 1);
+	describe(buf, "tag: %u", version.tag);
+	describe_row(buf, version.flags);
+	describe(buf, "kind: %s", version_kind_name(version.kind));
+	if (version.kind == VERSION_DELTA)
+		describe(buf, "prefix: %u, suffix: %u", version.prefix, version.suffix);
+	describe(buf, "superseder: %u", version.superseder);
+	if (append.parts & APPEND_XID)
+		describe(buf, "xid: %u", version.xid);
+	if (append.parts & APPEND_OLDER)
+		describe(buf, "older: %u/%u", version.older_block, version.older_offset);
 	return true;
 }

@@ -15,6 +15,8 @@ OPEN_TO_PUBLIC = {'rowan.prewarm(regclass)'}
 OPEN_TO_MONITOR = {'rowan.page_header(regclass,bigint)', 'rowan.page_header(bytea)', 'rowan.file_header(regclass)',
                    'rowan.tree_stats(regclass)', 'rowan.version_store_stats(regclass)', 'rowan.verify(regclass)',
                    'rowan.verify(regclass,boolean)', 'rowan.pool_stat()'}
+# as pg_walinspect's
+OPEN_TO_READER = {'rowan.wal_records(pg_lsn,pg_lsn)', 'rowan.wal_blocks(pg_lsn,pg_lsn)'}
 
 # What core looks up by name, besides the functions of the script.
 EXPORTED = {'Pg_magic_func', '_PG_init', 'rowan_pool_worker_main', 'rowan_recovery_writer_main', 'rowan_index_build_worker'}
@@ -170,7 +172,10 @@ def who_may_call(c):
     check(allowed('a.grantee = 0') == OPEN_TO_PUBLIC, 'PUBLIC may call %s' % sorted(allowed('a.grantee = 0')))
     monitor = allowed("a.grantee = 'pg_monitor'::regrole")
     check(monitor == OPEN_TO_MONITOR, 'pg_monitor may call %s' % sorted(monitor))
-    check(allowed("a.grantee NOT IN (0, 'pg_monitor'::regrole, p.proowner)") == set(), 'others may call functions')
+    reader = allowed("a.grantee = 'pg_read_server_files'::regrole")
+    check(reader == OPEN_TO_READER, 'pg_read_server_files may call %s' % sorted(reader))
+    others = allowed("a.grantee NOT IN (0, 'pg_monitor'::regrole, 'pg_read_server_files'::regrole, p.proowner)")
+    check(others == set(), 'others may call %s' % others)
     views = c.rows("SELECT relname, a.grantee::regrole FROM pg_class, aclexplode(relacl) a WHERE relnamespace = 'rowan'::regnamespace "
                    "AND relkind = 'v' AND a.grantee <> relowner")
     check(views == [('pool_stat', 'pg_monitor')], 'who may read views: %s' % views)

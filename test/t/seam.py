@@ -47,6 +47,8 @@ NAMES = {
     't_counts|t_blocks_fetched|t_blocks_hit|blocks_fetched|blocks_hit': 'relation_blocks_fetched, relation_blocks_hit',
     'relpathbackend|relpathperm': 'file_path, init_fork_path',
     'smgrtruncate|smgrtruncate2': 'truncate_fork',
+    'RelidByRelfilenode|RelidByRelfilenumber': 'relation_of_file',
+    'utils/relfilenodemap|utils/relfilenumbermap': 'base/compat.h, which includes these headers',
     'smgrprefetch': 'prefetch_block',
     'ResolveRecoveryConflictWithSnapshot': 'resolve_snapshot_conflict',
     'PG_WAIT_EXTENSION|WaitEventExtensionNew': 'named_wait_event',

@@ -313,12 +313,6 @@ wal_apply(XLogReaderState *record, RedoPage *page, WalApply apply)
 {
 }
 
-char *
-wal_page_data(XLogReaderState *record, uint8 block_id, Size *length)
-{
-	return NULL;
-}
-
 void
 wal_latch(XLogReaderState *record, uint8 block_id, WalNeed need, RedoPage *page)
 {

@@ -8,6 +8,7 @@
 #include <sched.h>
 
 #include "base/page_sum.h"
+#include "pool/describe.h"
 #include "pool_stub.h"
 #include "storage/lwlock.h"
 #include "tree/page.h"
@@ -565,4 +566,22 @@ stub_replica_difference(void)
 				return block;
 	}
 	return InvalidBlockNumber;
+}
+
+/* ---- records: nobody reads them here ---- */
+
+char *
+wal_page_data(XLogReaderState *record, uint8 block_id, Size *length)
+{
+	return NULL;
+}
+
+void
+describe(StringInfo buf, const char *format,...)
+{
+}
+
+void
+describe_row(StringInfo buf, uint16 flags)
+{
 }
