@@ -376,6 +376,15 @@ named_wait_event(const char *name, uint32 *event)
 #define set_vacuumed_table(info, rel)	((void) 0)
 #endif
 
+/* May VACUUM cut files of a table with these options, a StdRdOptions or NULL? */
+#if PG_VERSION_NUM >= 180000
+#define options_let_truncate(options) \
+	((options) != NULL && (options)->vacuum_truncate_set ? (options)->vacuum_truncate : \
+	 vacuum_truncate)
+#else
+#define options_let_truncate(options)	((options) == NULL || (options)->vacuum_truncate)
+#endif
+
 /* Writes pg_class; what is visible to all is frozen, too. */
 #if PG_VERSION_NUM >= 180000
 #define update_relation_statistics(rel, pages, rows, visible, has_index, xid, multi) \

@@ -1,6 +1,6 @@
 /*
  * index_vacuum.c
- *	  VACUUM of an index: removing dead entries, merging leaves.
+ *	  VACUUM of an index: removing dead entries, merging leaves, making the file shorter.
  *
  * Leaves are visited in key order; the next one is found by the high fence of the one before, so
  * splits and merges in between skip nothing.  A leaf without dead entries is only read.
@@ -25,6 +25,7 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/sinvaladt.h"
+#include "table/table.h"
 #include "tree/tree.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -337,16 +338,32 @@ rowan_index_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	return stats;
 }
 
-/* Removed pages are used again at once; nothing is left to do but to say how many there are. */
+static void
+pause_vacuum_of_index(void)
+{
+	vacuum_pause();
+}
+
+/*
+ * Pages that became free are used again at once; if they are many, the file is made shorter.  Also
+ * when this VACUUM removed nothing: the one before may not have got its lock.
+ */
 IndexBulkDeleteResult *
 rowan_index_cleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
 	IndexTree	tree;
 	FileHeaderData header;
 
-	if (info->analyze_only || stats == NULL)
+	if (info->analyze_only)
 		return stats;
 	index_tree(info->index, &tree);
+	if (tree_exists(&tree.file) && table_may_cut_index(info->index))
+	{
+		itree_shrink(&tree, pause_vacuum_of_index);
+		table_truncate_index_tail(info->index, info->message_level, stats != NULL);
+	}
+	if (stats == NULL)
+		return stats;
 	if (tree_exists(&tree.file))
 	{
 		space_read_header(&tree.file, &header);

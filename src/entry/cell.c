@@ -16,6 +16,7 @@
 #define MAX_STRIPPED	7
 
 #define SEPARATOR_HEADER	8	/* size, control, columns, child */
+#define SEPARATOR_CHILD		4
 #define POSTING_HEADER		10	/* behind size and control: number, bytes, last TID */
 #define MAX_PREFIX			255
 
@@ -367,6 +368,16 @@ cell_prefix(Page page, CellPrefix *prefix)
 		prefix->bytes = reader.at;
 		prefix->size = reader.end - reader.at;
 	}
+}
+
+void
+cell_set_child(Page page, int pos, BlockNumber child)
+{
+	uint16		size;
+	char	   *cell = page_cell(page, pos, &size);
+
+	Assert(cell != NULL && size >= SEPARATOR_HEADER);
+	memcpy(cell + SEPARATOR_CHILD, &child, sizeof(child));
 }
 
 /* ---- encoding ---- */

@@ -197,6 +197,9 @@ extern void cell_prefix(Page page, CellPrefix *prefix);
 /* Bytes of the cell, even; writes it if dest is not NULL and they are not more than CELL_MAX. */
 extern int	cell_encode(const CellPrefix *prefix, const CellSource *source, char *dest);
 
+/* The cell of a child says that it is there now.  The page is stable. */
+extern void cell_set_child(Page page, int pos, BlockNumber child);
+
 /* The TIDs of an item; tids has room for item->ntids.  False: bytes make no sense. */
 extern bool cell_tids(const IndexItem *item, ItemPointerData *tids);
 
@@ -367,6 +370,9 @@ extern void itree_choose_separator(const KeyDesc *keys, IndexTuple last_left,
 
 /* entry_merge.c */
 extern bool itree_merge_leaf(const IndexTree *tree, const KeyPoint *point);
+
+/* entry_shrink.c: see tree_shrink. */
+extern void itree_shrink(const IndexTree *tree, void (*pause) (void));
 
 /* entry_delete.c */
 /* Leaves in tids those that stay; returns how many. */

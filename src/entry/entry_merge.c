@@ -11,7 +11,7 @@
 #include "utils/memutils.h"
 
 /* A merged page has some room left, or it would soon be split again. */
-#define MERGE_MAX_BYTES		(ROWAN_PAGE_ROOM - ROWAN_PAGE_ROOM / 5)
+#define MERGE_MAX_BYTES		(ROWAN_PAGE_ROOM - ROWAN_PAGE_ROOM / 8)
 
 /*
  * Adds a page's items to dest.  The first child of a right page gets the low fence as its key

@@ -179,6 +179,14 @@ extern void rowan_vacuum(Relation rel, struct VacuumParams *params,
 /* table/truncate.c: VACUUM's last step, gives free pages at the file's end back. */
 extern void table_truncate_tail(Relation rel, int message_level, bool rows_removed);
 
+/*
+ * The same for the file of an index, of whatever table, if that may be: not where the table's
+ * parameters forbid it, nor in parallel mode, nor for the table that was named here.
+ */
+extern void table_truncate_index_tail(Relation index, int message_level, bool entries_removed);
+extern bool table_may_cut_index(Relation index);
+extern void table_keep_index_files(Relation rel, bool keep);
+
 /* vismap.c */
 extern void table_map_init(void);
 

@@ -1,7 +1,8 @@
 /*
  * truncate.c
  *	  The last step of VACUUM: giving free pages at the end of the file back to the operating
- *	  system, and making the file of an empty table a new one.
+ *	  system, and making the file of an empty table a new one.  The same for an index of ours,
+ *	  whichever access method its table has.
  *
  * The policy is that of lazy_truncate_heap: only when it is worthwhile, with an AccessExclusiveLock
  * that is not waited for long and given up when somebody waits for it.  It is waited for at all
@@ -14,8 +15,10 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/fault.h"
 #include "commands/progress.h"
+#include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "portability/instr_time.h"
@@ -34,9 +37,13 @@
 #define LOCK_WAIT_MS		50
 #define LOCK_TIMEOUT_MS		5000
 
+/* A table may have many, and who has it locked for long has them locked, too. */
+#define INDEX_TIMEOUT_MS	1000
+
 typedef struct Truncation
 {
 	Relation	rel;
+	bool		is_table;
 	PoolFile	file;
 	int			message_level;
 	int			timeout_ms;		/* for the lock; 0: one attempt */
@@ -45,16 +52,32 @@ typedef struct Truncation
 	bool		suspended;		/* there were some */
 } Truncation;
 
+/*
+ * VACUUM (TRUNCATE off) of this table is going on, or was the last one: what it does to indexes of
+ * the table core's callbacks do not tell.
+ */
+static Oid	uncut_table;
+
+static const char *
+kind_of(const Truncation *truncation)
+{
+	return truncation->is_table ? "table" : "index";
+}
+
 /* ---- is there anything to gain ---- */
 
 /* No row, not even a stub whose index entries are still to be removed. */
 static bool
-has_no_rows(const PoolFile *file)
+has_no_rows(const Truncation *truncation)
 {
-	char	   *page = palloc(BLCKSZ);
+	const PoolFile *file = &truncation->file;
+	char	   *page;
 	TreeKey		key = TREE_KEY_MIN;
 	bool		empty = true;
 
+	if (!truncation->is_table)
+		return false;
+	page = palloc(BLCKSZ);
 	while (empty && key != TREE_KEY_MAX)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -129,8 +152,8 @@ stop_for_waiters(void *arg)
 	truncation->suspended = LockHasWaitersRelation(truncation->rel, AccessExclusiveLock);
 	if (truncation->suspended)
 		ereport(truncation->message_level,
-				(errmsg("table \"%s\": suspending truncate due to conflicting lock request",
-						RelationGetRelationName(truncation->rel))));
+				(errmsg("%s \"%s\": suspending truncate due to conflicting lock request",
+						kind_of(truncation), RelationGetRelationName(truncation->rel))));
 	return truncation->suspended;
 }
 
@@ -157,41 +180,91 @@ cut_tail(Truncation *truncation)
 	pool_truncate_logged(&truncation->file, high_water);
 }
 
-void
-table_truncate_tail(Relation rel, int message_level, bool rows_removed)
+/* True: somebody waited for the lock, and there may be more to cut. */
+static bool
+cut_once(Truncation *truncation)
 {
-	Truncation	truncation = {.rel = rel, .message_level = message_level,
-	.timeout_ms = rows_removed ? LOCK_TIMEOUT_MS : 0};
-	bool		empty;
+	BlockNumber before;
+	BlockNumber after;
 
+	truncation->suspended = false;
+	if (!lock_patiently(truncation))
+		return false;
+	/* others may have written meanwhile: only now the answer holds */
+	before = pool_file_blocks(&truncation->file);
+	if (has_no_rows(truncation))
+		cut_to_nothing(truncation);
+	else if (is_worthwhile(&truncation->file))
+		cut_tail(truncation);
+	after = pool_file_blocks(&truncation->file);
+	UnlockRelation(truncation->rel, AccessExclusiveLock);
+	if (after < before)
+		ereport(truncation->message_level,
+				(errmsg("%s \"%s\": truncated %u to %u pages", kind_of(truncation),
+						RelationGetRelationName(truncation->rel), before, after)));
+	return truncation->suspended;
+}
+
+static void
+truncate_tail(Truncation *truncation)
+{
 	/* a scan with an old snapshot could not tell that pages are missing */
 	if (snapshots_grow_too_old())
 		return;
-	table_pool_file(rel, &truncation.file);
-	if (tree_is_empty_file(&truncation.file) ||
-		(!has_no_rows(&truncation.file) && !is_worthwhile(&truncation.file)))
+	if (!has_no_rows(truncation) && !is_worthwhile(&truncation->file))
 		return;
-	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_TRUNCATE);
-	do
-	{
-		BlockNumber before;
-		BlockNumber after;
+	if (truncation->is_table)
+		pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_TRUNCATE);
+	while (cut_once(truncation))
+		;
+}
 
-		truncation.suspended = false;
-		if (!lock_patiently(&truncation))
-			return;
-		/* others may have written meanwhile: only now the answer holds */
-		before = pool_file_blocks(&truncation.file);
-		empty = has_no_rows(&truncation.file);
-		if (empty)
-			cut_to_nothing(&truncation);
-		else if (is_worthwhile(&truncation.file))
-			cut_tail(&truncation);
-		after = pool_file_blocks(&truncation.file);
-		UnlockRelation(rel, AccessExclusiveLock);
-		if (after < before)
-			ereport(message_level,
-					(errmsg("table \"%s\": truncated %u to %u pages",
-							RelationGetRelationName(rel), before, after)));
-	} while (truncation.suspended);
+void
+table_truncate_tail(Relation rel, int message_level, bool rows_removed)
+{
+	Truncation	truncation = {.rel = rel, .is_table = true, .message_level = message_level,
+	.timeout_ms = rows_removed ? LOCK_TIMEOUT_MS : 0};
+
+	table_pool_file(rel, &truncation.file);
+	if (!tree_is_empty_file(&truncation.file))
+		truncate_tail(&truncation);
+}
+
+/* ---- indexes ---- */
+
+void
+table_keep_index_files(Relation rel, bool keep)
+{
+	uncut_table = keep ? RelationGetRelid(rel) : InvalidOid;
+}
+
+/* As the table's storage parameters say; it is open and locked. */
+static bool
+parameters_let_cut(Oid table)
+{
+	Relation	rel = RelationIdGetRelation(table);
+	const StdRdOptions *options = rel == NULL ? NULL : (const StdRdOptions *) rel->rd_options;
+	bool		may_cut = options_let_truncate(options);
+
+	if (rel != NULL)
+		RelationClose(rel);
+	return may_cut;
+}
+
+bool
+table_may_cut_index(Relation index)
+{
+	/* the lock has to be logged with a transaction's id, which is not given out then */
+	return !IsInParallelMode() && index->rd_index->indrelid != uncut_table &&
+		parameters_let_cut(index->rd_index->indrelid);
+}
+
+void
+table_truncate_index_tail(Relation index, int message_level, bool entries_removed)
+{
+	Truncation	truncation = {.rel = index, .message_level = message_level,
+	.timeout_ms = entries_removed ? INDEX_TIMEOUT_MS : 0};
+
+	table_pool_file(index, &truncation.file);
+	truncate_tail(&truncation);
 }

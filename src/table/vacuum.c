@@ -547,6 +547,7 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 		if (BufferIsValid(vacuum->map_buffer))
 			ReleaseBuffer(vacuum->map_buffer);
 	}
+	table_keep_index_files(rel, params->truncate == VACOPTVALUE_DISABLED);
 	if (params->index_cleanup != VACOPTVALUE_DISABLED)
 		cleanup_indexes(vacuum);
 	vac_close_indexes(vacuum->nindexes, vacuum->indexes, NoLock);

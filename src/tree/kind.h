@@ -16,10 +16,10 @@
  * With latches held: covers, leaf_has_room, plan_split, even_out.  May raise errors, which let go
  * of all latches.
  *
- * With a change open: divide, add_child, fill_root, absorb, leaf_moves; may_merge, child_of_slot
- * and is_child too, since a merge goes on from neighbour to neighbour.  May raise errors (shared
- * pages are still as they were), but must not run comparison functions: users may have written
- * them, and there can be only one change at a time (I-IDX-12).
+ * With a change open: divide, add_child, fill_root, set_child, absorb, leaf_moves; may_merge,
+ * child_of_slot and is_child too, since a merge goes on from neighbour to neighbour.  May raise
+ * errors (shared pages are still as they were), but must not run comparison functions: users may
+ * have written them, and there can be only one change at a time (I-IDX-12).
  */
 #ifndef ROWAN_TREE_KIND_H
 #define ROWAN_TREE_KIND_H
@@ -101,6 +101,12 @@ struct TreeKind
 	PoolFrame  *(*latch) (const TreeSearch *search, int level, LWLockMode mode);
 
 	/*
+	 * Where the page of that level is that covers what is looked for, as it was a moment ago;
+	 * false: the tree is not that high.
+	 */
+	bool		(*find) (const TreeSearch *search, int level, BlockNumber *block);
+
+	/*
 	 * The child of a slot of a latched inner page; is a latched page what the parent says of
 	 * that child (level, fences)?
 	 */
@@ -130,6 +136,9 @@ struct TreeKind
 	 */
 	void		(*add_child) (const TreeWish *wish, Page parent, int slot, BlockNumber right);
 	void		(*fill_root) (const TreeWish *wish, Page root, BlockNumber left, BlockNumber right);
+
+	/* The child of that slot is somewhere else now. */
+	void		(*set_child) (Page parent, int slot, BlockNumber child);
 
 	/* ---- merging ---- */
 
@@ -199,5 +208,30 @@ extern void tree_split(const TreeWish *wish);
  * absorb.  Returns true if something was changed.  No latches held on entry or exit.
  */
 extern bool tree_merge(const TreeSearch *search, void *plan);
+
+/* ---- shrink.c ---- */
+
+/* What a kind tells of pages that are to be moved; the first member of its own. */
+typedef struct TreeMover TreeMover;
+
+struct TreeMover
+{
+	const TreeSearch *here;		/* covers the page */
+	const TreeSearch *before;	/* covers what is just before it; NULL: nothing is */
+
+	/*
+	 * Makes both of them for that page, a copy, which stays.  May leave the caller in another
+	 * memory context, which is the kind's own.
+	 */
+	void		(*aim) (TreeMover *mover, Page page);
+	void		(*pause) (void);	/* called before each page */
+};
+
+/*
+ * If much of the file is free, moves pages of the tree from its end into free ones, one record
+ * each, while others use it; the free pages then are at its end.  VACUUM's lock is held, no
+ * latches.
+ */
+extern void tree_shrink(TreeMover *mover);
 
 #endif							/* ROWAN_TREE_KIND_H */

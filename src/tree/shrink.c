@@ -1,6 +1,6 @@
 /*
  * shrink.c
- *	  Moving pages of the tree from the file's end into free ones, beside everybody else, so that
+ *	  Moving pages of a tree from the file's end into free ones, beside everybody else, so that
  *	  VACUUM finds free pages at the end, and cuts them off (trim.c).
  *
  * A page moves by one record, in which its old place takes the new one's in the free list: readers
@@ -8,8 +8,9 @@
  * where pages are, are read without latches; under them they are looked at again, and if they are
  * not as they were, the page stays until the next VACUUM.
  *
- * Latches: parent, left neighbour, page, file header, predecessor in the free list, new page.  The
- * neighbour and the free pages are known from hearsay only: their latches are tried (I-POOL-5).
+ * Latches: parent, left neighbour, page, file header, predecessor in the free list, new page.  A
+ * neighbour below another parent and the free pages are known from hearsay only: their latches are
+ * tried (I-POOL-5).  Whatever compares keys happens before the change is open (I-IDX-12).
  */
 #include "postgres.h"
 
@@ -61,6 +62,15 @@ read_free_places(const PoolFile *file, const FileHeaderData *header, FreePlaces 
 /* A page's right sibling, or a free page's successor, doesn't matter. */
 #define ANY_RIGHT	ROWAN_HEADER_BLOCK
 
+/* The page that is to be moved, with those that lead to it, latched. */
+typedef struct Moved
+{
+	PoolFrame  *parent;
+	int			slot;			/* of the page, in its parent */
+	PoolFrame  *left;			/* NULL: it is the first of its level */
+	PoolFrame  *page;
+} Moved;
+
 /* Latches a page that ought to be of that type, and to lead to that one; NULL: not so. */
 static PoolFrame *
 try_page(const PoolFile *file, BlockNumber block, uint8 type, BlockNumber right)
@@ -68,6 +78,8 @@ try_page(const PoolFile *file, BlockNumber block, uint8 type, BlockNumber right)
 	PoolFrame  *frame;
 	PageTrailer trailer;
 
+	if (!space_has_block(file, block))
+		return NULL;
 	frame = pool_latch_try(file, block);
 	if (frame == NULL)
 		return NULL;
@@ -79,49 +91,40 @@ try_page(const PoolFile *file, BlockNumber block, uint8 type, BlockNumber right)
 	return NULL;
 }
 
-static BlockNumber
-left_neighbour(const PoolFile *file, const PageTrailerData *trailer)
+/* The page's left neighbour, if there is one; false: it cannot be had. */
+static bool
+latch_left(const TreeMover *mover, const PageTrailerData *trailer, BlockNumber left_block,
+		   Moved *moved)
 {
-	char	   *page;
-	BlockNumber block = InvalidBlockNumber;
-
-	if (trailer->low_fence == TREE_KEY_MIN)
-		return InvalidBlockNumber;
-	page = palloc(BLCKSZ);
-	if (tree_copy_page(file, trailer->low_fence - 1, trailer->level, NULL, page))
-		block = page_trailer(page)->self_block;
-	pfree(page);
-	return block;
+	moved->left = NULL;
+	if (moved->slot > mover->here->kind->first_slot)
+		moved->left = tree_latch_child(mover->here, pool_page(moved->parent), moved->slot - 1);
+	else if (BlockNumberIsValid(left_block))
+		moved->left = try_page(mover->here->file, left_block, trailer->type, trailer->self_block);
+	return moved->left != NULL || !BlockNumberIsValid(left_block);
 }
 
-/* The page that is to be moved, with those that lead to it; false: not where they were. */
+/* False: they are not where they were, and nothing is latched. */
 static bool
-change_tree_pages(PageChange *change, const PageTrailerData *trailer, Page *parent, int *slot,
-				  Page *left, Page *page)
+latch_moved(const TreeMover *mover, const PageTrailerData *trailer, Moved *moved)
 {
-	const PoolFile *file = change->file;
-	BlockNumber left_block = left_neighbour(file, trailer);
-	PoolFrame  *frame = tree_latch_page(file, trailer->low_fence, trailer->level + 1, LW_EXCLUSIVE);
-	IdSearch	search;
+	const TreeSearch *here = mover->here;
+	BlockNumber left_block = InvalidBlockNumber;
 
-	if (frame == NULL)
+	if (mover->before != NULL && !here->kind->find(mover->before, trailer->level, &left_block))
 		return false;
-	*parent = change_page(change, frame, false);
-	*slot = inner_search(*parent, trailer->low_fence);
-	if (inner_child(*parent, *slot) != trailer->self_block)
+	moved->parent = here->kind->latch(here, trailer->level + 1, LW_EXCLUSIVE);
+	if (moved->parent == NULL)
 		return false;
-	*left = NULL;
-	if (trailer->low_fence != TREE_KEY_MIN)
+	moved->slot = tree_child_slot(here, pool_page(moved->parent));
+	if (here->kind->child_of_slot(here, pool_page(moved->parent), moved->slot) ==
+		trailer->self_block && latch_left(mover, trailer, left_block, moved))
 	{
-		frame = BlockNumberIsValid(left_block) && space_has_block(file, left_block) ?
-			try_page(file, left_block, trailer->type, trailer->self_block) : NULL;
-		if (frame == NULL)
-			return false;
-		*left = change_page(change, frame, false);
+		moved->page = tree_latch_child(here, pool_page(moved->parent), moved->slot);
+		return true;
 	}
-	id_search_init(&search, file, trailer->low_fence);
-	*page = change_page(change, tree_latch_child(&search.search, *parent, *slot), false);
-	return true;
+	pool_unlatch(moved->parent);
+	return false;
 }
 
 /* The free page of a place, with the pointer to it; false: not where they were. */
@@ -157,32 +160,38 @@ change_free_pages(PageChange *change, const FreePlaces *places, uint32 place, Bl
 
 /* Moves a page of the tree to a free place, if they are where they were. */
 static void
-move_down(const PoolFile *file, FreePlaces *places, uint32 place, const PageTrailerData *trailer)
+move_down(const TreeMover *mover, FreePlaces *places, uint32 place, const PageTrailerData *trailer)
 {
+	const TreeSearch *here = mover->here;
 	BlockNumber old = trailer->self_block;
 	BlockNumber new = places->block[place];
 	PageChange	change;
+	Moved		moved;
 	Page		parent,
 				left,
 				page,
 				to;
 	BlockNumber next;
-	int			slot;
 
-	change_begin(&change, file);
-	if (!change_tree_pages(&change, trailer, &parent, &slot, &left, &page) ||
-		!change_free_pages(&change, places, place, old, &to, &next))
+	if (!latch_moved(mover, trailer, &moved))
+		return;
+	change_begin(&change, here->file);
+	parent = change_page(&change, moved.parent, false);
+	left = moved.left == NULL ? NULL : change_page(&change, moved.left, false);
+	page = change_page(&change, moved.page, false);
+	if (!change_free_pages(&change, places, place, old, &to, &next))
 	{
 		change_abort(&change);
 		return;
 	}
 	page_init(to, trailer->type, trailer->level, new, page_trailer(page)->file_id);
 	page_copy_content(to, page);
-	inner_set_child(parent, slot, new);
+	here->kind->set_child(parent, moved.slot, new);
 	if (left != NULL)
 		page_trailer(left)->right_block = new;
 	page_reset(page, ROWAN_PAGE_FREE, 0);
 	page_trailer(page)->right_block = next;
+	tree_leaf_moves(here, trailer->level, old, new);
 	FAULT_POINT(shrink_move);
 	change_commit(&change, InvalidTransactionId);
 	FAULT_POINT(shrink_moved);
@@ -192,18 +201,20 @@ move_down(const PoolFile *file, FreePlaces *places, uint32 place, const PageTrai
 /* ---- all of them ---- */
 
 static bool
-read_tree_page(const PoolFile *file, BlockNumber block, PoolRing *ring, char *page)
+read_tree_page(const TreeMover *mover, BlockNumber block, PoolRing *ring, char *page)
 {
+	const TreeKind *kind = mover->here->kind;
 	uint8		type;
 
-	pool_read_copy(file, block, ring, page);
+	pool_read_copy(mover->here->file, block, ring, page);
 	type = page_trailer(page)->type;
-	return type == ROWAN_PAGE_LEAF || type == ROWAN_PAGE_INNER;
+	return type == kind->leaf_type || type == kind->inner_type;
 }
 
 void
-space_shrink(const PoolFile *file, void (*pause) (void))
+tree_shrink(TreeMover *mover)
 {
+	const PoolFile *file = mover->here->file;
 	FileHeaderData header;
 	FreePlaces	places;
 	PoolRing	ring = {0};
@@ -214,19 +225,51 @@ space_shrink(const PoolFile *file, void (*pause) (void))
 	space_read_header(file, &header);
 	if (header.free_count < SHRINK_LEAST || header.free_count < header.high_water / SHRINK_FRACTION)
 		return;
+	pool_prepare_write();
 	used = header.high_water - header.free_count;
 	page = palloc(BLCKSZ);
 	read_free_places(file, &header, &places);
 	for (BlockNumber last = header.high_water - 1; last > used + used / SHRINK_SPARE; last--)
 	{
-		pause();
-		if (!space_has_block(file, last) || !read_tree_page(file, last, &ring, page))
+		mover->pause();
+		if (!space_has_block(file, last) || !read_tree_page(mover, last, &ring, page))
 			continue;
 		if (i == places.n || places.sorted[i].block >= last)
 			break;
-		move_down(file, &places, places.sorted[i++].place, page_trailer(page));
+		mover->aim(mover, (Page) page);
+		move_down(mover, &places, places.sorted[i++].place, page_trailer(page));
 	}
 	pfree(places.block);
 	pfree(places.sorted);
 	pfree(page);
+}
+
+/* ---- the tree of row ids ---- */
+
+typedef struct IdMover
+{
+	TreeMover	mover;
+	IdSearch	here;
+	IdSearch	before;
+} IdMover;
+
+static void
+aim_at_ids(TreeMover *mover, Page page)
+{
+	IdMover    *ids = (IdMover *) mover;
+	TreeKey		low_fence = page_low_fence(page);
+
+	ids->here.key = low_fence;
+	ids->before.key = low_fence - 1;
+	mover->before = low_fence == TREE_KEY_MIN ? NULL : &ids->before.search;
+}
+
+void
+space_shrink(const PoolFile *file, void (*pause) (void))
+{
+	IdMover		ids = {.mover = {.here = &ids.here.search,.aim = aim_at_ids,.pause = pause}};
+
+	id_search_init(&ids.here, file, TREE_KEY_MIN);
+	id_search_init(&ids.before, file, TREE_KEY_MIN);
+	tree_shrink(&ids.mover);
 }

@@ -38,6 +38,7 @@ CREATE UNIQUE INDEX progress_heap_s ON progress_heap USING {ix} ((s + 0), txn);
 CREATE TABLE churn (x int, t text) USING {am};
 CREATE TABLE tide (batch int, size int, v int, t text) USING {am};
 CREATE INDEX tide_batch ON tide USING {ix} (batch);
+CREATE INDEX tide_t ON tide USING {ix} (t);
 CREATE TABLE ticks (id int, n int) USING {am};
 CREATE UNIQUE INDEX ticks_id ON ticks USING {ix} (id);
 CREATE INDEX ticks_n ON ticks USING {ix} (n);
@@ -48,7 +49,8 @@ INSERT INTO accounts SELECT i, 0, repeat('pad ', 35) FROM generate_series(1, {ac
 
 # of them all rows and entries are looked at, beside the load
 VERIFIED = ["'items'", "'items_k', true", "'items_s', true", "'accounts'", "'accounts_pad', true", "'progress'", "'progress_heap_s', true",
-            "'tide'", "'tide_batch', true", "'ticks'", "'ticks_id', true", "'ticks_n', true"]
+            "'tide'", "'tide_batch', true", "'tide_t', true",
+            "'ticks'", "'ticks_id', true", "'ticks_n', true"]
 
 
 class Session(threading.Thread):
@@ -253,7 +255,7 @@ def tide(c, rnd):
     new = int(c.one('SELECT coalesce(max(batch), 0) + 1 FROM tide'))
     # three batches row by row in turn, then one alone; the last, small one keeps the end of the file in use
     c.exec('INSERT INTO tide SELECT CASE WHEN i <= 900 THEN %d + i %% 3 ELSE %d END, CASE WHEN i <= 900 THEN 300 ELSE 600 END, 0, '
-           "repeat('t', 150) FROM generate_series(1, 1500) i" % (new, new + 3))
+           "repeat(md5(i::text), 5) FROM generate_series(1, 1500) i" % (new, new + 3))
     c.exec("INSERT INTO tide SELECT %d, 20, 0, repeat('s', 150) FROM generate_series(1, 20)" % (new + 4))
     c.exec('BEGIN; UPDATE tide SET v = v + 1 WHERE batch > %d' % rnd.randrange(new + 4))
     c.exec(rnd.choice(['COMMIT', 'ROLLBACK']))

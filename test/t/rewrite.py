@@ -126,12 +126,16 @@ def crashes(options):
     standby = server.backup_to('cut_standby')
     standby.start(wait=False)
     points = ['', 'trim_write', 'shrink_move', 'vacuum_before_truncate', 'pool_truncate_logged', 'pool_truncate_done']
-    for point in points if ENGINE else ['']:
+    cases = [(p, False) for p in points] + [(p, True) for p in points[1:] + ['shrink_moved']]
+    for point, index in cases if ENGINE else [('', False)]:
         for keep in (0, 500):
             with server.connect() as c:
                 c.exec('DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v int, s text) USING %s; CREATE INDEX ON t (v)' % AM)
+                if index:               # its file comes before the table's
+                    c.exec('CREATE INDEX t_s ON t USING rowan_btree (s)')
                 for _ in range(2):
-                    c.exec("INSERT INTO t SELECT i, i % 10, repeat('x', 100) FROM generate_series(1, 5000) i ON CONFLICT DO NOTHING")
+                    c.exec("INSERT INTO t SELECT i, i % 10, repeat(md5((i * 7919 % 5003)::text), 4) "
+                           "FROM generate_series(1, 5000) i ON CONFLICT DO NOTHING")
                     c.exec('VACUUM t')
                     c.exec('CHECKPOINT')
                     c.exec('UPDATE t SET v = v + 1 WHERE id %% 3 = 0; DELETE FROM t WHERE id > %d' % keep)

@@ -39,6 +39,11 @@ AllocSetContextCreateInternal(MemoryContext parent, const char *name, Size minCo
 }
 
 void
+MemoryContextReset(MemoryContext context)
+{
+}
+
+void
 MemoryContextDelete(MemoryContext context)
 {
 }
