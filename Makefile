@@ -89,7 +89,8 @@ bench:
 # Long campaigns; TESTFLAGS goes to the test, e.g. --bindir, --seeds, --cycles.
 CAMPAIGNS = twin xmin index-keys index-twin crash powerloss standby bytes smallpool pgbench \
 	snapshot faults shutdown duel prepared torn visible segments storm hot replica verify \
-	extensions serializable upgrade incremental growth moves shrink decoding subscription walrecords
+	extensions serializable upgrade incremental growth moves shrink decoding subscription \
+	walrecords conflicts
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-xmin:       ; $(RUN) test/t/xmin.py --long $(TESTFLAGS)
@@ -126,6 +127,7 @@ check-decoding:   ; $(RUN) test/t/decoding.py --long $(TESTFLAGS)
 check-growth:     ; $(RUN) test/t/growth.py --long $(TESTFLAGS)
 check-moves:      ; $(RUN) test/t/moves.py --long $(TESTFLAGS)
 check-shrink:     ; $(RUN) test/t/shrink.py --long $(TESTFLAGS)
+check-conflicts:  ; $(RUN) test/t/conflicts.py --long $(TESTFLAGS)
 check-walrecords: ; $(RUN) test/t/walrecords.py --long $(TESTFLAGS)
 check-incremental: ; $(RUN) test/t/incremental.py --long $(TESTFLAGS)
 

@@ -2,15 +2,19 @@
 """Sustained load with checkpoints, and redo of it, heap against Rowan.
 
     load.py sustained [--seconds 300] [--pairs 1] [--scale 50] [--clients 8]
-    load.py redo      [--transactions 100000] [--pairs 3] [--scale 10] [--cold] [--no-prefetch]
+    load.py redo      [--cases tpcb,update,...] [--transactions 100000] [--rows 1000000]
+                      [--pairs 3] [--scale 10] [--cold] [--no-prefetch] [--perf DIRECTORY]
 
 sustained: pgbench, TPC-B-like and simple update, in turns on heap and on Rowan, each on a server of
 its own: fsync on, a checkpoint every 30 seconds.  Transactions a second, WAL of each, CPU time of
 the whole server of each.
 
-redo: so many TPC-B-like transactions after a checkpoint, kill -9; what is compared is the CPU time
-and the time that the startup process takes, by its own word, to replay them.  --cold: the kernel
-has none of the tables in its cache then.
+redo: a load after a checkpoint, kill -9; what is compared is the CPU time and the time that the
+startup process takes, by its own word, to replay it.  Cases: so many TPC-B-like transactions; so
+many updates of a random row, in place (update) or of an indexed column (move); so many rows loaded
+by COPY, by INSERT ... SELECT; CREATE INDEX (btree of heap, rowan_btree of Rowan); DELETE of every
+second row, of the first half, and VACUUM.  --cold: the kernel has none of the tables in its cache
+then.  --perf: where the startup process spends its time, of each case and method.
 """
 import argparse
 import os
@@ -98,17 +102,114 @@ def forget_files(c):
             os.close(fd)
 
 
-def redo_turn(am, options):
-    c = make_server(am, options.scale, {
-        'checkpoint_timeout': '1h', 'recovery_prefetch': 'off' if options.no_prefetch else 'try'})
+# ---- redo: what is replayed ----
+
+TABLE = ('CREATE TABLE t (id int PRIMARY KEY, k int, v int, filler text) USING {am}; '
+         'CREATE INDEX t_k ON t (k)')
+ROWS = "SELECT i, i, 0, 'filler ' || i FROM generate_series(1, {rows}) i"
+
+
+def fill(c, am, options):
+    c.sql(TABLE.format(am=am))
+    c.sql('INSERT INTO t ' + ROWS.format(rows=options.rows))
+    c.sql('VACUUM ANALYZE t')
+
+
+def run_script(c, sql, options):
+    """So many transactions of 4 sessions."""
+    path = os.path.join(c.dir, 'script.sql')
+    with open(path, 'w') as f:
+        f.write('\\set id random(1, %d)\n%s;\n' % (options.rows, sql))
+    c.run_tool('pgbench', '-n', '-M', 'prepared', '-f', path, '-c', '4', '-j', '2',
+               '-t', str(options.transactions // 4), timeout=3600)
+
+
+def tpcb_load(c, am, options):
+    pgbench(c, 'tpcb-like', '-c', '4', '-j', '2', '-t', str(options.transactions // 4))
+
+
+def update_load(c, am, options):
+    run_script(c, 'UPDATE t SET v = v + 1 WHERE id = :id', options)
+
+
+def move_load(c, am, options):
+    run_script(c, 'UPDATE t SET k = k + 1 WHERE id = :id', options)
+
+
+def copy_load(c, am, options):
+    c.sql("COPY (%s) TO '%s/rows'" % (ROWS.format(rows=options.rows), c.data))
+    c.sql("COPY t FROM '%s/rows'" % c.data)
+
+
+def select_load(c, am, options):
+    c.sql('INSERT INTO t ' + ROWS.format(rows=options.rows))
+
+
+def index_load(c, am, options):
+    method = 'rowan_btree' if am == 'rowan' else 'btree'
+    c.sql('CREATE INDEX ON t USING %s (k, filler)' % method)
+
+
+def scattered_load(c, am, options):
+    c.sql('DELETE FROM t WHERE id % 2 = 0')
+    c.sql('VACUUM t')
+
+
+def range_load(c, am, options):
+    c.sql('DELETE FROM t WHERE id <= %d' % (options.rows // 2))
+    c.sql('VACUUM t')
+
+
+def empty(c, am, options):
+    c.sql(TABLE.format(am=am))
+
+
+# name: (what is there before, what is replayed)
+REDO_CASES = {'tpcb': (None, tpcb_load), 'update': (fill, update_load), 'move': (fill, move_load),
+              'copy': (empty, copy_load), 'select': (empty, select_load),
+              'index': (fill, index_load), 'scattered': (fill, scattered_load),
+              'range': (fill, range_load)}
+
+
+def redo_server(am, setup, options):
+    conf = {'checkpoint_timeout': '1h',
+            'recovery_prefetch': 'off' if options.no_prefetch else 'try'}
+    if setup is None:
+        return make_server(am, options.scale, conf)
+    c = cluster.make('load_' + am, conf=dict(CONF, **conf), fsync=True)
+    setup(c, am, options)
+    return c
+
+
+def start_under_perf(c, path):
+    """Recovery, sampled."""
+    c.start(wait=False)
+    perf = None
+    while perf is None and c.postmaster.poll() is None:
+        for pid in c.processes():
+            with open('/proc/%d/cmdline' % pid) as f:
+                if 'startup' in f.read():
+                    perf = subprocess.Popen(['perf', 'record', '-q', '-g', '-o', path,
+                                             '-p', str(pid)])
+                    break
+    c.wait_ready(600)
+    perf.wait()
+
+
+def redo_turn(am, case, options):
+    setup, load = REDO_CASES[case]
+    c = redo_server(am, setup, options)
     c.sql('CHECKPOINT')
     lsn = c.one('SELECT pg_current_wal_insert_lsn()')
-    pgbench(c, 'tpcb-like', '-c', '4', '-j', '2', '-t', str(options.transactions // 4))
+    load(c, am, options)
     wal = int(c.one("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '%s')::bigint" % lsn))
     c.kill9()
     if options.cold:
         forget_files(c)
-    c.start(timeout_s=600)
+    if options.perf:
+        start_under_perf(c, os.path.join(options.perf, '%s-%s.data' % (case, am)))
+    else:
+        c.start(timeout_s=600)
     user, system, elapsed = (float(x) for x in re.findall(
         r'redo done at .* user: ([0-9.]+) s, system: ([0-9.]+) s, elapsed: ([0-9.]+) s',
         c.log_text())[-1])
@@ -118,15 +219,17 @@ def redo_turn(am, options):
 
 
 def redo(options):
-    turns = {am: [] for am in ('heap', 'rowan')}
-    for pair in range(options.pairs):
-        for am in ('heap', 'rowan') if pair % 2 == 0 else ('rowan', 'heap'):
-            turns[am].append(redo_turn(am, options))
-    say('| redo of %d TPC-B transactions | heap | Rowan | ratio |' % options.transactions)
-    say('|---|---|---|---|')
-    for i, (what, unit) in enumerate((('CPU s', 1), ('elapsed s', 1), ('WAL MB', 1e6))):
-        heap, rowan = (statistics.median(t[i] for t in turns[am]) / unit for am in turns)
-        say('| %s | %.2f | %.2f | %.2f |' % (what, heap, rowan, rowan / heap))
+    say('| redo | | heap | Rowan | ratio |')
+    say('|---|---|---|---|---|')
+    for case in options.cases.split(','):
+        turns = {am: [] for am in ('heap', 'rowan')}
+        for pair in range(options.pairs):
+            for am in ('heap', 'rowan') if pair % 2 == 0 else ('rowan', 'heap'):
+                turns[am].append(redo_turn(am, case, options))
+        for i, (what, unit) in enumerate((('CPU s', 1), ('elapsed s', 1), ('WAL MB', 1e6))):
+            heap, rowan = (statistics.median(t[i] for t in turns[am]) / unit for am in turns)
+            say('| %s | %s | %.2f | %.2f | %.2f |'
+                % (case, what, heap, rowan, rowan / max(heap, 0.01)))
 
 
 def main():
@@ -135,6 +238,9 @@ def main():
     p.add_argument('what', choices=('sustained', 'redo'))
     p.add_argument('--seconds', type=int, default=300)
     p.add_argument('--transactions', type=int, default=100000)
+    p.add_argument('--cases', default='tpcb', help=','.join(REDO_CASES))
+    p.add_argument('--rows', type=int, default=1000000)
+    p.add_argument('--perf', metavar='DIRECTORY', help='perf.data of redo go there')
     p.add_argument('--pairs', type=int)
     p.add_argument('--scale', type=int)
     p.add_argument('--clients', type=int, default=8)

@@ -16,18 +16,26 @@
 /* So often somebody else may come first before a VACUUM leaves the rest to others. */
 #define RECLAIM_ATTEMPTS	100
 
-/* Every superseder has ended, and its records are of no use for popping what it did. */
+/*
+ * Every superseder has ended, and its records are of no use for popping what it did.  *horizon: the
+ * newest one that has committed, which queries on a standby may not have seen yet.  What aborted
+ * was popped, so that nobody comes by its records.
+ */
 static bool
-records_all_settled(RowTable *table, Page copy, RowWork *work)
+records_all_settled(RowTable *table, Page copy, RowWork *work, TransactionId *horizon)
 {
 	const VersionRecordData *record;
 	uint16		offset = 0;
 
+	*horizon = InvalidTransactionId;
 	while ((record = version_page_next(copy, &offset)) != NULL)
 	{
 		switch (xid_state(record->superseder))
 		{
 			case XID_COMMITTED:
+				if (!TransactionIdIsValid(*horizon) ||
+					TransactionIdFollows(record->superseder, *horizon))
+					*horizon = record->superseder;
 				break;
 			case XID_ABORTED:
 				row_revert(table, version_row(record), work);
@@ -42,13 +50,13 @@ records_all_settled(RowTable *table, Page copy, RowWork *work)
 
 /* Whether nobody needs what is on the page, a copy; pops what aborted transactions left. */
 static bool
-page_is_settled(RowTable *table, Page copy, RowWork *work)
+page_is_settled(RowTable *table, Page copy, RowWork *work, TransactionId *horizon)
 {
 	PageTrailer trailer = page_trailer(copy);
 
 	return trailer->type == ROWAN_PAGE_VERSION &&
 		xid_older_than_all(trailer->newest_xid, table->horizon) &&
-		records_all_settled(table, copy, work);
+		records_all_settled(table, copy, work, horizon);
 }
 
 uint32
@@ -63,16 +71,17 @@ row_reclaim_versions(RowTable *table, uint32 limit)
 	while ((limit == 0 || freed < limit) && lost < max_lost)
 	{
 		FileHeaderData header;
+		TransactionId horizon;
 
 		CHECK_FOR_INTERRUPTS();
 		space_read_header(&table->file, &header);
 		if (!BlockNumberIsValid(header.version_head))
 			break;
 		pool_read_copy(&table->file, header.version_head, NULL, copy);
-		if (!page_is_settled(table, (Page) copy, work))
+		if (!page_is_settled(table, (Page) copy, work, &horizon))
 			break;
 		FAULT_POINT(version_judged);
-		if (version_free_head(&table->file, header.version_head, (Page) copy))
+		if (version_free_head(&table->file, header.version_head, (Page) copy, horizon))
 			freed++;
 		else
 			lost++;

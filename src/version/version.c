@@ -284,13 +284,12 @@ is_wanted(const FileHeaderData *header, BlockNumber block, Page page)
  * whatever has become of the page in between.
  */
 bool
-version_free_head(const PoolFile *file, BlockNumber block, Page judged)
+version_free_head(const PoolFile *file, BlockNumber block, Page judged, TransactionId horizon)
 {
 	PageChange	change;
 	Page		page;
 	FileHeaderData *header;
 	BlockNumber next;
-	TransactionId horizon;
 
 	change_begin(&change, file);
 	page = change_page(&change, pool_latch(file, block, LW_EXCLUSIVE), false);
@@ -300,7 +299,6 @@ version_free_head(const PoolFile *file, BlockNumber block, Page judged)
 		return false;
 	}
 	next = page_trailer(page)->right_block;
-	horizon = page_trailer(page)->newest_xid;
 	header = space_change_header(&change);
 	if (header->version_head != block || is_wanted(header, block, page))
 	{

@@ -101,8 +101,9 @@ extern bool version_same_records(Page page, Page judged);
  * Frees the page at the head of the list if it still is `block` and has the very records of
  * `judged`, the copy by which the caller found that nobody needs them.  An empty page at the list's
  * end that somebody is about to append to stays.  Returns true if freed.  No latches held.  One
- * record, with the newest superseding xid as horizon for standbys.
+ * record; horizon, for standbys: the newest of those superseders that have committed.
  */
-extern bool version_free_head(const PoolFile *file, BlockNumber block, Page judged);
+extern bool version_free_head(const PoolFile *file, BlockNumber block, Page judged,
+							  TransactionId horizon);
 
 #endif							/* ROWAN_VERSION_VERSION_H */

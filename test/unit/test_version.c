@@ -91,13 +91,14 @@ test_free(void)
 	append_many(5, 100);
 	copy = copy_of(last_block);
 	append(1, 105, 48);
-	tap_ok(!version_free_head(FILE, last_block, (Page) copy), "a page that was appended to stays");
+	tap_ok(!version_free_head(FILE, last_block, (Page) copy, 0),
+		   "a page that was appended to stays");
 	free(copy);
 	copy = copy_of(last_block);
-	tap_ok(version_free_head(FILE, last_block, (Page) copy) &&
+	tap_ok(version_free_head(FILE, last_block, (Page) copy, 0) &&
 		   header().version_head == InvalidBlockNumber && header().version_count == 0 &&
 		   header().version_active[0] == InvalidBlockNumber, "a page that is as it was judged goes");
-	tap_ok(!version_free_head(FILE, last_block, (Page) copy), "and cannot go twice");
+	tap_ok(!version_free_head(FILE, last_block, (Page) copy, 0), "and cannot go twice");
 	free(copy);
 }
 
@@ -113,14 +114,14 @@ test_page_that_comes_back(int nrecords)
 	append_many(nrecords, 100);
 	block = last_block;
 	judged = copy_of(block);
-	must(version_free_head(FILE, block, (Page) judged));
+	must(version_free_head(FILE, block, (Page) judged, 0));
 	append_many(nrecords, 200);
 	now = copy_of(block);
 	must(last_block == block && header().version_head == block &&
 		 version_next_offset((Page) now) == version_next_offset((Page) judged));
-	tap_ok(!version_free_head(FILE, block, (Page) judged) && header().version_head == block,
+	tap_ok(!version_free_head(FILE, block, (Page) judged, 0) && header().version_head == block,
 		   "a page that has come back with other records stays");
-	tap_ok(version_free_head(FILE, block, (Page) now), "and goes when those were judged");
+	tap_ok(version_free_head(FILE, block, (Page) now, 0), "and goes when those were judged");
 	free(judged);
 	free(now);
 }
@@ -139,7 +140,7 @@ test_only_head(void)
 	append_many(1, 101);
 	must(last_block != first);
 	copy = copy_of(last_block);
-	tap_ok(!version_free_head(FILE, last_block, (Page) copy) && header().version_head == first,
+	tap_ok(!version_free_head(FILE, last_block, (Page) copy, 0) && header().version_head == first,
 		   "only the page at the head of the list goes");
 	free(copy);
 }
@@ -154,15 +155,15 @@ test_empty(void)
 	version_add_page(FILE);
 	block = header().version_head;
 	copy = copy_of(block);
-	tap_ok(!version_free_head(FILE, block, (Page) copy), "an empty page that is appended to next stays");
+	tap_ok(!version_free_head(FILE, block, (Page) copy, 0), "an empty page that is appended to next stays");
 	version_add_page(FILE);		/* in its place */
-	tap_ok(version_free_head(FILE, block, (Page) copy), "one that nobody knows goes");
+	tap_ok(version_free_head(FILE, block, (Page) copy, 0), "one that nobody knows goes");
 	free(copy);
 	block = header().version_head;
 	copy = copy_of(block);
 	set_my_proc_number(1);
 	version_add_page(FILE);
-	tap_ok(version_free_head(FILE, block, (Page) copy), "one that keeps others goes");
+	tap_ok(version_free_head(FILE, block, (Page) copy, 0), "one that keeps others goes");
 	free(copy);
 }
 
@@ -188,7 +189,7 @@ test_read(void)
 	tap_ok(!version_read(FILE, header().high_water, ROWAN_PAGE_BODY, dest) &&
 		   !version_read(FILE, MaxBlockNumber, ROWAN_PAGE_BODY, dest), "nor beyond the end of the file");
 	copy = copy_of(last_block);
-	must(version_free_head(FILE, last_block, (Page) copy));
+	must(version_free_head(FILE, last_block, (Page) copy, 0));
 	tap_ok(!version_read(FILE, last_block, last_offset, dest), "nor on a page that was freed");
 	free(copy);
 }
