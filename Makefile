@@ -11,7 +11,7 @@
 # release of an exclusive latch), WERROR=1.
 
 EXTENSION = rowan
-DATA = rowan--0.1.0.sql
+DATA = rowan--0.1.0.sql rowan--0.1.0--0.2.0.sql
 MODULE_big = rowan
 OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c))
 REGRESS = $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))

@@ -313,12 +313,21 @@ pass_report(BlockNumber block, const char *message, void *arg)
 	how->report(block, message, how->arg);
 }
 
+static void
+pass_met(Page page, BlockNumber block, void *arg)
+{
+	const IndexVerify *how = arg;
+
+	how->met(page, block, how->arg);
+}
+
 uint64
 itree_verify(const IndexVerify *how)
 {
 	Walk	   *walk = palloc0(sizeof(Walk));
 	TreeVerify	file = {
 		.report = pass_report,
+		.met = how->met != NULL ? pass_met : NULL,
 		.arg = unconstify(IndexVerify *, how),
 		.kind = &entry_verify_kind,
 		.kind_arg = walk

@@ -13,6 +13,7 @@ typedef struct IndexVerify
 	void		(*report) (BlockNumber block, const char *message, void *arg);
 	void		(*entry) (const IndexItem *item, void *arg);	/* each cell of a leaf; may be
 																 * NULL */
+	void		(*met) (Page page, BlockNumber block, void *arg);	/* as of TreeVerify */
 	void	   *arg;
 } IndexVerify;
 

@@ -1,6 +1,6 @@
 /*
  * file_stats.c
- *	  SQL functions that look at whole files and at the pool.
+ *	  SQL functions that look at whole files.
  *
  * Latches: only those that the pool takes for a copy or a flush.
  */
@@ -8,7 +8,6 @@
 
 #include "access/relation.h"
 #include "base/export.h"
-#include "base/preload.h"
 #include "btree/btree.h"
 #include "catalog/pg_type.h"
 #include "inspect/result.h"
@@ -25,7 +24,6 @@
 ROWAN_SQL_FUNCTION(rowan_file_header);
 ROWAN_SQL_FUNCTION(rowan_tree_stats);
 ROWAN_SQL_FUNCTION(rowan_version_store_stats);
-ROWAN_SQL_FUNCTION(rowan_pool_stat);
 ROWAN_SQL_FUNCTION(rowan_flush);
 ROWAN_SQL_FUNCTION(rowan_prewarm);
 
@@ -198,30 +196,7 @@ rowan_version_store_stats(PG_FUNCTION_ARGS)
 	return inspect_row_result(fcinfo, &row);
 }
 
-/* ---- the pool ---- */
-
-Datum
-rowan_pool_stat(PG_FUNCTION_ARGS)
-{
-	PoolStat	stat;
-	ResultRow	row;
-	int			column = 0;
-
-	rowan_require_preload();
-	pool_get_stat(&stat);
-	clear_row(&row);
-	set_bigint(&row, column++, stat.frames);
-	set_bigint(&row, column++, stat.used);
-	set_bigint(&row, column++, stat.dirty);
-	set_bigint(&row, column++, stat.reads);
-	set_bigint(&row, column++, stat.writes);
-	set_bigint(&row, column++, stat.evictions);
-	set_bigint(&row, column++, stat.backend_writes);
-	set_bigint(&row, column++, stat.discards);
-	set_bigint(&row, column++, stat.flushes);
-	set_datum(&row, column++, BoolGetDatum(stat.armed != 0));
-	return inspect_row_result(fcinfo, &row);
-}
+/* ---- files and the pool ---- */
 
 Datum
 rowan_flush(PG_FUNCTION_ARGS)

@@ -56,8 +56,8 @@ set_null_bits(ResultRow *row, int column, const RowData *data)
 	set_text(row, column, bits);
 }
 
-static bool
-page_type_has_slots(uint8 type)
+bool
+inspect_page_has_slots(uint8 type)
 {
 #define SLOTS_OF_TYPE(symbol, number, name, has_slots) case ROWAN_PAGE_##symbol: return has_slots;
 	switch ((RowanPageType) type)
@@ -111,8 +111,8 @@ enum
 	HEADER_PROBLEM
 };
 
-static const char *
-page_problem(Page page)
+const char *
+inspect_page_problem(Page page)
 {
 	BlockNumber self = page_trailer(page)->self_block;
 	PageVerdict verdict;
@@ -130,7 +130,7 @@ page_header_result(FunctionCallInfo fcinfo, Page page)
 	PageHeader	header = (PageHeader) page;
 	PageTrailer trailer = page_trailer(page);
 	bool		is_edge = trailer->type == ROWAN_PAGE_LEAF && trailer->high_fence == TREE_KEY_MAX;
-	const char *problem = page_problem(page);
+	const char *problem = inspect_page_problem(page);
 	ResultRow	row;
 
 	clear_row(&row);
@@ -151,7 +151,7 @@ page_header_result(FunctionCallInfo fcinfo, Page page)
 		set_datum(&row, HEADER_PAGE_CID, CommandIdGetDatum(trailer->page_cid));
 	set_xid(&row, HEADER_NEWEST_XID, trailer->newest_xid);
 	set_bigint(&row, HEADER_FILE_ID, trailer->file_id);
-	if (page_type_has_slots(page_trailer(page)->type))
+	if (inspect_page_has_slots(page_trailer(page)->type))
 		set_int(&row, HEADER_SLOTS, page_nslots(page));
 	set_int(&row, HEADER_DEAD_BYTES, trailer->dead_bytes);
 	if (trailer->type == ROWAN_PAGE_LEAF)
@@ -265,7 +265,7 @@ set_inner_item(ResultRow *row, const char *cell, uint16 size)
 }
 
 static void
-put_slotted_items(FunctionCallInfo fcinfo, Page page)
+walk_slotted_items(Page page, PageItemSeen seen, void *arg)
 {
 	int			nslots = page_nslots(page);
 
@@ -280,7 +280,7 @@ put_slotted_items(FunctionCallInfo fcinfo, Page page)
 		if (leaf_stubs(page, pos) > 0)
 		{
 			set_stubs(&row, page, pos);
-			inspect_put_row(fcinfo, &row);
+			seen(&row, arg);
 			continue;
 		}
 		set_int(&row, ITEM_OFFSET, page_slot_offset(page, pos));
@@ -296,7 +296,7 @@ put_slotted_items(FunctionCallInfo fcinfo, Page page)
 			else
 				set_inner_item(&row, cell, size);
 		}
-		inspect_put_row(fcinfo, &row);
+		seen(&row, arg);
 	}
 }
 
@@ -343,7 +343,7 @@ inspect_version_record(Page page, uint32 offset, uint32 end)
 }
 
 static void
-put_version_items(FunctionCallInfo fcinfo, Page page)
+walk_version_items(Page page, PageItemSeen seen, void *arg)
 {
 	uint32		offset = ROWAN_PAGE_BODY;
 	uint32		end = Min(((PageHeader) page)->pd_lower, ROWAN_PAGE_SPECIAL);
@@ -359,14 +359,41 @@ put_version_items(FunctionCallInfo fcinfo, Page page)
 		if (record == NULL)
 		{
 			set_text(&row, ITEM_PROBLEM, "the version record makes no sense");
-			inspect_put_row(fcinfo, &row);
+			seen(&row, arg);
 			return;
 		}
 		set_int(&row, ITEM_SIZE, record->size);
 		set_version_item(&row, record);
-		inspect_put_row(fcinfo, &row);
+		seen(&row, arg);
 		offset += MAXALIGN(record->size);
 	}
+}
+
+void
+inspect_walk_items(Page page, PageItemSeen seen, void *arg)
+{
+	if (inspect_page_has_slots(page_trailer(page)->type))
+		walk_slotted_items(page, seen, arg);
+	else if (page_trailer(page)->type == ROWAN_PAGE_VERSION)
+		walk_version_items(page, seen, arg);
+}
+
+void
+inspect_require_magic(Page page)
+{
+	if (page_trailer(page)->magic == ROWAN_MAGIC)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("these bytes are not a Rowan page"),
+			 errdetail("Their magic number is %u, not %u.",
+					   page_trailer(page)->magic, ROWAN_MAGIC)));
+}
+
+static void
+put_item(ResultRow *row, void *arg)
+{
+	inspect_put_row(arg, row);
 }
 
 static Datum
@@ -375,15 +402,8 @@ put_page_items(FunctionCallInfo fcinfo, Page page)
 	InitMaterializedSRF(fcinfo, 0);
 	if (PageIsNew(page))
 		return (Datum) 0;
-	if (page_trailer(page)->magic != ROWAN_MAGIC)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("these bytes are not a Rowan page"),
-				 errdetail("Their magic number is %u, not %u.", page_trailer(page)->magic, ROWAN_MAGIC)));
-	if (page_type_has_slots(page_trailer(page)->type))
-		put_slotted_items(fcinfo, page);
-	else if (page_trailer(page)->type == ROWAN_PAGE_VERSION)
-		put_version_items(fcinfo, page);
+	inspect_require_magic(page);
+	inspect_walk_items(page, put_item, fcinfo);
 	return (Datum) 0;
 }
 

@@ -12,6 +12,7 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "inspect/result.h"
+#include "storage/lmgr.h"
 #include "table/table.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -34,16 +35,11 @@ refuse_relation(Relation rel, bool tables_only)
 			 RELKIND_HAS_PARTITIONS(kind) ? errhint("Name its partitions.") : 0));
 }
 
-static Relation
-open_for_looking(Oid relid, bool tables_only, PoolFile *file)
+static void
+check_relation(Relation rel, bool tables_only)
 {
-	Relation	rel = try_relation_open(relid, AccessShareLock);
 	bool		is_table;
 
-	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
 	is_table = rowan_relation_is_rowan(rel) && RELKIND_HAS_STORAGE(rel->rd_rel->relkind);
 	if (!is_table && (tables_only || !index_is_rowan(rel)))
 		refuse_relation(rel, tables_only);
@@ -51,6 +47,18 @@ open_for_looking(Oid relid, bool tables_only, PoolFile *file)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot access temporary tables of other sessions")));
+}
+
+static Relation
+open_for_looking(Oid relid, bool tables_only, PoolFile *file)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	check_relation(rel, tables_only);
 	table_pool_file(rel, file);
 	return rel;
 }
@@ -65,6 +73,24 @@ Relation
 inspect_open(Oid relid, PoolFile *file)
 {
 	return open_for_looking(relid, false, file);
+}
+
+Relation
+inspect_open_if_free(Oid relid, PoolFile *file)
+{
+	Relation	rel;
+
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return NULL;
+	rel = try_relation_open(relid, NoLock);
+	if (rel == NULL)
+	{
+		UnlockRelationOid(relid, AccessShareLock);
+		return NULL;
+	}
+	check_relation(rel, false);
+	table_pool_file(rel, file);
+	return rel;
 }
 
 static BlockNumber

@@ -20,7 +20,10 @@
 /* Opens a Rowan table or a rowan_btree index for looking at its file. */
 extern Relation inspect_open(Oid relid, PoolFile *file);
 
-/* The same; a table. */
+/* The same, without waiting for a lock: NULL if it is not to be had, or the relation is gone. */
+extern Relation inspect_open_if_free(Oid relid, PoolFile *file);
+
+/* The same as inspect_open; a table. */
 extern Relation inspect_open_table(Oid relid, PoolFile *file);
 
 /* A copy of the page as it would be written now, sums included. */
@@ -133,6 +136,16 @@ enum
 };
 
 /* pages.c */
+/* Calls seen for each row that rowan.page_items has for the page, whatever is on it. */
+typedef void (*PageItemSeen) (ResultRow *row, void *arg);
+extern void inspect_walk_items(Page page, PageItemSeen seen, void *arg);
+
+/* An error if these bytes are no page of ours. */
+extern void inspect_require_magic(Page page);
+/* What page_header says is wrong with it, or NULL. */
+extern const char *inspect_page_problem(Page page);
+extern bool inspect_page_has_slots(uint8 type);
+
 /* The record at offset of a version page if all of it lies before `end`, or NULL. */
 extern const VersionRecordData *inspect_version_record(Page page, uint32 offset, uint32 end);
 

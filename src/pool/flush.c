@@ -15,6 +15,7 @@
 #include "storage/condition_variable.h"
 #include "storage/smgr.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #define RETRY_MS	1000
 
@@ -151,11 +152,34 @@ accept_database(const PoolTag *tag, const void *arg)
 	return tag->locator.dbOid == *(const Oid *) arg && tag->backend == INVALID_PROC_NUMBER;
 }
 
+/* For users to see; end 0: it has not ended. */
+static void
+note_flush(TimestampTz start, TimestampTz end, uint64 pages)
+{
+	SpinLockAcquire(&pool_control->mutex);
+	pool_control->flush_start = start;
+	if (end != 0)
+	{
+		pool_control->flush_end = end;
+		pool_control->flush_pages = pages;
+	}
+	SpinLockRelease(&pool_control->mutex);
+}
+
 void
 pool_flush_all(void)
 {
-	(void) flush_frames(accept_all_but_temporary, NULL);
-	pool_count(flushes);
+	TimestampTz start = GetCurrentTimestamp(),
+				end;
+	int			written;
+
+	note_flush(start, 0, 0);
+	written = flush_frames(accept_all_but_temporary, NULL);
+	end = GetCurrentTimestamp();
+	note_flush(start, end, written);
+	count_one(COUNT_FLUSHES);
+	counter_add(COUNT_FLUSH_WRITES, written);
+	counter_add(COUNT_FLUSH_US, Max(end - start, 0));
 }
 
 void
@@ -208,7 +232,8 @@ trickle(int frames, bool flush_wal)
 			continue;
 		if (!LWLockConditionalAcquire(&frame->latch, LW_SHARED))
 			continue;
-		(void) io_write(frame);
+		if (io_write(frame) == WRITE_DONE)
+			count_one(COUNT_CLEAN_WRITES);
 		LWLockRelease(&frame->latch);
 	}
 }

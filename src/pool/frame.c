@@ -51,6 +51,7 @@ frame_shmem_size(void)
 	size = add_size(size, mul_size(pool_buffers_setting, BLCKSZ));
 	size = add_size(size, sizeof(LWLockPadded) * (POOL_EXTEND_LOCKS + POOL_INIT_LOCKS));
 	size = add_size(size, PG_CACHE_LINE_SIZE + BLCKSZ); /* alignment */
+	size = add_size(size, counters_shmem_size());
 	return add_size(size, map_shmem_size());
 }
 
@@ -65,12 +66,6 @@ init_control(void)
 	SpinLockInit(&pool_control->mutex);
 	pg_atomic_init_u64(&pool_control->tick_time, 0);
 	pg_atomic_init_u64(&pool_control->warned_time, 0);
-	pg_atomic_init_u64(&pool_control->reads, 0);
-	pg_atomic_init_u64(&pool_control->writes, 0);
-	pg_atomic_init_u64(&pool_control->evictions, 0);
-	pg_atomic_init_u64(&pool_control->backend_writes, 0);
-	pg_atomic_init_u64(&pool_control->discards, 0);
-	pg_atomic_init_u64(&pool_control->flushes, 0);
 	pg_atomic_init_u32(&pool_control->clock_hand, 0);
 }
 
@@ -110,6 +105,7 @@ frame_shmem_init(void)
 	pool_control = ShmemInitStruct("rowan pool", sizeof(PoolControl), &found);
 	if (!found)
 		init_control();
+	counters_shmem_init();
 	locks = ShmemInitStruct("rowan file locks", sizeof(LWLockPadded) * nlocks, &found);
 	extend_locks = locks;
 	init_locks = locks + POOL_EXTEND_LOCKS;
@@ -289,7 +285,7 @@ count_miss(const PoolFile *file)
 		pgBufferUsage.local_blks_read++;
 	if (VacuumCostActive)
 		VacuumCostBalance += VacuumCostPageMiss;
-	pool_count(reads);
+	count_one(COUNT_READS);
 }
 
 /* ---- loading ---- */
@@ -729,30 +725,4 @@ pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *de
 		if (pool_read_end(&read))
 			return;
 	}
-}
-
-/* ---- statistics ---- */
-
-void
-pool_get_stat(PoolStat *stat)
-{
-	memset(stat, 0, sizeof(PoolStat));
-	stat->frames = pool_n_frames;
-	for (int i = 0; i < pool_n_frames; i++)
-	{
-		if (pool_frames[i].tag.block == InvalidBlockNumber)
-			continue;
-		stat->used++;
-		if (pool_frames[i].dirty)
-			stat->dirty++;
-	}
-	stat->reads = pg_atomic_read_u64(&pool_control->reads);
-	stat->writes = pg_atomic_read_u64(&pool_control->writes);
-	stat->evictions = pg_atomic_read_u64(&pool_control->evictions);
-	stat->backend_writes = pg_atomic_read_u64(&pool_control->backend_writes);
-	stat->discards = pg_atomic_read_u64(&pool_control->discards);
-	stat->flushes = pg_atomic_read_u64(&pool_control->flushes);
-	SpinLockAcquire(&pool_control->mutex);
-	stat->armed = pool_control->armed ? 1 : 0;
-	SpinLockRelease(&pool_control->mutex);
 }

@@ -25,6 +25,7 @@
 #ifndef ROWAN_POOL_FRAME_H
 #define ROWAN_POOL_FRAME_H
 
+#include "pool/counters.h"
 #include "pool/pool.h"
 #include "storage/spin.h"
 
@@ -55,13 +56,10 @@ typedef struct PoolControl
 	pg_atomic_uint64 tick_time; /* TimestampTz of the worker's last tick */
 	pg_atomic_uint64 warned_time;	/* of the last complaint about it */
 
-	/* statistics; written on slow paths only */
-	pg_atomic_uint64 reads;
-	pg_atomic_uint64 writes;
-	pg_atomic_uint64 evictions;
-	pg_atomic_uint64 backend_writes;
-	pg_atomic_uint64 discards;
-	pg_atomic_uint64 flushes;
+	/* under the mutex, for users to see */
+	TimestampTz flush_start;	/* of the last flush of the whole pool; 0: none so far */
+	TimestampTz flush_end;		/* of the last one that has ended */
+	uint64		flush_pages;	/* written by it */
 
 	/* apart from all that: written at each replacement */
 	char		pad[PG_CACHE_LINE_SIZE];
@@ -74,8 +72,6 @@ extern int	pool_buffers_setting;	/* rowan.buffers */
 extern bool pool_checkpoint_gate_setting;
 #endif
 extern int	pool_clean_interval_setting;	/* rowan.clean_interval, s */
-
-#define pool_count(counter) pg_atomic_fetch_add_u64(&pool_control->counter, 1)
 
 static inline void
 tag_init(PoolTag *tag, const PoolFile *file, BlockNumber block)

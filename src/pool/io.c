@@ -388,7 +388,7 @@ note_gone(const PoolFrame *frame)
 {
 	PoolFile	file = {.locator = frame->tag.locator, .backend = frame->tag.backend};
 
-	pool_count(discards);
+	count_one(COUNT_DISCARDS);
 	if (frame->temporary || RecoveryInProgress() || file_cache_find(&gone_files, &file, 0) != NULL)
 		return;
 	(void) file_cache_make(&gone_files, &file, 0);
@@ -401,7 +401,7 @@ note_gone(const PoolFrame *frame)
 static void
 count_write(const PoolFrame *frame)
 {
-	pool_count(writes);
+	count_one(COUNT_WRITES);
 	if (frame->temporary)
 		pgBufferUsage.local_blks_written++;
 	else

@@ -325,20 +325,38 @@ extern void pool_file_truncate(const PoolFile *file, BlockNumber nblocks);
  */
 extern void pool_truncate_logged(const PoolFile *file, BlockNumber nblocks);
 
-/* ---- statistics: cumulative since start, for rowan.pool_stat ---- */
+/* ---- statistics: how it is now; what has been done: pool/counters.h ---- */
 typedef struct PoolStat
 {
 	uint64		frames,
 				used,
 				dirty,
-				reads,			/* pages read from disk */
-				writes,			/* pages written */
-				evictions,
-				backend_writes, /* of writes: by a backend that needed a victim */
-				discards,		/* dirty frames dropped because their file was gone */
-				flushes,		/* flushes for a checkpoint */
 				armed;			/* 1: pool worker holds the gate */
 } PoolStat;
 extern void pool_get_stat(PoolStat *stat);
+
+typedef struct WorkerStat
+{
+	bool		armed;
+	int			writers;		/* processes that may write */
+	TimestampTz tick;			/* of the last turn of the pool worker; 0: none so far */
+	TimestampTz flush_start;	/* of the last flush of the whole pool; 0: none so far */
+	TimestampTz flush_end;		/* of the last one that has ended */
+	uint64		flush_pages;	/* written by it */
+} WorkerStat;
+extern void pool_get_worker_stat(WorkerStat *stat);
+
+/* Frames that hold pages of one file. */
+typedef struct PoolShare
+{
+	RelFileLocator locator;
+	ProcNumber	backend;
+	int			frames;
+	int			dirty;
+	int			referenced;		/* used since the clock's hand passed */
+} PoolShare;
+
+/* The files with pages in the pool, in no order; palloc'd. */
+extern PoolShare *pool_get_shares(int *n);
 
 #endif							/* ROWAN_POOL_POOL_H */

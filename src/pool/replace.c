@@ -39,7 +39,7 @@ take_latched(PoolFrame *frame)
 	{
 		taken = map_take_out(frame);
 		if (taken)
-			pool_count(evictions);
+			count_one(COUNT_EVICTIONS);
 	}
 	if (!taken)
 		frame_version_advance(frame);
@@ -64,7 +64,7 @@ clean_victim(PoolFrame *frame, bool flush_wal)
 	result = io_write(frame);
 	LWLockRelease(&frame->latch);
 	if (result == WRITE_DONE)
-		pool_count(backend_writes);
+		count_one(COUNT_BACKEND_WRITES);
 	return true;
 }
 

@@ -15,6 +15,7 @@
 
 #include "base/fault.h"
 #include "miscadmin.h"
+#include "pool/counters.h"
 #include "tree/kind.h"
 #include "tree/tree.h"
 
@@ -78,6 +79,7 @@ merge_children(const TreeSearch *search, PoolFrame *parent_frame, int slot, Pool
 		space_free(&change, freed[i]);
 	FAULT_POINT(merge_before_commit);
 	change_commit(&change, InvalidTransactionId);
+	count_one(COUNT_MERGES);
 	FAULT_POINT(merge_after_commit);
 }
 
@@ -209,6 +211,7 @@ collapse_root(const TreeSearch *search)
 	space_free(&change, pool_block(child_frame));
 	FAULT_POINT(root_collapse_before_commit);
 	change_commit(&change, InvalidTransactionId);
+	count_one(COUNT_ROOT_COLLAPSES);
 	FAULT_POINT(root_collapse_after_commit);
 	return true;
 }

@@ -16,6 +16,7 @@
 
 #include "base/fault.h"
 #include "miscadmin.h"
+#include "pool/counters.h"
 #include "tree/idtree.h"
 
 /* A file shrinks if this part of it is free, and keeps that part of what is used. */
@@ -194,6 +195,7 @@ move_down(const TreeMover *mover, FreePlaces *places, uint32 place, const PageTr
 	tree_leaf_moves(here, trailer->level, old, new);
 	FAULT_POINT(shrink_move);
 	change_commit(&change, InvalidTransactionId);
+	count_one(COUNT_PAGE_MOVES);
 	FAULT_POINT(shrink_moved);
 	places->block[place] = old;
 }

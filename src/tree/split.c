@@ -14,6 +14,7 @@
 
 #include "base/fault.h"
 #include "miscadmin.h"
+#include "pool/counters.h"
 #include "tree/kind.h"
 #include "tree/tree.h"
 
@@ -41,6 +42,7 @@ split_child(const TreeWish *wish, PoolFrame *parent_frame, int slot, PoolFrame *
 	tree_leaf_moves(wish->search, wish->level, pool_block(frame), right_block);
 	FAULT_POINT(split_before_commit);
 	change_commit(&change, InvalidTransactionId);
+	count_one(COUNT_SPLITS);
 	FAULT_POINT(split_after_commit);
 }
 
@@ -74,6 +76,7 @@ split_root(const TreeWish *wish, PoolFrame *root_frame)
 	tree_leaf_moves(wish->search, wish->level, ROWAN_ROOT_BLOCK, right_block);
 	FAULT_POINT(root_split_before_commit);
 	change_commit(&change, InvalidTransactionId);
+	count_one(COUNT_ROOT_SPLITS);
 	FAULT_POINT(root_split_after_commit);
 }
 

@@ -73,6 +73,9 @@ extern const char *verification_problem(Verification *v, PageCopy *copy);
 /* A page that was copied before refers to the block: is it in use? */
 extern bool verification_in_use(Verification *v, BlockNumber block);
 
+/* Tells the caller of a page that is sound, and in its place. */
+extern void verification_meet(Verification *v, PageCopy *copy);
+
 extern void verification_reach(Verification *v, BlockNumber block);
 
 /* The page of that level that the cursor is on is that block. */

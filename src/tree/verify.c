@@ -33,6 +33,13 @@ verification_reach(Verification *v, BlockNumber block)
 		v->reached[block] = 1;
 }
 
+void
+verification_meet(Verification *v, PageCopy *copy)
+{
+	if (v->how->met != NULL)
+		v->how->met(copied_page(copy), copy->block, v->how->arg);
+}
+
 static bool
 was_reached(const Verification *v, BlockNumber block)
 {
@@ -324,6 +331,7 @@ visit_page(Verification *v, int depth)
 	if (!v->kind->check_page(v, copied_page(copy), v->kind_arg))
 		return false;
 	check_left(v, copy);
+	verification_meet(v, copy);
 	return true;
 }
 

@@ -59,6 +59,12 @@ typedef struct TreeVerify
 	void		(*report) (BlockNumber block, const char *message, void *arg);
 	void		(*leaf_check) (Page leaf, BlockNumber block, void *arg);	/* may be NULL */
 	void		(*version_check) (Page page, BlockNumber block, void *arg); /* may be NULL */
+
+	/*
+	 * Each page that is met, may be NULL: those of the tree, parents before their children, from left
+	 * to right; those of the lists.  Where something changes, some are met more than once.
+	 */
+	void		(*met) (Page page, BlockNumber block, void *arg);
 	void	   *arg;
 	const VerifyKind *kind;		/* NULL: a table's tree */
 	void	   *kind_arg;

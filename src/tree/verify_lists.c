@@ -128,6 +128,7 @@ meet_member(Verification *v, ListWalk *walk, PageCopy *page)
 		if (v->how->version_check != NULL && (block >= v->nblocks || !v->reached[block]))
 			v->how->version_check(copied_page(page), block, v->how->arg);
 	}
+	verification_meet(v, page);
 	verification_reach(v, block);
 }
 

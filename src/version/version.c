@@ -8,6 +8,7 @@
 
 #include "base/fault.h"
 #include "miscadmin.h"
+#include "pool/counters.h"
 #include "pool/file_cache.h"
 #include "storage/proc.h"
 #include "storage/s_lock.h"
@@ -171,6 +172,7 @@ version_add_page(const PoolFile *file)
 		header->version_active[active_slot()] = block;
 		FAULT_POINT(version_add);
 		change_commit(&change, InvalidTransactionId);
+		count_one(COUNT_VERSION_PAGES_ADDED);
 		FAULT_POINT(version_added);
 		active_page(file)->block = block;
 		return;
@@ -315,6 +317,7 @@ version_free_head(const PoolFile *file, BlockNumber block, Page judged, Transact
 			header->version_active[i] = InvalidBlockNumber;
 	FAULT_POINT(version_free);
 	change_commit(&change, horizon);
+	count_one(COUNT_VERSION_PAGES_FREED);
 	FAULT_POINT(version_freed);
 	return true;
 }

@@ -8,6 +8,7 @@
 #include <sched.h>
 
 #include "base/page_sum.h"
+#include "pool/counters.h"
 #include "pool/describe.h"
 #include "pool_stub.h"
 #include "storage/lwlock.h"
@@ -583,5 +584,10 @@ describe(StringInfo buf, const char *format,...)
 
 void
 describe_row(StringInfo buf, uint16 flags)
+{
+}
+
+void
+counter_add(Counter counter, uint64 n)
 {
 }
