@@ -23,11 +23,13 @@ RETURNS record
 LANGUAGE C STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'rowan_pool_stat';
 COMMENT ON FUNCTION rowan.pool_stat()
-IS 'state of Rowan''s buffer pool now, and its counters since the server started or they were reset';
+IS 'state of Rowan''s buffer pool now, and its counters since the server started or they were '
+	'reset';
 
 CREATE VIEW rowan.pool_stat AS SELECT * FROM rowan.pool_stat();
 COMMENT ON VIEW rowan.pool_stat
-IS 'state of Rowan''s buffer pool now, and its counters since the server started or they were reset';
+IS 'state of Rowan''s buffer pool now, and its counters since the server started or they were '
+	'reset';
 
 CREATE FUNCTION rowan.pool_relations(
 	OUT database oid,
@@ -73,7 +75,8 @@ RETURNS record
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_file_state';
 COMMENT ON FUNCTION rowan.file_state(regclass)
-IS 'what three pages say of a Rowan table or index; NULL, at once, if it is gone or locked exclusively';
+IS 'what three pages say of a Rowan table or index; NULL, at once, if it is gone or locked '
+	'exclusively';
 
 CREATE VIEW rowan.trees AS
 	SELECT c.oid::regclass AS relation,
@@ -95,7 +98,8 @@ COMMENT ON VIEW rowan.trees
 IS 'Rowan tables and indexes of this database: height and pages of each, without reading them';
 
 CREATE VIEW rowan.version_holders AS
-	SELECT h.kind, h.pid, h.name, h.xid, pg_catalog.age(h.xid) AS age, h.since, h.state, h.query
+	SELECT h.kind, h.pid, h.name, h.xid, pg_catalog.age(h.xid) AS age, h.since, h.state,
+		h.query
 	FROM (
 		SELECT CASE a.backend_type WHEN 'walsender' THEN 'standby' ELSE 'session' END AS kind,
 			a.pid,
@@ -121,7 +125,8 @@ CREATE VIEW rowan.version_holders AS
 		WHERE r.xmin IS NOT NULL) h
 	ORDER BY pg_catalog.age(h.xid) DESC, h.since;
 COMMENT ON VIEW rowan.version_holders
-IS 'whose snapshots and transactions keep older versions of rows in this database, oldest first: pid, xid, age';
+IS 'whose snapshots and transactions keep older versions of rows in this database, oldest first: '
+	'pid, xid, age';
 
 CREATE VIEW rowan.versions AS
 	SELECT c.oid::regclass AS relation,
@@ -146,7 +151,8 @@ CREATE VIEW rowan.versions AS
 		AND s.version_pages > 0
 	ORDER BY s.version_pages DESC, c.oid;
 COMMENT ON VIEW rowan.versions
-IS 'Rowan tables with older versions of rows, and who keeps them: nobody if held_by is null, then later writers use the space again';
+IS 'Rowan tables with older versions of rows, and who keeps them: nobody if held_by is null, '
+	'then later writers use the space again';
 
 CREATE FUNCTION rowan.tree_activity(
 	OUT splits bigint,
@@ -161,11 +167,13 @@ RETURNS record
 LANGUAGE C STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'rowan_tree_activity';
 COMMENT ON FUNCTION rowan.tree_activity()
-IS 'what was done to trees and version stores of all databases, since the server started or counters were reset';
+IS 'what was done to trees and version stores of all databases, since the server started or '
+	'counters were reset';
 
 CREATE VIEW rowan.tree_activity AS SELECT * FROM rowan.tree_activity();
 COMMENT ON VIEW rowan.tree_activity
-IS 'what was done to trees and version stores of all databases, since the server started or counters were reset';
+IS 'what was done to trees and version stores of all databases, since the server started or '
+	'counters were reset';
 
 --
 -- The pool worker, and checkpoints
@@ -211,7 +219,8 @@ RETURNS text
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_page_svg';
 COMMENT ON FUNCTION rowan.page_svg(regclass, bigint)
-IS 'a picture (SVG) of a page of a Rowan table or index: header, slots, gap, cells, slack, dead bytes';
+IS 'a picture (SVG) of a page of a Rowan table or index: header, slots, gap, cells, slack, dead '
+	'bytes';
 
 CREATE FUNCTION rowan.page_svg(page bytea)
 RETURNS text
@@ -225,14 +234,18 @@ RETURNS text
 LANGUAGE C STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'rowan_tree_svg';
 COMMENT ON FUNCTION rowan.tree_svg(regclass)
-IS 'a picture (SVG) of the tree of a Rowan table or index, level by level, and of what each block of its file is; reads all of it';
+IS 'a picture (SVG) of the tree of a Rowan table or index, level by level, and of what each '
+	'block of its file is; reads all of it';
 
 --
--- Privileges, as those of 0.1.0
+-- Privileges: none for everybody, but what structure is, monitoring roles may see.  What was
+-- granted on objects of 0.1.0 stays.
 --
-REVOKE ALL ON ALL ROUTINES IN SCHEMA rowan FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION rowan.prewarm(regclass) TO PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA rowan FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowan.pool_stat(), rowan.pool_relations(), rowan.file_state(regclass),
+	rowan.tree_activity(), rowan.worker_stat(), rowan.reset_stats(),
+	rowan.page_svg(regclass, bigint), rowan.page_svg(bytea), rowan.tree_svg(regclass) FROM PUBLIC;
+REVOKE ALL ON rowan.pool_stat, rowan.pool_relations, rowan.trees, rowan.version_holders,
+	rowan.versions, rowan.tree_activity, rowan.worker_stat FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION rowan.pool_stat() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.pool_relations() TO pg_monitor;

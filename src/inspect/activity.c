@@ -1,7 +1,7 @@
 /*
  * activity.c
- *	  SQL functions behind the views: what is in the pool, what has been done, and how the files are,
- *	  as far as it can be told without reading them.
+ *	  SQL functions behind the views: what is in the pool, what has been done, and how the files
+ *	  are, as far as it can be told without reading them.
  *
  * They are asked again and again by programs that watch, so they wait for no lock of a relation.
  * Latches: only those that the pool takes for a copy.
@@ -157,7 +157,10 @@ rowan_reset_stats(PG_FUNCTION_ARGS)
 
 /* ---- files ---- */
 
-/* The newest xid that superseded a version on the oldest version page: who sees older states keeps it. */
+/*
+ * The newest xid that superseded a version on the oldest version page: whoever sees older states
+ * keeps it.
+ */
 static TransactionId
 oldest_version_xid(const PoolFile *file, const FileHeaderData *header)
 {

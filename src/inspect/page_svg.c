@@ -2,9 +2,9 @@
  * page_svg.c
  *	  rowan.page_svg: a page as a map of its bytes.
  *
- * 64 lines of 128 bytes.  What lies where is what rowan.page_items says (pages.c): nothing is parsed
- * here, and nothing believed either: a place is drawn as far as it lies within the page.  So any
- * bytes give a picture.
+ * 64 lines of 128 bytes.  What lies where is what rowan.page_items says (pages.c): nothing is
+ * parsed here, and nothing believed either: a place is drawn as far as it lies within the page.  So
+ * any bytes give a picture.
  *
  * Latches: only those that the pool takes for a copy.
  */
@@ -174,10 +174,12 @@ item_paint(const PageSvg *map, const ResultRow *row)
 }
 
 static char *
-tid_text(Datum tid)
+tid_text(Datum value)
 {
-	return psprintf("(%u,%u)", ItemPointerGetBlockNumberNoCheck(DatumGetItemPointer(tid)),
-					ItemPointerGetOffsetNumberNoCheck(DatumGetItemPointer(tid)));
+	ItemPointer tid = (ItemPointer) DatumGetPointer(value);
+
+	return psprintf("(%u,%u)", ItemPointerGetBlockNumberNoCheck(tid),
+					ItemPointerGetOffsetNumberNoCheck(tid));
 }
 
 static void
@@ -336,6 +338,8 @@ draw_map(PageSvg *map)
 	draw_ground(map, lower, upper);
 	if (trailer->type == ROWAN_PAGE_HEADER)
 		draw_part(map, SVG_SLOTS, ROWAN_PAGE_BODY, lower, "file header");
+	if (trailer->type == ROWAN_PAGE_VERSION)
+		draw_part(map, SVG_DEAD, ROWAN_PAGE_BODY, lower, "padding of records");
 	inspect_walk_items(map->page, draw_item, map);
 	draw_dead_bytes(map, upper, ROWAN_PAGE_SPECIAL);
 }

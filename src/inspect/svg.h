@@ -18,7 +18,7 @@
 	PAINT(HEADER, "hd", "#8a94a6", "#6b7688", "header, trailer") \
 	PAINT(SLOTS, "sl", "#e3a72f", "#c9922b", "slots") \
 	PAINT(GAP, "gp", "#e9edf1", "#232931", "free gap") \
-	PAINT(DEAD, "de", "#bfc5cd", "#4d5561", "dead bytes") \
+	PAINT(DEAD, "de", "#bfc5cd", "#4d5561", "dead bytes, padding") \
 	PAINT(SLACK, "sk", "#b7d4f1", "#2b4a69", "slack of rows") \
 	PAINT(ROW, "rw", "#4a8fd8", "#3f80c9", "rows as old as the page") \
 	PAINT(OWN, "ow", "#25a08f", "#239080", "rows with a creator of their own") \
@@ -30,7 +30,7 @@
 	PAINT(ENTRY, "en", "#4a8fd8", "#3f80c9", "index entries") \
 	PAINT(LEAF, "lf", "#4a8fd8", "#3f80c9", "leaves") \
 	PAINT(FREE, "fr", "#a9d18e", "#5f7f4b", "free pages") \
-	PAINT(UNUSED, "un", "#e9edf1", "#232931", "not in use so far") \
+	PAINT(UNUSED, "un", "#efe3c4", "#3d3725", "not in use so far") \
 	PAINT(UNMET, "um", "#bfc5cd", "#4d5561", "changed meanwhile") \
 	PAINT(BAD, "bd", "#e5007d", "#ff4fa8", "makes no sense")
 

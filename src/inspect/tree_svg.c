@@ -69,7 +69,7 @@ typedef struct TreeSvg
 /* ---- what the walk meets ---- */
 
 static bool
-is_tree_page(uint8 type)
+is_page_of_tree(uint8 type)
 {
 	return type == ROWAN_PAGE_LEAF || type == ROWAN_PAGE_INNER || type == ROWAN_PAGE_INDEX_LEAF ||
 		type == ROWAN_PAGE_INDEX_INNER;
@@ -110,7 +110,7 @@ page_is_met(Page page, BlockNumber block, void *arg)
 	if (block >= tree->nblocks || tree->types[block] != 0)
 		return;
 	tree->types[block] = type;
-	if (is_tree_page(type))
+	if (is_page_of_tree(type))
 		add_page(tree, page, block);
 }
 

@@ -263,8 +263,9 @@ def prefix_bindir(variant=VARIANT, werror=False, bindir=BINDIR):
     link_tree(sharedir + '/extension', root + sharedir + '/extension')
     link_tree(sharedir, root + sharedir)
     if PRELOAD == 'rowan' or EXTENSION == 'rowan':
-        for stale in (libdir + '/rowan.so', sharedir + '/extension/rowan.control',
-                      sharedir + '/extension/rowan--0.1.0.sql'):
+        scripts = glob.glob(root + sharedir + '/extension/rowan--*.sql')
+        for stale in [libdir + '/rowan.so', sharedir + '/extension/rowan.control'] + \
+                [script[len(root):] for script in scripts]:
             if os.path.lexists(root + stale):
                 os.unlink(root + stale)         # a link to an installed Rowan
         run(['make', '-s', 'install', 'DESTDIR=' + root] + make_flags(variant, werror, bindir),

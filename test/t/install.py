@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Installing the extension is safe: schemas prepared by others, roles without privileges, search paths, no preloading;
 what PUBLIC may call, what DROP takes along, what a dump says, which symbols the library shows."""
+import glob
 import os
 import re
 import sys
@@ -14,9 +15,15 @@ from harness import ENGINE, TOP, check, run, say
 OPEN_TO_PUBLIC = {'rowan.prewarm(regclass)'}
 OPEN_TO_MONITOR = {'rowan.page_header(regclass,bigint)', 'rowan.page_header(bytea)', 'rowan.file_header(regclass)',
                    'rowan.tree_stats(regclass)', 'rowan.version_store_stats(regclass)', 'rowan.verify(regclass)',
-                   'rowan.verify(regclass,boolean)', 'rowan.pool_stat()'}
+                   'rowan.verify(regclass,boolean)', 'rowan.pool_stat()', 'rowan.pool_relations()',
+                   'rowan.file_state(regclass)', 'rowan.tree_activity()', 'rowan.worker_stat()',
+                   'rowan.page_svg(regclass,bigint)', 'rowan.page_svg(bytea)',
+                   'rowan.tree_svg(regclass)'}
 # as pg_walinspect's
 OPEN_TO_READER = {'rowan.wal_records(pg_lsn,pg_lsn)', 'rowan.wal_blocks(pg_lsn,pg_lsn)'}
+
+VIEWS_OF_MONITOR = {'pool_stat', 'pool_relations', 'trees', 'version_holders', 'versions',
+                    'tree_activity', 'worker_stat'}
 
 # What core looks up by name, besides the functions of the script.
 EXPORTED = {'Pg_magic_func', '_PG_init', 'rowan_pool_worker_main', 'rowan_recovery_writer_main', 'rowan_index_build_worker'}
@@ -143,7 +150,8 @@ def hostile_search_path(c, mallory):
 
 def script_is_strict():
     """Nothing that exists is replaced or taken for the script's own; what it makes is named with its schema."""
-    text = re.sub(r'--.*', '', open(TOP + '/rowan--0.1.0.sql').read())
+    text = ''.join(re.sub(r'--.*', '', open(script).read())
+                   for script in glob.glob(TOP + '/rowan--*.sql'))
     check(not re.search(r'CREATE\s+OR\s+REPLACE', text, re.I), 'CREATE OR REPLACE')
     check(not re.search(r'(CREATE|ADD|TABLE|SCHEMA)\s+(\w+\s+)?IF\s+NOT\s+EXISTS', text, re.I), 'IF NOT EXISTS')
     for kind, name in re.findall(r'CREATE (FUNCTION|VIEW|TABLE|TYPE) (\S+)', text):
@@ -178,7 +186,11 @@ def who_may_call(c):
     check(others == set(), 'others may call %s' % others)
     views = c.rows("SELECT relname, a.grantee::regrole FROM pg_class, aclexplode(relacl) a WHERE relnamespace = 'rowan'::regnamespace "
                    "AND relkind = 'v' AND a.grantee <> relowner")
-    check(views == [('pool_stat', 'pg_monitor')], 'who may read views: %s' % views)
+    check(set(views) == {(v, 'pg_monitor') for v in VIEWS_OF_MONITOR},
+          'who may read views: %s' % views)
+    silent = c.rows("SELECT relname FROM pg_class WHERE relnamespace = 'rowan'::regnamespace "
+                    "AND obj_description(oid, 'pg_class') IS NULL")
+    check(silent == [], 'views without a comment: %s' % silent)
     silent = c.rows("SELECT name FROM (%s) f WHERE obj_description(oid, 'pg_proc') IS NULL" % mine)
     check(silent == [], 'functions without a comment: %s' % silent)
     outside = c.rows("SELECT name FROM (%s) f WHERE name NOT LIKE 'rowan.%%'" % mine)
