@@ -73,6 +73,9 @@ BEGIN
   END LOOP;
 END $$;
 """
+# no byte of it is repeated, as the blanks are that a char(84) is mostly made of
+RANDOM_TEXT = ("INSERT INTO new_{am} SELECT $2, $1, 0, left(string_agg(md5($2::text || g), ''), 84)"
+               ' FROM generate_series(1, 3) g')
 # name, statement, statements a transaction
 OPERATIONS = [
     ('update', 'UPDATE keyed_{am} SET v = v + $2 WHERE id = $1', 1),
@@ -85,6 +88,7 @@ OPERATIONS = [
     ('insert, 20 a transaction', "INSERT INTO new_{am} VALUES ($2, $1, 0, 'x')", 20),
     ('insert of 200 rows',
      "INSERT INTO new_{am} SELECT $2 + g, $1, 0, 'x' FROM generate_series(1, 200) g", 1),
+    ('insert of random text', RANDOM_TEXT, 1),
     ('insert with a btree', "INSERT INTO newkey_{am} (k, v, filler) VALUES ($1, 0, 'x')", 1),
     ('insert with two rowan_btree', "INSERT INTO newown_{am} VALUES ($1, $1, 0, 'x')", 1),
     ('delete', 'DELETE FROM keyed_{am} WHERE id = $1', 1),

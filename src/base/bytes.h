@@ -1,6 +1,7 @@
 /*
  * bytes.h
- *	  Runs of bytes: comparing two from their ends, writing and reading them in a row.
+ *	  Runs of bytes: comparing two from their ends, writing and reading them in a row, numbers that
+ *	  take as few as they need.
  *
  * Pure; nothing outside the runs is read.
  */
@@ -57,34 +58,87 @@ take_within(const char *from, const char *end, void *bytes, Size size)
 	return take_bytes(from, bytes, size);
 }
 
-/* Numbers below 256 in one byte, if all of them are so small. */
+/*
+ * Numbers: seven bits a byte, the lowest first; the last byte has no 0x80.  So a number below 128
+ * takes one byte, below 16,384 two.
+ */
+#define NUMBER_MAX_BYTES	10
+
 static inline char *
-put_number(char *to, uint16 number, bool wide)
+put_number(char *to, uint64 number)
 {
-	uint8		low = (uint8) number;
-
-	return wide ? put_bytes(to, &number, sizeof(number)) : put_bytes(to, &low, sizeof(low));
+	while (number >= 0x80)
+	{
+		*to++ = (char) (number | 0x80);
+		number >>= 7;
+	}
+	*to++ = (char) number;
+	return to;
 }
 
+/* As take_within: NULL if the number does not end before `end`, too. */
 static inline const char *
-take_number(const char *from, uint16 *number, bool wide)
+take_number(const char *from, const char *end, uint64 *number)
 {
-	uint8		low;
-
-	if (wide)
-		return take_bytes(from, number, sizeof(*number));
-	from = take_bytes(from, &low, sizeof(low));
-	*number = low;
-	return from;
-}
-
-/* The same of bytes that end at `end`, as take_within. */
-static inline const char *
-take_number_within(const char *from, const char *end, uint16 *number, bool wide)
-{
-	if (from == NULL || end - from < (wide ? 2 : 1))
+	*number = 0;
+	if (from == NULL)
 		return NULL;
-	return take_number(from, number, wide);
+	for (int shift = 0; from < end && shift < 7 * NUMBER_MAX_BYTES; shift += 7)
+	{
+		uint8		byte = (uint8) *from++;
+
+		*number |= (uint64) (byte & 0x7F) << shift;
+		if ((byte & 0x80) == 0)
+			return from;
+	}
+	return NULL;
+}
+
+/* NULL if it has more than 16 bits, too. */
+static inline const char *
+take_number_16(const char *from, const char *end, uint16 *number)
+{
+	uint64		n;
+
+	from = take_number(from, end, &n);
+	*number = (uint16) n;
+	return n > PG_UINT16_MAX ? NULL : from;
+}
+
+/*
+ * The longest run of one byte, repeated, as far as runs of 15 or more are concerned; shorter ones
+ * may be missed.  Returns by how much it is longer than one byte; *at: where it begins.
+ */
+static inline int
+longest_run(const char *bytes, int size, int *at)
+{
+	int			longest = 0;
+
+	*at = 0;
+	for (int i = 0; i + 8 <= size;)
+	{
+		uint64		word;
+		int			first = i,
+					end = i + 8;
+
+		memcpy(&word, bytes + i, sizeof(word));
+		if (likely(word != (word >> 8 | word << 56)))
+		{
+			i = end;
+			continue;
+		}
+		while (first > 0 && bytes[first - 1] == bytes[i])
+			first--;
+		while (end < size && bytes[end] == bytes[i])
+			end++;
+		if (end - first - 1 > longest)
+		{
+			longest = end - first - 1;
+			*at = first;
+		}
+		i = end;
+	}
+	return longest;
 }
 
 #endif							/* ROWAN_BASE_BYTES_H */

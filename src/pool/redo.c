@@ -352,22 +352,32 @@ check_sum(XLogReaderState *record, uint8 block_id, Page page)
 	Assert(page_sum_kept(page) == page_sum(page));
 }
 
+void
+wal_get_context(XLogReaderState *record, uint8 block_id, WalContext *context)
+{
+	uint8		next = block_id + 1;
+
+	memset(context, 0, sizeof(*context));
+	context->xid = XLogRecGetXid(record);
+	context->next_block = InvalidBlockNumber;
+	context->whole = WAL_NEEDS_PAGE;
+	if (!XLogRecHasBlockRef(record, next))
+		return;
+	context->next_data = wal_page_data(record, next, &context->next_length);
+	if (context->next_data != NULL)
+		XLogRecGetBlockTag(record, next, NULL, NULL, &context->next_block);
+}
+
+/* The same where the page may be torn. */
 static void
 get_context(XLogReaderState *record, const RedoPage *page, WalContext *context)
 {
-	uint8		next = page->block_id + 1;
-	Size		length;
-
-	context->xid = XLogRecGetXid(record);
-	context->next_block = InvalidBlockNumber;
-	context->next_data = NULL;
-	context->whole = page->torn == NULL ? WAL_NEEDS_PAGE :
-		page->torn->slots || torn_control_is(TORN_NO_SLOTS) ? WAL_NEEDS_SLOTS : WAL_NEEDS_NOTHING;
-	context->slots_restored = page->torn != NULL && XLogRecBlockImageApply(record, page->block_id);
-	if (!XLogRecHasBlockRef(record, next))
+	wal_get_context(record, page->block_id, context);
+	if (page->torn == NULL)
 		return;
-	XLogRecGetBlockTag(record, next, NULL, NULL, &context->next_block);
-	context->next_data = wal_page_data(record, next, &length);
+	context->whole = page->torn->slots || torn_control_is(TORN_NO_SLOTS) ? WAL_NEEDS_SLOTS :
+		WAL_NEEDS_NOTHING;
+	context->slots_restored = XLogRecBlockImageApply(record, page->block_id);
 }
 
 static void

@@ -49,126 +49,143 @@ typedef struct ChangeRecordData
 StaticAssertDecl(sizeof(ChangeRecordData) == 6, "CHANGE");
 
 /*
- * INSERT, data of block 0.  Behind it, in this order, what the parts say:
+ * Where no size is told, a "number" takes as many bytes as it needs (base/bytes.h).
  *
- *	INSERT_DELTA	uint16: the first row's delta; else it is the slot
- *	INSERT_PAGE		uint32 page_xid, uint32 page_cid, uint16 page_natts, of the trailer
+ * INSERT, data of block 0.  Behind it the slot of the first row, a number; the other rows follow,
+ * without a gap of ids.  Then, in this order, what the parts say:
+ *
+ *	INSERT_DELTA	number: the first row's delta; else it is the slot
+ *	INSERT_PAGE		uint32 page_xid, uint32 page_cid, of the trailer
+ *	INSERT_NATTS	number: the trailer's page_natts
  *	INSERT_FLAGS	uint16: the trailer's flags
- *	INSERT_OTHER	uint32 newest_xid, uint16 dead_bytes, of the trailer
- *	INSERT_SLOTS	uint16 count, then so many slots, moved up by the new ones
- *	(without INSERT_ONE) uint16: number of rows
+ *	INSERT_NEWEST	uint32: its newest_xid
+ *	INSERT_DEAD		uint16: its dead_bytes
+ *	INSERT_SLOTS	number, then so many slots, moved up by the new ones
+ *	(without INSERT_ONE) number of rows
  *
  * then the cells of the rows, one after the other, with INSERT_ONE without the first two bytes (the
- * size, and three flags that are not set), with INSERT_XID without the xid.
+ * size, and three flags that are not set), with INSERT_XID without the xid.  With INSERT_RUNS each
+ * cell begins with a number: how many times a byte of it is repeated.  If that is not 0, another
+ * number follows, how many of the cell's bytes are before that byte, and the repetitions are left
+ * out.  Blanks of char(n) and zeroes cost little so.
  */
 typedef struct InsertRecordData
 {
-	unsigned int slot:11;		/* of the first row; the others follow, without a gap of ids */
 	unsigned int top:13;		/* pd_upper before, where the first cell ends; 0: the page is
 								 * compacted */
-	unsigned int parts:8;		/* INSERT_* */
-} InsertRecordData;
+	unsigned int parts:11;		/* INSERT_* */
+} pg_attribute_packed() InsertRecordData;
 
-#define INSERT_ONE		0x01	/* one row, whose cell has the rest of the record's bytes */
-#define INSERT_DELTA	0x02
-#define INSERT_PAGE		0x04	/* the page was empty */
-#define INSERT_FLAGS	0x08
-#define INSERT_OTHER	0x10
-#define INSERT_SLOTS	0x20
-#define INSERT_NEXT		0x40	/* right edge: the next row id follows the last row */
-#define INSERT_XID		0x80	/* rows with ROW_XID: it is the record's, and newest_xid too */
+#define INSERT_ONE		0x001	/* one row, whose cell has the rest of the record's bytes */
+#define INSERT_DELTA	0x002
+#define INSERT_PAGE		0x004	/* the page was empty */
+#define INSERT_NATTS	0x008	/* that, or where the cells go depends on it */
+#define INSERT_FLAGS	0x010
+#define INSERT_NEWEST	0x020
+#define INSERT_DEAD		0x040
+#define INSERT_SLOTS	0x080
+#define INSERT_NEXT		0x100	/* right edge: the next row id follows the last row */
+#define INSERT_XID		0x200	/* rows with ROW_XID: it is the record's, and newest_xid too */
+#define INSERT_RUNS		0x400
 
-StaticAssertDecl(sizeof(InsertRecordData) == 4, "INSERT");
-StaticAssertDecl(ROWAN_PAGE_ROOM / sizeof(SlotData) < (1 << 11) && BLCKSZ <= (1 << 13), "INSERT");
+StaticAssertDecl(sizeof(InsertRecordData) == 3, "INSERT");
+StaticAssertDecl(BLCKSZ <= (1 << 13), "offsets in a page have 13 bits");
 
 /*
  * REPLACE, data of block 0, the leaf.  Behind it, in this order, what the parts say:
  *
- *	REPLACE_SLOT	uint16: the slot, which now points to the cell
+ *	REPLACE_SLOT	number: the slot, which now points to the cell
  *	REPLACE_CLEAR	uint8: so many bytes below the cell become zero
  *	REPLACE_DEAD	uint16: the trailer's dead_bytes
- *	REPLACE_FLAGS	uint16: its flags
+ *	REPLACE_FLAGS	number: its flags
  *	REPLACE_NEWEST	uint32: its newest_xid
  *
- * then, 1 or 2 bytes each (REPLACE_WIDE), how many bytes of the data stay as they are, how many
- * behind them change and, with REPLACE_MOVES, how many at their end stay; then the header, with
- * REPLACE_XID without the xid, with REPLACE_POINTER without the version pointer, then the data that
- * change.  Block 1, if there is one, is the version
+ * then, numbers, how many bytes of the data stay as they are, how many behind them change and, if
+ * the row is REPLACE_MOVED, how many at their end stay; then the header, with REPLACE_XID without
+ * the xid, with REPLACE_POINTER without the version pointer; then the data that change, which end
+ * the record: so it is known how long the header is.  Block 1, if there is one, is the version
  * page, with a VersionAppendData.
+ *
+ * REPLACE_PAIRED: block 1's record is a delta, which has the old bytes of those that change here.
+ * Then these numbers are its, and the header lacks the first two bytes (the size, and three flags
+ * that are not set), with REPLACE_FOLLOWS also the next two: the tag is newer_tag, the flags are
+ * those that replace_flags_following says.
  */
 typedef struct ReplaceRecordData
 {
-	uint16		offset;			/* of the cell, of the old one if it moves, from the page's start */
-	uint16		parts;			/* REPLACE_* */
-	uint8		header;			/* bytes of its header */
+	unsigned int offset:13;		/* of the cell, of the old one if it moves, from the page's start */
+	unsigned int how:2;			/* ReplaceHow */
+	unsigned int parts:9;		/* REPLACE_* */
 } pg_attribute_packed() ReplaceRecordData;
 
-#define REPLACE_SLOT	0x0001
-#define REPLACE_MOVES	0x0002	/* the cell, other cells too: data that stay are the old cell's */
-#define REPLACE_CLEAR	0x0004
-#define REPLACE_DEAD	0x0008
-#define REPLACE_FLAGS	0x0010
-#define REPLACE_NEWEST	0x0020
-#define REPLACE_NEWEST_IS_XID	0x0040	/* newest_xid becomes the record's xid */
-#define REPLACE_WIDE	0x0080
-#define REPLACE_XID		0x0100	/* the cell's xid is the record's */
-#define REPLACE_POINTER	0x0200	/* it points to what block 1 gets */
-#define REPLACE_UPPER	0x0400	/* the cell, and slack of REPLACE_CLEAR's bytes below it, come out
+typedef enum ReplaceHow
+{
+	REPLACE_IN_PLACE,			/* of the old cell */
+	REPLACE_PAIRED,				/* the same, as told above */
+	REPLACE_UPPER,				/* the cell, and slack of REPLACE_CLEAR's bytes below it, come out
 								 * of the gap, which ends there now; padding above it is among the
 								 * data */
+	REPLACE_MOVED				/* other cells too: data that stay are the old cell's */
+} ReplaceHow;
 
-StaticAssertDecl(sizeof(ReplaceRecordData) == 5, "REPLACE");
+#define REPLACE_SLOT	0x001
+#define REPLACE_CLEAR	0x002
+#define REPLACE_DEAD	0x004
+#define REPLACE_FLAGS	0x008
+#define REPLACE_NEWEST	0x010
+#define REPLACE_NEWEST_IS_XID	0x020	/* newest_xid becomes the record's xid */
+#define REPLACE_XID		0x040	/* the cell's xid is the record's */
+#define REPLACE_POINTER	0x080	/* it points to what block 1 gets */
+#define REPLACE_FOLLOWS	0x100
+
+/* Flags of a row that was updated in place, from its older version's. */
+static inline uint16
+replace_flags_following(uint16 older)
+{
+	return (older & ~(ROW_CID | ROW_PAGE_XID)) | ROW_XID | ROW_VERSION;
+}
+
+StaticAssertDecl(sizeof(ReplaceRecordData) == 3, "REPLACE");
 
 /*
  * MOVE: a REPLACE of the old cell (block 0) with its version (block 1), and an INSERT of the new
  * one.  If that goes to another leaf, it is block 3, and blocks 0 and 3 have what REPLACE and
- * INSERT have.  If to the same, block 0 has this, with MOVE_SHARES
- *
- *	1 or 2 bytes each (MOVE_WIDE): head, prefix, middle, suffix
- *
- * then the REPLACE, then the INSERT.  MOVE_SHARES: the new row's data begin with the first `prefix`
+ * INSERT have.  If to the same, block 0 has a number, the bytes of the REPLACE times two, plus one
+ * if the rows share something; then, if so, four numbers: head, prefix, middle, suffix; then the
+ * REPLACE, then the INSERT.  What they share: the new row's data begin with the first `prefix`
  * bytes of the old row's, and end with its last `suffix` bytes, `middle` bytes further on; the
  * INSERT has only what is between, behind its first `head` bytes.
  */
-typedef struct MoveRecordData
-{
-	uint16		replace_parts;	/* bytes of the REPLACE, MOVE_* */
-} MoveRecordData;
-
-#define MOVE_SIZE_MASK	0x3FFF
-#define MOVE_WIDE		0x4000
-#define MOVE_SHARES		0x8000
-
 #define MOVE_TO_REFERENCE	3
-
-StaticAssertDecl(sizeof(MoveRecordData) == 2, "MOVE");
 
 /*
  * INSERT, REPLACE and MOVE, if they clear bits of the visibility map: this block reference is the
- * map's page (row/mapclear.c), without an image; its data are the logical block, a BlockNumber, or
- * two of them.
+ * map's page (row/mapclear.c), without an image; its data are the logical block, a number, or two
+ * of them.
  */
 #define MAP_CLEAR_REFERENCE	2
 
 /*
  * A version record appended to a version page.  Behind it, in this order:
  *
- *	1 or 2 bytes each (APPEND_WIDE): natts; if kind is VERSION_DELTA prefix and suffix
- *	what the parts say: superseder, xid, cid (4 bytes each), older_block (4) and older_offset (2),
- *	newer_tag (1)
+ *	numbers: row id, natts; if kind is VERSION_DELTA prefix and suffix
+ *	APPEND_SUPERSEDER	number: how much older the superseder is than the WAL record's xid
+ *	APPEND_XID			number: how much older the xid is
+ *	APPEND_CID			number: cid
+ *	APPEND_OLDER		number: older_block * VERSION_UNITS_A_PAGE + older_offset / 8
+ *	APPEND_TAG			uint8: newer_tag
  *
  * then the record's data.  Fields that nothing is said of are zero, but superseder, which is the
  * WAL record's xid, newer_tag, which is tag + 1, and size.
  */
 typedef struct VersionAppendData
 {
-	uint16		offset;			/* of the record, from the page's start */
-	uint8		parts;			/* APPEND_* */
-	uint8		kind_key;		/* kind, key << 2 */
-	uint16		flags;			/* as in the record, from here on */
-	uint8		tag;
-	uint8		row_high;
-	uint32		row_low;
+	uint64		place:10;		/* where the record begins, from the page's start, divided by 8 */
+	uint64		parts:7;		/* APPEND_* */
+	uint64		kind:2;			/* as in the record, from here on */
+	uint64		key:2;
+	uint64		flags:12;
+	uint64		tag:7;
 } pg_attribute_packed() VersionAppendData;
 
 #define APPEND_SUPERSEDER	0x01
@@ -176,10 +193,13 @@ typedef struct VersionAppendData
 #define APPEND_XID			0x04
 #define APPEND_CID			0x08
 #define APPEND_OLDER		0x10
-#define APPEND_WIDE			0x20
-#define APPEND_TAG			0x40
+#define APPEND_TAG			0x20
 
-StaticAssertDecl(sizeof(VersionAppendData) == 12, "version append");
+#define VERSION_UNITS_A_PAGE	(BLCKSZ / MAXIMUM_ALIGNOF)
+
+StaticAssertDecl(sizeof(VersionAppendData) == 5, "version append");
+StaticAssertDecl(VERSION_UNITS_A_PAGE <= (1 << 10) && ROW_TAG_MAX < (1 << 7) &&
+				 VERSION_FULL < (1 << 2) && VERSION_KEY_TAKEN < (1 << 2), "version append");
 
 /*
  * INSERT, REPLACE and MOVE, main data, if decoding is to be told of the change: the logical part
@@ -187,7 +207,7 @@ StaticAssertDecl(sizeof(VersionAppendData) == 12, "version append");
  *
  *	LOGICAL_ROW		of the new rows: number of columns, then these, as described below; a REPLACE
  *					also has here a number of bytes, and so many of the row's data: those that its
- *					block 0 lacks, as they stay.  Numbers have 1 byte, or 2 (LOGICAL_WIDE)
+ *					block 0 lacks, as they stay
  *	LOGICAL_OLD		of the old row: uint16 number of columns, with LOGICAL_OLD_NULLS null bitmap,
  *					then the values, as in a heap tuple
  *	uint8			LOGICAL_* action, with the flags of what is there
@@ -205,7 +225,6 @@ StaticAssertDecl(sizeof(VersionAppendData) == 12, "version append");
 									 * out-of-line values were stored before */
 #define LOGICAL_ROW			0x10
 #define LOGICAL_OLD			0x20
-#define LOGICAL_WIDE		0x80
 
 #define LOGICAL_OLD_NULLS	0x8000
 
@@ -391,9 +410,13 @@ typedef struct WalContext
 	TransactionId xid;			/* the record's */
 	BlockNumber next_block;		/* of the next block reference; InvalidBlockNumber: there is none */
 	const char *next_data;		/* its data, behind the sum */
+	Size		next_length;	/* bytes of that */
 	WalNeed		whole;			/* so much of the page is as it was before; operations: all */
 	bool		slots_restored; /* header, slots and trailer are as they are after the change */
 } WalContext;
+
+/* What a record says of a reference's page elsewhere, for whoever reads it and has no page. */
+extern void wal_get_context(XLogReaderState *record, uint8 block_id, WalContext *context);
 
 /*
  * Makes the change that the reference's data tells of.  False: nothing was changed, as that needs

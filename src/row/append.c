@@ -21,6 +21,9 @@
 #include "row/leafop.h"
 #include "row/mapclear.h"
 
+/* A shorter run of a byte hardly takes more than its numbers do. */
+#define RUN_AT_LEAST	8
+
 /* An INSERT, as far as it is not in the cells.  Of what parts do not name, nothing is said. */
 typedef struct InsertPlan
 {
@@ -33,6 +36,7 @@ typedef struct InsertPlan
 	uint16		flags;
 	TransactionId newest_xid;
 	uint16		dead_bytes;
+	uint16		slot;
 	uint16		nmoved;
 	SlotData	moved[ROWAN_PAGE_ROOM / sizeof(SlotData)];
 } InsertPlan;
@@ -152,22 +156,49 @@ xids_follow(const LeafAppend *append, TransactionId xid)
 	return any;
 }
 
+/* Is a row aligned, and the size of its header known by the page's natts only? */
+static bool
+natts_matter(const LeafAppend *append)
+{
+	const char *cell = append->cells;
+
+	for (int i = 0; i < append->nrows && append->cell_align > 1; i++)
+	{
+		const RowHeaderData *header = (const RowHeaderData *) cell;
+		uint16		flags = row_header_flags(header);
+
+		if ((flags & (ROW_ALIGNED | ROW_NULLS | ROW_NATTS)) == (ROW_ALIGNED | ROW_NULLS))
+			return true;
+		cell += TYPEALIGN(append->cell_align, row_header_size(header));
+	}
+	return false;
+}
+
+/* Of several rows the first one stands for all: they are alike mostly. */
+static bool
+has_run(const char *cell)
+{
+	int			at;
+
+	return longest_run(cell, row_header_size((const RowHeaderData *) cell), &at) >= RUN_AT_LEAST;
+}
+
 static void
-plan_append(Page page, const LeafAppend *append, TransactionId xid, InsertPlan *plan)
+plan_append(Page page, const LeafAppend *append, TransactionId xid, bool runs, InsertPlan *plan)
 {
 	PageTrailerData old = *page_trailer(page);
 	PageTrailerData trailer = old;
 	int			nslots = page_nslots(page);
 	int			pos = leaf_search(page, append->first_row);
 	uint16		first_flags = ((const RowHeaderData *) append->cells)->size_flags;
-	uint8		parts = 0;
+	uint16		parts = 0;
 	int			padding;
 	int			upper = place_cells(append, ((PageHeader) page)->pd_upper, &padding);
 	bool		repack = upper < ((PageHeader) page)->pd_lower +
 		append->nrows * (int) sizeof(SlotData);
 
 	note_append(&trailer, nslots == 0, append);
-	plan->record.slot = pos;
+	plan->slot = pos;
 	plan->record.top = repack ? 0 : ((PageHeader) page)->pd_upper;
 	plan->delta = append->first_row - trailer.low_fence;
 	plan->nrows = append->nrows;
@@ -184,122 +215,202 @@ plan_append(Page page, const LeafAppend *append, TransactionId xid, InsertPlan *
 		parts |= INSERT_ONE;
 	if (plan->delta != pos)
 		parts |= INSERT_DELTA;
-	if (nslots == 0 || append->cell_align > 1)
-		parts |= INSERT_PAGE;	/* the slack of aligned rows depends on page_natts */
+	if (nslots == 0)
+		parts |= INSERT_PAGE;
+	if (nslots == 0 || natts_matter(append))
+		parts |= INSERT_NATTS;
 	if (trailer.flags != old.flags || nslots == 0)
 		parts |= INSERT_FLAGS;
 	if (trailer.newest_xid == xid && xids_follow(append, xid))
 		parts |= INSERT_XID;
 	if (trailer.newest_xid != old.newest_xid && (parts & INSERT_XID) == 0)
-		parts |= INSERT_OTHER;
+		parts |= INSERT_NEWEST;
 	if (padding > 0 && !repack)
-		parts |= INSERT_OTHER;
+		parts |= INSERT_DEAD;
 	if (plan->nmoved > 0 && !repack)
 		parts |= INSERT_SLOTS;
 	if (trailer.high_fence == TREE_KEY_MAX)
 		parts |= INSERT_NEXT;
+	if (runs && has_run(append->cells))
+		parts |= INSERT_RUNS;
 	plan->record.parts = parts;
 }
 
 /* ---- the record's bytes ---- */
 
-/* Several cells have nothing that the append's buffer has not. */
-StaticAssertDecl(sizeof(InsertPlan) + sizeof(((LeafAppend *) 0)->cells) <= INSERT_MAX_BYTES,
+/* Several cells have nothing that the append's buffer has not, but for a byte each. */
+StaticAssertDecl(sizeof(InsertPlan) + sizeof(((LeafAppend *) 0)->cells) +
+				 ROWAN_PAGE_ROOM / sizeof(RowHeaderData) <= INSERT_MAX_BYTES,
 				 "INSERT_MAX_BYTES");
 
-/* Writes a cell as the record has it. */
+/* The cell as INSERT_ONE and INSERT_XID want it. */
 static char *
-put_cell(char *to, const char *cell, uint8 parts)
+put_cell(char *to, const char *cell, uint16 parts)
 {
 	const RowHeaderData *header = (const RowHeaderData *) cell;
 	uint16		size = row_header_size(header);
-	bool		no_xid = (parts & INSERT_XID) && (row_header_flags(header) & ROW_XID);
 	int			at = (parts & INSERT_ONE) ? offsetof(RowHeaderData, tag_flags) : 0;
 
-	if (!no_xid)
-		return put_bytes(to, cell + at, size - at);
-	to = put_bytes(to, cell + at, sizeof(RowHeaderData) - at);
-	at = sizeof(RowHeaderData) + sizeof(TransactionId);
+	if ((parts & INSERT_XID) && (row_header_flags(header) & ROW_XID))
+	{
+		to = put_bytes(to, cell + at, sizeof(RowHeaderData) - at);
+		at = sizeof(RowHeaderData) + sizeof(TransactionId);
+	}
 	return put_bytes(to, cell + at, size - at);
+}
+
+/* The same without its longest run. */
+static char *
+put_cell_without_run(char *to, const char *cell, uint16 parts)
+{
+	char		all[ROW_SIZE_MASK + 1];
+	int			size = put_cell(all, cell, parts) - all;
+	int			fixed = (parts & INSERT_ONE) ? sizeof(uint16) : sizeof(RowHeaderData);
+	int			at;
+	int			repeated = longest_run(all + fixed, size - fixed, &at);
+
+	if (repeated < RUN_AT_LEAST)
+		return put_bytes(put_number(to, 0), all, size);
+	to = put_number(to, repeated);
+	to = put_number(to, at);
+	at += fixed + 1;
+	to = put_bytes(to, all, at);
+	return put_bytes(to, all + at + repeated, size - at - repeated);
+}
+
+static char *
+put_cells(char *to, const LeafAppend *append, uint16 parts)
+{
+	const char *cell = append->cells;
+
+	for (int i = 0; i < append->nrows; i++)
+	{
+		to = (parts & INSERT_RUNS) ? put_cell_without_run(to, cell, parts) :
+			put_cell(to, cell, parts);
+		cell += TYPEALIGN(append->cell_align, row_header_size((const RowHeaderData *) cell));
+	}
+	return to;
 }
 
 static Size
 write_insert(const InsertPlan *plan, const LeafAppend *append, char *record)
 {
-	uint8		parts = plan->record.parts;
-	const char *cell = append->cells;
+	uint16		parts = plan->record.parts;
 	char	   *to = put_bytes(record, &plan->record, sizeof(plan->record));
 
+	to = put_number(to, plan->slot);
 	if (parts & INSERT_DELTA)
-		to = put_bytes(to, &plan->delta, sizeof(plan->delta));
+		to = put_number(to, plan->delta);
 	if (parts & INSERT_PAGE)
 	{
 		to = put_bytes(to, &plan->page_xid, sizeof(plan->page_xid));
 		to = put_bytes(to, &plan->page_cid, sizeof(plan->page_cid));
-		to = put_bytes(to, &plan->page_natts, sizeof(plan->page_natts));
 	}
+	if (parts & INSERT_NATTS)
+		to = put_number(to, plan->page_natts);
 	if (parts & INSERT_FLAGS)
 		to = put_bytes(to, &plan->flags, sizeof(plan->flags));
-	if (parts & INSERT_OTHER)
-	{
+	if (parts & INSERT_NEWEST)
 		to = put_bytes(to, &plan->newest_xid, sizeof(plan->newest_xid));
+	if (parts & INSERT_DEAD)
 		to = put_bytes(to, &plan->dead_bytes, sizeof(plan->dead_bytes));
-	}
 	if (parts & INSERT_SLOTS)
 	{
-		to = put_bytes(to, &plan->nmoved, sizeof(plan->nmoved));
+		to = put_number(to, plan->nmoved);
 		to = put_bytes(to, plan->moved, plan->nmoved * sizeof(SlotData));
 	}
 	if ((parts & INSERT_ONE) == 0)
-		to = put_bytes(to, &plan->nrows, sizeof(plan->nrows));
-	for (int i = 0; i < append->nrows; i++)
-	{
-		to = put_cell(to, cell, parts);
-		cell += TYPEALIGN(append->cell_align, row_header_size((const RowHeaderData *) cell));
-	}
-	return to - record;
+		to = put_number(to, plan->nrows);
+	return put_cells(to, append, parts) - record;
 }
 
 /* Reads all but the cells; returns where they are; NULL: the record, up to `end`, is too short. */
 static const char *
 read_insert(const char *from, const char *end, TransactionId xid, InsertPlan *plan)
 {
-	uint8		parts;
+	uint16		parts;
 
 	from = take_within(from, end, &plan->record, sizeof(plan->record));
 	if (from == NULL)
 		return NULL;
 	parts = plan->record.parts;
-	plan->delta = plan->record.slot;
+	from = take_number_16(from, end, &plan->slot);
+	plan->delta = plan->slot;
 	plan->nrows = 1;
 	plan->nmoved = 0;
 	plan->newest_xid = xid;
-	plan->page_natts = 0;		/* matters to aligned rows only, which come with it */
+	plan->page_natts = 0;
 	if (parts & INSERT_DELTA)
-		from = take_within(from, end, &plan->delta, sizeof(plan->delta));
+		from = take_number_16(from, end, &plan->delta);
 	if (parts & INSERT_PAGE)
 	{
 		from = take_within(from, end, &plan->page_xid, sizeof(plan->page_xid));
 		from = take_within(from, end, &plan->page_cid, sizeof(plan->page_cid));
-		from = take_within(from, end, &plan->page_natts, sizeof(plan->page_natts));
 	}
+	if (parts & INSERT_NATTS)
+		from = take_number_16(from, end, &plan->page_natts);
 	if (parts & INSERT_FLAGS)
 		from = take_within(from, end, &plan->flags, sizeof(plan->flags));
-	if (parts & INSERT_OTHER)
-	{
+	if (parts & INSERT_NEWEST)
 		from = take_within(from, end, &plan->newest_xid, sizeof(plan->newest_xid));
+	if (parts & INSERT_DEAD)
 		from = take_within(from, end, &plan->dead_bytes, sizeof(plan->dead_bytes));
-	}
 	if (parts & INSERT_SLOTS)
 	{
-		from = take_within(from, end, &plan->nmoved, sizeof(plan->nmoved));
-		if (from == NULL || plan->nmoved > lengthof(plan->moved))
+		from = take_number_16(from, end, &plan->nmoved);
+		if (plan->nmoved > lengthof(plan->moved))
 			return NULL;
 		from = take_within(from, end, plan->moved, plan->nmoved * sizeof(SlotData));
 	}
 	if ((parts & INSERT_ONE) == 0)
-		from = take_within(from, end, &plan->nrows, sizeof(plan->nrows));
+		from = take_number_16(from, end, &plan->nrows);
 	return from;
+}
+
+/* Where a byte of a cell was repeated. */
+typedef struct CellRun
+{
+	uint16		repeated;		/* so many times; 0: nowhere */
+	uint16		at;				/* bytes between the fixed header and it, but for the xid */
+} CellRun;
+
+/* Takes `size` bytes of a cell, among them those that are repeated. */
+static const char *
+take_with_run(const char *from, char *to, int size, const CellRun *run)
+{
+	int			behind = size - run->at - 1 - run->repeated;
+
+	if (run->repeated == 0)
+		return take_bytes(from, to, size);
+	if (behind < 0)
+		elog(PANIC, "rowan: a row in WAL makes no sense");
+	from = take_bytes(from, to, run->at + 1);
+	to += run->at + 1;
+	memset(to, to[-1], run->repeated);
+	return take_bytes(from, to + run->repeated, behind);
+}
+
+static const char *
+read_run(const char *from, const char *end, uint16 parts, CellRun *run)
+{
+	run->repeated = run->at = 0;
+	if (parts & INSERT_RUNS)
+		from = take_number_16(from, end, &run->repeated);
+	if (run->repeated > 0)
+		from = take_number_16(from, end, &run->at);
+	return from;
+}
+
+/* What stands before a cell's other bytes: its run, and the header's fixed part. */
+static const char *
+read_cell_begin(const char *from, const char *end, uint16 parts, CellRun *run,
+				RowHeaderData *header)
+{
+	header->size_flags = 0;
+	from = read_run(from, end, parts, run);
+	if ((parts & INSERT_ONE) == 0)
+		from = take_within(from, end, &header->size_flags, sizeof(header->size_flags));
+	return take_within(from, end, &header->tag_flags, sizeof(header->tag_flags));
 }
 
 /* A cell of a record that ends at `end`, as it is on the page; returns where the next one is. */
@@ -307,23 +418,26 @@ static const char *
 read_cell(const char *from, const char *end, const InsertPlan *plan, TransactionId xid,
 		  RowCellBuffer *cell)
 {
-	RowHeaderData header = {0};
-	bool		one = (plan->record.parts & INSERT_ONE) != 0;
+	RowHeaderData header;
+	uint16		parts = plan->record.parts;
+	bool		one = (parts & INSERT_ONE) != 0;
 	char	   *to = cell->bytes + sizeof(header);
+	CellRun		run;
 	int			rest;
 
-	if (!one)
-		from = take_bytes(from, &header.size_flags, sizeof(header.size_flags));
-	from = take_bytes(from, &header.tag_flags, sizeof(header.tag_flags));
-	if ((plan->record.parts & INSERT_XID) && (row_header_flags(&header) & ROW_XID))
+	from = read_cell_begin(from, end, parts, &run, &header);
+	if (from == NULL)
+		elog(PANIC, "rowan: a row in WAL makes no sense");
+	if ((parts & INSERT_XID) && (row_header_flags(&header) & ROW_XID))
 		to = put_bytes(to, &xid, sizeof(xid));
-	rest = one ? end - from : row_header_size(&header) - (to - cell->bytes);
-	if (rest < 0 || rest > end - from || to + rest > cell->bytes + ROW_SIZE_MASK)
+	rest = one ? end - from + run.repeated : row_header_size(&header) - (to - cell->bytes);
+	if (rest < 0 || rest - run.repeated > end - from ||
+		to + rest > cell->bytes + ROW_SIZE_MASK)
 		elog(PANIC, "rowan: a row in WAL makes no sense");
 	if (one)
 		header.size_flags = to + rest - cell->bytes;
 	memcpy(cell->bytes, &header, sizeof(header));
-	return take_bytes(from, to, rest);
+	return take_with_run(from, to, rest, &run);
 }
 
 /*
@@ -362,7 +476,7 @@ lay_out_cells(const InsertPlan *plan, const char *from, const char *end, Transac
 static void
 add_trailer_edits(const InsertPlan *plan, const uint64 *next_delta, PageEdits *edits)
 {
-	uint8		parts = plan->record.parts;
+	uint16		parts = plan->record.parts;
 
 	if (parts & INSERT_NEXT)
 		page_edits_add_field(edits, next_delta, next_delta);
@@ -371,11 +485,11 @@ add_trailer_edits(const InsertPlan *plan, const uint64 *next_delta, PageEdits *e
 		page_edits_add_field(edits, page_xid, &plan->page_xid);
 		page_edits_add_field(edits, page_cid, &plan->page_cid);
 	}
-	if (parts & (INSERT_OTHER | INSERT_XID))
+	if (parts & (INSERT_NEWEST | INSERT_XID))
 		page_edits_add_field(edits, newest_xid, &plan->newest_xid);
-	if (parts & INSERT_OTHER)
+	if (parts & INSERT_DEAD)
 		page_edits_add_field(edits, dead_bytes, &plan->dead_bytes);
-	if (parts & INSERT_PAGE)
+	if (parts & INSERT_NATTS)
 		page_edits_add_field(edits, page_natts, &plan->page_natts);
 	if (parts & INSERT_FLAGS)
 		page_edits_add_field(edits, flags, &plan->flags);
@@ -389,7 +503,7 @@ append_edits(Page page, const InsertPlan *plan, const char *cells, const char *e
 	PGAlignedBlock image;
 	SlotData	slots[ROWAN_PAGE_ROOM / sizeof(SlotData)];
 	int			upper = lay_out_cells(plan, cells, end, xid, image.data, slots);
-	int			first_slot = ROWAN_PAGE_BODY + plan->record.slot * sizeof(SlotData);
+	int			first_slot = ROWAN_PAGE_BODY + plan->slot * sizeof(SlotData);
 	int			moved_slots = first_slot + plan->nrows * sizeof(SlotData);
 	uint64		next_delta = (uint64) plan->delta + plan->nrows;
 	uint16		bounds[2];
@@ -421,17 +535,17 @@ append_repack(Page page, const InsertPlan *plan, const char *from, const char *e
 		RowCellBuffer cell;
 
 		from = read_cell(from, end, plan, xid, &cell);
-		page_insert_row(page, plan->record.slot + i, plan->delta + i, cell.bytes);
+		page_insert_row(page, plan->slot + i, plan->delta + i, cell.bytes);
 	}
 	page_set_sum(page);
 }
 
 Size
-insert_record(Page page, const LeafAppend *append, TransactionId xid, char *record)
+insert_record(Page page, const LeafAppend *append, TransactionId xid, bool runs, char *record)
 {
 	InsertPlan	plan;
 
-	plan_append(page, append, xid, &plan);
+	plan_append(page, append, xid, runs, &plan);
 	return write_insert(&plan, append, record);
 }
 
@@ -485,7 +599,7 @@ leaf_append(const RowTable *table, PoolFrame *leaf, const LeafAppend *append)
 
 	FAULT_POINT(row_insert);
 	pool_refuse_damaged(leaf);
-	size = insert_record(page, append, context.xid, record);
+	size = insert_record(page, append, context.xid, true, record);
 
 	/* only the block of the first row can be marked: VACUUM knows none beyond the edge (I7) */
 	map_clear_prepare(table, leaf, append->first_row, &clear);
@@ -519,15 +633,18 @@ leaf_append_redo(XLogReaderState *record)
 static void
 describe_trailer(StringInfo buf, const InsertPlan *plan)
 {
-	uint8		parts = plan->record.parts;
+	uint16		parts = plan->record.parts;
 
 	if (parts & INSERT_PAGE)
-		describe(buf, "page_xid: %u, page_cid: %u, page_natts: %u",
-				 plan->page_xid, plan->page_cid, plan->page_natts);
+		describe(buf, "page_xid: %u, page_cid: %u", plan->page_xid, plan->page_cid);
+	if (parts & INSERT_NATTS)
+		describe(buf, "page_natts: %u", plan->page_natts);
 	if (parts & INSERT_FLAGS)
 		describe_flags(buf, "page_flags", plan->flags, page_flag_names);
-	if (parts & INSERT_OTHER)
-		describe(buf, "newest_xid: %u, dead_bytes: %u", plan->newest_xid, plan->dead_bytes);
+	if (parts & INSERT_NEWEST)
+		describe(buf, "newest_xid: %u", plan->newest_xid);
+	if (parts & INSERT_DEAD)
+		describe(buf, "dead_bytes: %u", plan->dead_bytes);
 }
 
 bool
@@ -535,17 +652,14 @@ insert_describe(StringInfo buf, const char *record, Size length, TransactionId x
 {
 	const char *end = record + length;
 	InsertPlan	plan;
-	RowHeaderData header = {0};
+	RowHeaderData header;
+	CellRun		run;
 	const char *cells = read_insert(record, end, xid, &plan);
-	const char *from = cells;
 
-	if (cells == NULL)
+	if (cells == NULL ||
+		read_cell_begin(cells, end, plan.record.parts, &run, &header) == NULL)
 		return false;
-	if ((plan.record.parts & INSERT_ONE) == 0)
-		from = take_within(from, end, &header.size_flags, sizeof(header.size_flags));
-	if (take_within(from, end, &header.tag_flags, sizeof(header.tag_flags)) == NULL)
-		return false;
-	describe(buf, "slot: %u, delta: %u, rows: %u", plan.record.slot, plan.delta, plan.nrows);
+	describe(buf, "slot: %u, delta: %u, rows: %u", plan.slot, plan.delta, plan.nrows);
 	describe_row(buf, row_header_flags(&header));
 	if (plan.record.top == 0)
 		describe(buf, "compacted: true");
@@ -553,6 +667,8 @@ insert_describe(StringInfo buf, const char *record, Size length, TransactionId x
 		describe(buf, "upper: %u", plan.record.top);
 	if (plan.nmoved > 0)
 		describe(buf, "moved_slots: %u", plan.nmoved);
+	if (run.repeated > 0)
+		describe(buf, "repeated: %u", run.repeated);
 	describe_trailer(buf, &plan);
 	describe(buf, "cells: %zu", (Size) (end - cells));
 	return true;

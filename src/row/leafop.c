@@ -40,8 +40,9 @@ typedef struct ReplacePlan
 								 * what it has of slack, below which the gap ends */
 	uint16		prefix;			/* of the data, which stay as they are */
 	uint16		length;			/* of the data behind it, which change */
-	uint16		suffix;			/* REPLACE_MOVES: of the data behind that, which stay */
+	uint16		suffix;			/* REPLACE_MOVED, _PAIRED: of the data behind that, which stay */
 	RowHeaderParts header;
+	uint16		header_size;	/* bytes */
 	char		bytes[BLCKSZ];	/* the header, then the data that change */
 } ReplacePlan;
 
@@ -70,6 +71,35 @@ plan_data(ReplacePlan *plan, const char *old, int old_length, const char *data, 
 	plan->suffix = keeps_suffix ?
 		common_suffix(old + old_length, data + length, common - plan->prefix) : 0;
 	plan->length = length - plan->prefix - plan->suffix;
+}
+
+/* Does the header begin as the version record lets expect? */
+static bool
+header_follows(const RowHeaderData *header, const VersionDelta *delta)
+{
+	RowHeaderData expected;
+
+	row_header_set(&expected, row_header_size(header), replace_flags_following(delta->flags),
+				   delta->newer_tag);
+	return expected.tag_flags == header->tag_flags;
+}
+
+/* Leaves out what the version record says as well. */
+static void
+plan_pair(ReplacePlan *plan, const char *cell, const RowShape *shape, const WalContext *context)
+{
+	const RowHeaderData *header = (const RowHeaderData *) cell;
+	VersionDelta delta;
+
+	if (plan->record.how != REPLACE_IN_PLACE || !BlockNumberIsValid(context->next_block) ||
+		(header->size_flags & ~ROW_SIZE_MASK) != 0 ||
+		!version_append_delta(context->next_data, context->next_length, &delta) ||
+		delta.prefix != plan->prefix || delta.length != plan->length ||
+		delta.prefix + delta.length + delta.suffix != shape->data)
+		return;
+	plan->record.how = REPLACE_PAIRED;
+	if (header_follows(header, &delta))
+		plan->record.parts |= REPLACE_FOLLOWS;
 }
 
 /* What becomes of the trailer. */
@@ -124,7 +154,8 @@ plan_move_whole(ReplacePlan *plan, const char *cell, const RowShape *shape, cons
 				int padding)
 {
 	plan->record.offset = place->offset;
-	plan->record.parts = REPLACE_SLOT | REPLACE_UPPER;
+	plan->record.how = REPLACE_UPPER;
+	plan->record.parts = REPLACE_SLOT;
 	plan->prefix = plan->suffix = 0;
 	plan->length = shape->data + padding;
 	plan->cleared = shape->slack;
@@ -145,8 +176,8 @@ plan_differences(ReplacePlan *plan, Page page, int pos, const char *cell, const 
 	bool		stays = !moves && offset + shape->header == old_offset + old_shape.header;
 
 	plan->record.offset = offset;
-	plan->record.parts = moves ? REPLACE_MOVES | REPLACE_SLOT :
-		offset != old_offset ? REPLACE_SLOT : 0;
+	plan->record.how = moves ? REPLACE_MOVED : REPLACE_IN_PLACE;
+	plan->record.parts = moves || offset != old_offset ? REPLACE_SLOT : 0;
 	plan_data(plan, old + old_shape.header, old_shape.data, cell + shape->header, shape->data,
 			  moves || stays, moves || (stays && shape->data == old_shape.data));
 
@@ -165,7 +196,7 @@ plan_replace(ReplacePlan *plan, PoolFrame *leaf, int pos, const char *cell, cons
 	int			padding;
 	bool		moves = !page_place_in_place(page, pos, shape, &place);
 
-	plan->record.header = shape->header;
+	plan->header_size = shape->header;
 	plan->slot = pos;
 	plan->header = row_header_parts(cell);
 	if (moves && wal_needs_image(leaf) && place_in_gap(page, pos, shape, &place, &padding))
@@ -178,9 +209,7 @@ plan_replace(ReplacePlan *plan, PoolFrame *leaf, int pos, const char *cell, cons
 		plan->record.parts |= REPLACE_XID;
 	if (points_to(&plan->header, cell, context))
 		plan->record.parts |= REPLACE_POINTER;
-	if (plan->prefix > PG_UINT8_MAX || plan->length > PG_UINT8_MAX ||
-		((plan->record.parts & REPLACE_MOVES) && plan->suffix > PG_UINT8_MAX))
-		plan->record.parts |= REPLACE_WIDE;
+	plan_pair(plan, cell, shape, context);
 	plan_trailer(plan, page, cell, place.dead_bytes, context);
 }
 
@@ -188,34 +217,46 @@ plan_replace(ReplacePlan *plan, PoolFrame *leaf, int pos, const char *cell, cons
 
 StaticAssertDecl(sizeof(ReplacePlan) <= REPLACE_MAX_BYTES, "REPLACE_MAX_BYTES");
 
+/* Bytes that the header's fixed part lacks, at its beginning. */
+static int
+fixed_left_out(const ReplaceRecordData *record)
+{
+	if (record->how != REPLACE_PAIRED)
+		return 0;
+	return record->parts & REPLACE_FOLLOWS ? sizeof(RowHeaderData) :
+		offsetof(RowHeaderData, tag_flags);
+}
+
 static Size
 write_replace(const ReplacePlan *plan, char *record)
 {
 	uint16		parts = plan->record.parts;
-	bool		wide = (parts & REPLACE_WIDE) != 0;
 	const RowHeaderParts *header = &plan->header;
-	int			at = 0;
+	int			at = fixed_left_out(&plan->record);
 	char	   *to = put_bytes(record, &plan->record, sizeof(plan->record));
 
 	if (parts & REPLACE_SLOT)
-		to = put_bytes(to, &plan->slot, sizeof(plan->slot));
+		to = put_number(to, plan->slot);
 	if (parts & REPLACE_CLEAR)
 		to = put_bytes(to, &plan->cleared, sizeof(plan->cleared));
 	if (parts & REPLACE_DEAD)
 		to = put_bytes(to, &plan->dead_bytes, sizeof(plan->dead_bytes));
 	if (parts & REPLACE_FLAGS)
-		to = put_bytes(to, &plan->flags, sizeof(plan->flags));
+		to = put_number(to, plan->flags);
 	if (parts & REPLACE_NEWEST)
 		to = put_bytes(to, &plan->newest_xid, sizeof(plan->newest_xid));
-	to = put_number(to, plan->prefix, wide);
-	to = put_number(to, plan->length, wide);
-	if (parts & REPLACE_MOVES)
-		to = put_number(to, plan->suffix, wide);
+	if (plan->record.how != REPLACE_PAIRED)
+	{
+		to = put_number(to, plan->prefix);
+		to = put_number(to, plan->length);
+	}
+	if (plan->record.how == REPLACE_MOVED)
+		to = put_number(to, plan->suffix);
 
 	/* the header without what is said elsewhere */
 	if (parts & REPLACE_XID)
 	{
-		to = put_bytes(to, plan->bytes, header->xid_at);
+		to = put_bytes(to, plan->bytes + at, header->xid_at - at);
 		at = header->xid_at + sizeof(TransactionId);
 	}
 	if (parts & REPLACE_POINTER)
@@ -223,70 +264,126 @@ write_replace(const ReplacePlan *plan, char *record)
 		to = put_bytes(to, plan->bytes + at, header->pointer_at - at);
 		at = header->pointer_at + VERSION_POINTER_BYTES;
 	}
-	to = put_bytes(to, plan->bytes + at, plan->record.header + plan->length - at);
+	to = put_bytes(to, plan->bytes + at, plan->header_size + plan->length - at);
 	return to - record;
 }
 
-/* Reads what comes before the header; NULL: the record, up to `end`, is too short. */
+/* What the version record has as well: numbers, and the beginning of the header it leads to. */
+static bool
+read_pair(const WalContext *context, ReplacePlan *plan)
+{
+	VersionDelta delta;
+	RowHeaderData header;
+
+	if (!BlockNumberIsValid(context->next_block) ||
+		!version_append_delta(context->next_data, context->next_length, &delta))
+		return false;
+	plan->prefix = delta.prefix;
+	plan->length = delta.length;
+	plan->suffix = delta.suffix;
+	row_header_set(&header, 0, replace_flags_following(delta.flags), delta.newer_tag);
+	memcpy(plan->bytes, &header, sizeof(header));
+	return true;
+}
+
+/* Reads what comes before the header; NULL: it makes no sense, up to `end`. */
 static const char *
 read_replace_parts(const char *from, const char *end, const WalContext *context, ReplacePlan *plan)
 {
 	uint16		parts;
-	bool		wide;
 
 	from = take_within(from, end, &plan->record, sizeof(plan->record));
 	if (from == NULL)
 		return NULL;
 	parts = plan->record.parts;
-	wide = (parts & REPLACE_WIDE) != 0;
 	plan->newest_xid = context->xid;
 	plan->cleared = 0;
+	plan->suffix = 0;
 	if (parts & REPLACE_SLOT)
-		from = take_within(from, end, &plan->slot, sizeof(plan->slot));
+		from = take_number_16(from, end, &plan->slot);
 	if (parts & REPLACE_CLEAR)
 		from = take_within(from, end, &plan->cleared, sizeof(plan->cleared));
 	if (parts & REPLACE_DEAD)
 		from = take_within(from, end, &plan->dead_bytes, sizeof(plan->dead_bytes));
 	if (parts & REPLACE_FLAGS)
-		from = take_within(from, end, &plan->flags, sizeof(plan->flags));
+		from = take_number_16(from, end, &plan->flags);
 	if (parts & REPLACE_NEWEST)
 		from = take_within(from, end, &plan->newest_xid, sizeof(plan->newest_xid));
-	from = take_number_within(from, end, &plan->prefix, wide);
-	from = take_number_within(from, end, &plan->length, wide);
-	if (parts & REPLACE_MOVES)
-		from = take_number_within(from, end, &plan->suffix, wide);
+	if (plan->record.how == REPLACE_PAIRED)
+		return read_pair(context, plan) ? from : NULL;
+	from = take_number_16(from, end, &plan->prefix);
+	from = take_number_16(from, end, &plan->length);
+	if (plan->record.how == REPLACE_MOVED)
+		from = take_number_16(from, end, &plan->suffix);
 	return from;
 }
 
-static void
-read_replace(const char *from, Size length, const WalContext *context, ReplacePlan *plan)
+/* Bytes of a header that the record does not have. */
+static int
+header_left_out(const ReplaceRecordData *record)
+{
+	return fixed_left_out(record) +
+		(record->parts & REPLACE_XID ? sizeof(TransactionId) : 0) +
+		(record->parts & REPLACE_POINTER ? VERSION_POINTER_BYTES : 0);
+}
+
+/* The row header's fixed part. */
+static const char *
+read_row_header(const char *from, const char *end, ReplacePlan *plan)
+{
+	int			left_out = fixed_left_out(&plan->record);
+	uint16		size = plan->header_size + plan->prefix + plan->length + plan->suffix;
+
+	if (left_out > 0)
+		memcpy(plan->bytes + offsetof(RowHeaderData, size_flags), &size, sizeof(size));
+	from = take_within(from, end, plan->bytes + left_out, sizeof(RowHeaderData) - left_out);
+	plan->header = row_header_parts(plan->bytes);
+	return from;
+}
+
+/* False: it makes no sense. */
+static bool
+parse_replace(const char *from, Size length, const WalContext *context, ReplacePlan *plan)
 {
 	const char *end = from + length;
 	uint16		parts;
-	char	   *to = plan->bytes;
+	char	   *to = plan->bytes + sizeof(RowHeaderData);
+	int			header_size;
 
 	from = read_replace_parts(from, end, context, plan);
+	if (from == NULL)
+		return false;
 	parts = plan->record.parts;
-	if (from == NULL || plan->record.header < sizeof(RowHeaderData) ||
-		plan->record.header + plan->length > ROWAN_PAGE_ROOM)
-		elog(PANIC, "rowan: a row in WAL makes no sense");
-	from = take_bytes(from, to, sizeof(RowHeaderData));
-	plan->header = row_header_parts(to);
-	to += sizeof(RowHeaderData);
+	header_size = end - from - plan->length + header_left_out(&plan->record);
+	if (header_size < (int) sizeof(RowHeaderData) ||
+		header_size + plan->length > (int) ROWAN_PAGE_ROOM)
+		return false;
+	plan->header_size = header_size;
+	from = read_row_header(from, end, plan);
 	if (parts & REPLACE_XID)
 		to = put_bytes(to, &context->xid, sizeof(context->xid));
 	if (parts & REPLACE_POINTER)
 	{
 		int			before = plan->bytes + plan->header.pointer_at - to;
 
-		from = take_bytes(from, to, before);
+		if (before < 0 || !BlockNumberIsValid(context->next_block))
+			return false;
+		from = take_within(from, end, to, before);
 		to += before;
 		row_version_pointer(to, context->next_block, version_append_offset(context->next_data));
 		to += VERSION_POINTER_BYTES;
 	}
-	if (end - from != plan->bytes + plan->record.header + plan->length - to)
-		elog(PANIC, "rowan: a row in WAL makes no sense");
+	if (from == NULL || end - from != plan->bytes + header_size + plan->length - to)
+		return false;
 	memcpy(to, from, end - from);
+	return true;
+}
+
+static void
+read_replace(const char *from, Size length, const WalContext *context, ReplacePlan *plan)
+{
+	if (!parse_replace(from, length, context, plan))
+		elog(PANIC, "rowan: a row in WAL makes no sense");
 }
 
 /* ---- doing it ---- */
@@ -299,17 +396,17 @@ replace_edits(Page page, const ReplacePlan *plan)
 	const ReplaceRecordData *record = &plan->record;
 	uint16		offset = record->offset;
 	uint16		upper = offset - plan->cleared;
-	int			at = offset + record->header + plan->prefix;
+	int			at = offset + plan->header_size + plan->prefix;
 
 	page_edits_begin(&edits);
-	if (record->parts & REPLACE_UPPER)
+	if (record->how == REPLACE_UPPER)
 		page_edits_add(&edits, offsetof(PageHeaderData, pd_upper), &upper, sizeof(upper));
 	if (record->parts & REPLACE_SLOT)
 		page_edits_add(&edits, ROWAN_PAGE_BODY + plan->slot * sizeof(SlotData),
 					   &offset, sizeof(offset));
 	page_edits_add(&edits, offset - plan->cleared, zeroes, plan->cleared);
-	page_edits_add(&edits, offset, plan->bytes, record->header);
-	page_edits_add(&edits, at, plan->bytes + record->header, plan->length);
+	page_edits_add(&edits, offset, plan->bytes, plan->header_size);
+	page_edits_add(&edits, at, plan->bytes + plan->header_size, plan->length);
 	if (record->parts & (REPLACE_NEWEST | REPLACE_NEWEST_IS_XID))
 		page_edits_add_field(&edits, newest_xid, &plan->newest_xid);
 	if (record->parts & REPLACE_DEAD)
@@ -364,9 +461,9 @@ replace_moving(Page page, const ReplacePlan *plan)
 	shape = page_cell_shape(page, old, old_size);
 	if (plan->prefix + plan->suffix > shape.data)
 		elog(PANIC, "rowan: WAL record does not fit the page it is applied to");
-	to = put_bytes(cell.bytes, plan->bytes, plan->record.header);
+	to = put_bytes(cell.bytes, plan->bytes, plan->header_size);
 	to = put_bytes(to, old + shape.header, plan->prefix);
-	to = put_bytes(to, plan->bytes + plan->record.header, plan->length);
+	to = put_bytes(to, plan->bytes + plan->header_size, plan->length);
 	memcpy(to, old + old_size - plan->suffix, plan->suffix);
 	to += plan->suffix;
 	shape = page_cell_shape(page, cell.bytes, to - cell.bytes);
@@ -412,7 +509,7 @@ replace_need(const char *record)
 	ReplaceRecordData replace;
 
 	memcpy(&replace, record, sizeof(replace));
-	return replace.parts & REPLACE_MOVES ? WAL_NEEDS_PAGE : WAL_NEEDS_NOTHING;
+	return replace.how == REPLACE_MOVED ? WAL_NEEDS_PAGE : WAL_NEEDS_NOTHING;
 }
 
 uint16
@@ -420,14 +517,23 @@ replace_data_offset(Page page, const char *record)
 {
 	ReplaceRecordData replace;
 	uint16		slot;
+	int			offset;
+	const char *cell;
+	int			size;
 
 	record = take_bytes(record, &replace, sizeof(replace));
+	offset = replace.offset;
 	if (replace.parts & REPLACE_SLOT)
 	{
-		(void) take_bytes(record, &slot, sizeof(slot));
-		replace.offset = slot < page_nslots(page) ? page_slots(page)[slot].offset : 0;
+		(void) take_number_16(record, record + NUMBER_MAX_BYTES, &slot);
+		offset = slot < page_nslots(page) ? page_slots(page)[slot].offset : 0;
 	}
-	return replace.offset + replace.header;
+	if (offset < (int) ROWAN_PAGE_BODY ||
+		offset + sizeof(RowHeaderData) > ROWAN_PAGE_SPECIAL)
+		elog(PANIC, "rowan: WAL record does not fit the page it is applied to");
+	cell = (char *) page + offset;
+	size = Min(row_header_size((const RowHeaderData *) cell), (int) ROWAN_PAGE_SPECIAL - offset);
+	return offset + page_cell_shape(page, cell, size).header;
 }
 
 bool
@@ -438,7 +544,7 @@ replace_apply(Page page, char *data, Size length, const WalContext *context)
 	read_replace(data, length, context, &plan);
 	if (context->whole < replace_need(data))
 		return false;
-	if (plan.record.parts & REPLACE_MOVES)
+	if (plan.record.how == REPLACE_MOVED)
 		replace_moving(page, &plan);
 	else
 		replace_edits(page, &plan);
@@ -451,7 +557,8 @@ version_record(PoolFrame *version, const VersionRecordData *record, WalContext *
 {
 	context->next_block = pool_block(version);
 	context->next_data = data;
-	return version_append_data(pool_page(version), record, context->xid, data);
+	context->next_length = version_append_data(pool_page(version), record, context->xid, data);
+	return context->next_length;
 }
 
 void
@@ -550,30 +657,26 @@ leaf_replace_redo(XLogReaderState *record)
 static void
 describe_cell(StringInfo buf, const ReplacePlan *plan)
 {
-	uint16		parts = plan->record.parts;
-
-	if (parts & REPLACE_SLOT)
+	if (plan->record.parts & REPLACE_SLOT)
 		describe(buf, "slot: %u", plan->slot);
 	describe(buf, "off: %u", plan->record.offset);
-	if (parts & (REPLACE_MOVES | REPLACE_UPPER))
+	if (plan->record.how == REPLACE_MOVED || plan->record.how == REPLACE_UPPER)
 		describe(buf, "moved: true");
-	describe(buf, "header: %u, keeps: %u, changes: %u", plan->record.header, plan->prefix,
+	describe(buf, "header: %u, keeps: %u, changes: %u", plan->header_size, plan->prefix,
 			 plan->length);
-	if (parts & REPLACE_MOVES)
+	if (plan->record.how == REPLACE_MOVED)
 		describe(buf, "keeps_behind: %u", plan->suffix);
 }
 
 bool
-replace_describe(StringInfo buf, const char *record, Size length, TransactionId xid)
+replace_describe(StringInfo buf, const char *record, Size length, const WalContext *context)
 {
-	WalContext	context = {.xid = xid, .next_block = InvalidBlockNumber};
-	const char *end = record + length;
 	ReplacePlan plan;
 	RowHeaderData header;
-	const char *from = read_replace_parts(record, end, &context, &plan);
 
-	if (take_within(from, end, &header, sizeof(header)) == NULL)
+	if (!parse_replace(record, length, context, &plan))
 		return false;
+	memcpy(&header, plan.bytes, sizeof(header));
 	describe_cell(buf, &plan);
 	describe_row(buf, row_header_flags(&header));
 	describe(buf, "tag: %u", row_header_tag(&header));
@@ -591,33 +694,30 @@ replace_describe_part(StringInfo buf, XLogReaderState *record, uint8 block_id)
 {
 	Size		length;
 	const char *data = wal_page_data(record, block_id, &length);
+	WalContext	context;
 
-	return data != NULL && replace_describe(buf, data, length, XLogRecGetXid(record));
+	wal_get_context(record, block_id, &context);
+	return data != NULL && replace_describe(buf, data, length, &context);
 }
 
 /* The cell as it is after the change, from what the record and its logical part have of it. */
 static void
 read_new_cell(XLogReaderState *record, const LogicalPart *part, RowCellBuffer *cell)
 {
-	WalContext	context = {.xid = XLogRecGetXid(record), .next_block = InvalidBlockNumber};
+	WalContext	context;
 	Size		length;
-	char	   *data;
+	char	   *data = wal_page_data(record, 0, &length);
 	ReplacePlan plan;
 	char	   *to;
 
-	if (XLogRecHasBlockRef(record, 1))
-	{
-		XLogRecGetBlockTag(record, 1, NULL, NULL, &context.next_block);
-		context.next_data = wal_page_data(record, 1, &length);
-	}
-	data = wal_page_data(record, 0, &length);
+	wal_get_context(record, 0, &context);
 	read_replace(data, length, &context, &plan);
 	if (plan.prefix > part->kept_size ||
-		plan.record.header + plan.length + part->kept_size > (int) ROWAN_PAGE_ROOM)
+		plan.header_size + plan.length + part->kept_size > (int) ROWAN_PAGE_ROOM)
 		elog(ERROR, "rowan: a row in WAL makes no sense");
-	to = put_bytes(cell->bytes, plan.bytes, plan.record.header);
+	to = put_bytes(cell->bytes, plan.bytes, plan.header_size);
 	to = put_bytes(to, part->kept, plan.prefix);
-	to = put_bytes(to, plan.bytes + plan.record.header, plan.length);
+	to = put_bytes(to, plan.bytes + plan.header_size, plan.length);
 	memcpy(to, part->kept + plan.prefix, part->kept_size - plan.prefix);
 }
 

@@ -76,14 +76,16 @@ extern void leaf_move(const RowTable *table, LeafMove *move);
 /* ---- parts of records ---- */
 
 /* Bytes that WAL has of an INSERT, a REPLACE, at most. */
-#define INSERT_MAX_BYTES	(3 * BLCKSZ + 512)
+#define INSERT_MAX_BYTES	(3 * BLCKSZ + 3072)
 #define REPLACE_MAX_BYTES	(BLCKSZ + 512)
 
 /*
  * What WAL has of an append to that page, of a replacement of that cell, in a record of xid; both
- * return its size.  They change nothing.  *kept: data of the cell that are not in the record.
+ * return its size.  They change nothing.  runs: what is repeated in a cell is left out; else the
+ * record ends with all data of the last row.  *kept: data of the cell that are not in the record.
  */
-extern Size insert_record(Page page, const LeafAppend *append, TransactionId xid, char *record);
+extern Size insert_record(Page page, const LeafAppend *append, TransactionId xid, bool runs,
+						  char *record);
 extern Size replace_record(PoolFrame *leaf, int pos, const char *cell, const RowShape *shape,
 						   const WalContext *context, char *record, LogicalKept *kept);
 
@@ -110,7 +112,8 @@ extern uint16 replace_data_offset(Page page, const char *record);
 
 /* What it says, in words (describe.h); false: it makes no sense.  *_part: of a block reference. */
 extern bool insert_describe(StringInfo buf, const char *record, Size length, TransactionId xid);
-extern bool replace_describe(StringInfo buf, const char *record, Size length, TransactionId xid);
+extern bool replace_describe(StringInfo buf, const char *record, Size length,
+							 const WalContext *context);
 extern bool insert_describe_part(StringInfo buf, XLogReaderState *record, uint8 block_id);
 extern bool replace_describe_part(StringInfo buf, XLogReaderState *record, uint8 block_id);
 

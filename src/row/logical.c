@@ -170,17 +170,14 @@ logical_set_old(RowLogical *logical, HeapTuple old)
 static void
 log_row(RowLogical *logical, const LogicalKept *kept)
 {
-	uint16		nkept = kept == NULL ? 0 : kept->prefix_size + kept->suffix_size;
-	bool		wide = logical->natts > PG_UINT8_MAX || nkept > PG_UINT8_MAX;
-	char	   *second = put_number(logical->numbers, logical->natts, wide);
+	char	   *second = put_number(logical->numbers, logical->natts);
 
-	if (wide)
-		logical->mark |= LOGICAL_WIDE;
 	XLogRegisterData(logical->numbers, second - logical->numbers);
 	XLogRegisterData(logical->columns, logical->columns_size);
 	if (kept == NULL)
 		return;
-	XLogRegisterData(second, put_number(second, nkept, wide) - second);
+	XLogRegisterData(second,
+					 put_number(second, kept->prefix_size + kept->suffix_size) - second);
 	XLogRegisterData(unconstify(char *, kept->prefix), kept->prefix_size);
 	XLogRegisterData(unconstify(char *, kept->suffix), kept->suffix_size);
 }
@@ -190,7 +187,6 @@ logical_log(RowLogical *logical, const LogicalKept *kept)
 {
 	if (logical == NULL)
 		return;
-	logical->mark &= ~LOGICAL_WIDE;
 	if (logical->mark & LOGICAL_ROW)
 		log_row(logical, kept);
 	if (logical->mark & LOGICAL_OLD)
@@ -202,12 +198,12 @@ logical_log(RowLogical *logical, const LogicalKept *kept)
 /* ---- reading ---- */
 
 static const char *
-read_columns(const char *from, const char *end, bool wide, LogicalPart *part)
+read_columns(const char *from, const char *end, LogicalPart *part)
 {
 	FormData_pg_attribute att;
 	int			n;
 
-	from = take_number_within(from, end, &part->natts, wide);
+	from = take_number_16(from, end, &part->natts);
 	part->columns = from;
 	for (int i = 0; i < part->natts && from != NULL; i += n)
 		from = take_columns(from, end, &att, &n);
@@ -217,9 +213,9 @@ read_columns(const char *from, const char *end, bool wide, LogicalPart *part)
 }
 
 static const char *
-read_kept(const char *from, const char *end, bool wide, LogicalPart *part)
+read_kept(const char *from, const char *end, LogicalPart *part)
 {
-	from = take_number_within(from, end, &part->kept_size, wide);
+	from = take_number_16(from, end, &part->kept_size);
 	if (from == NULL || end - from < part->kept_size)
 		return NULL;
 	part->kept = from;
@@ -240,7 +236,6 @@ parse_logical(XLogReaderState *record, LogicalPart *part)
 	const char *from = XLogRecGetData(record);
 	const char *end = from + size - 1;
 	uint8		mark;
-	bool		wide;
 
 	memset(part, 0, sizeof(*part));
 	if (size == 0)
@@ -248,11 +243,10 @@ parse_logical(XLogReaderState *record, LogicalPart *part)
 	mark = *end;
 	part->action = mark & LOGICAL_ACTION;
 	part->last = (mark & LOGICAL_LAST) != 0;
-	wide = (mark & LOGICAL_WIDE) != 0;
 	if (mark & LOGICAL_ROW)
-		from = read_columns(from, end, wide, part);
+		from = read_columns(from, end, part);
 	if ((mark & LOGICAL_ROW) && wal_record_kind(record) == ROWAN_XLOG_REPLACE)
-		from = read_kept(from, end, wide, part);
+		from = read_kept(from, end, part);
 	if ((mark & LOGICAL_OLD) && from != NULL)
 	{
 		part->old = from;

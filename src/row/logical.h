@@ -17,6 +17,7 @@
 
 #include "access/htup.h"
 #include "access/tupdesc.h"
+#include "base/bytes.h"
 #include "pool/wal.h"
 
 /* ---- writing ---- */
@@ -26,7 +27,7 @@ typedef struct RowLogical
 {
 	uint8		mark;			/* the last byte */
 	uint16		natts;			/* LOGICAL_ROW */
-	char		numbers[2 * sizeof(uint16)];	/* as they are logged */
+	char		numbers[2 * NUMBER_MAX_BYTES];	/* as they are logged */
 	char	   *columns;		/* their descriptions */
 	Size		columns_size;
 	char	   *old;			/* LOGICAL_OLD */

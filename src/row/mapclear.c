@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/xloginsert.h"
+#include "base/bytes.h"
 #include "pool/describe.h"
 #include "row/mapclear.h"
 #include "storage/bufmgr.h"
@@ -60,15 +61,18 @@ map_clear_apply(const MapClear *clear)
 void
 map_clear_log(const MapClear *clear, const PoolFile *file)
 {
+	static char data[2 * NUMBER_MAX_BYTES]; /* until the record is inserted */
+	char	   *to = data;
 	RelFileLocator locator = file->locator;
 
 	if (!BufferIsValid(clear->buffer))
 		return;
+	for (int i = 0; i < clear->nblocks; i++)
+		to = put_number(to, clear->logical_block[i]);
 	XLogRegisterBlock(MAP_CLEAR_REFERENCE, &locator, VISIBILITYMAP_FORKNUM,
 					  BufferGetBlockNumber(clear->buffer), (char *) BufferGetPage(clear->buffer),
 					  REGBUF_NO_IMAGE);
-	XLogRegisterBufData(MAP_CLEAR_REFERENCE, (char *) clear->logical_block,
-						clear->nblocks * sizeof(BlockNumber));
+	XLogRegisterBufData(MAP_CLEAR_REFERENCE, data, to - data);
 }
 
 void
@@ -84,12 +88,18 @@ static int
 read_map_clear(XLogReaderState *record, BlockNumber *logical_block)
 {
 	Size		length;
-	char	   *data = XLogRecGetBlockData(record, MAP_CLEAR_REFERENCE, &length);
+	const char *from = XLogRecGetBlockData(record, MAP_CLEAR_REFERENCE, &length);
+	const char *end = from + length;
+	int			n;
 
-	if (data == NULL || (length != sizeof(BlockNumber) && length != 2 * sizeof(BlockNumber)))
-		return 0;
-	memcpy(logical_block, data, length);
-	return length / sizeof(BlockNumber);
+	for (n = 0; n < 2 && from != NULL && from < end; n++)
+	{
+		uint64		number;
+
+		from = take_number(from, end, &number);
+		logical_block[n] = (BlockNumber) number;
+	}
+	return from == end ? n : 0;
 }
 
 void

@@ -25,7 +25,7 @@
 /* Sharing costs a few bytes itself. */
 #define SHARES_AT_LEAST	16
 
-/* What the new row's data have of the old row's; see MoveRecordData. */
+/* What the new row's data have of the old row's; see pool/wal.h. */
 typedef struct MoveShared
 {
 	uint16		head;
@@ -37,11 +37,11 @@ typedef struct MoveShared
 /* The record of a move within a leaf. */
 typedef struct NearMove
 {
-	MoveRecordData move;
-	MoveShared	shared;			/* with MOVE_SHARES */
+	bool		shares;			/* then what is shared is left out of the INSERT */
+	MoveShared	shared;
 	char	   *replace;
 	Size		replace_size;
-	char	   *insert;			/* with MOVE_SHARES: without what is shared */
+	char	   *insert;
 	Size		insert_size;
 } NearMove;
 
@@ -66,9 +66,7 @@ plan_shared(NearMove *near, const char *old_cell, const RowShape *old_shape,
 	if (shared->prefix + shared->suffix < SHARES_AT_LEAST)
 		return;
 	shared->head = near->insert_size - shape.data;
-	near->move.replace_parts |= MOVE_SHARES;
-	if (Max(Max(shared->head, shared->prefix), Max(shared->middle, shared->suffix)) > PG_UINT8_MAX)
-		near->move.replace_parts |= MOVE_WIDE;
+	near->shares = true;
 	near->insert_size -= shared->prefix + shared->suffix;
 	memmove(near->insert + shared->head, near->insert + shared->head + shared->prefix,
 			near->insert_size - shared->head);
@@ -78,15 +76,14 @@ plan_shared(NearMove *near, const char *old_cell, const RowShape *old_shape,
 static Size
 write_near(const NearMove *near, char *record)
 {
-	bool		wide = (near->move.replace_parts & MOVE_WIDE) != 0;
-	char	   *to = put_bytes(record, &near->move, sizeof(near->move));
+	char	   *to = put_number(record, near->replace_size << 1 | near->shares);
 
-	if (near->move.replace_parts & MOVE_SHARES)
+	if (near->shares)
 	{
-		to = put_number(to, near->shared.head, wide);
-		to = put_number(to, near->shared.prefix, wide);
-		to = put_number(to, near->shared.middle, wide);
-		to = put_number(to, near->shared.suffix, wide);
+		to = put_number(to, near->shared.head);
+		to = put_number(to, near->shared.prefix);
+		to = put_number(to, near->shared.middle);
+		to = put_number(to, near->shared.suffix);
 	}
 	return to - record;
 }
@@ -96,20 +93,18 @@ static bool
 parse_near(char *record, Size length, NearMove *near)
 {
 	const char *end = record + length;
-	const char *from = take_within(record, end, &near->move, sizeof(near->move));
-	bool		wide;
+	uint64		replace;
+	const char *from = take_number(record, end, &replace);
 
-	if (from == NULL)
-		return false;
-	wide = (near->move.replace_parts & MOVE_WIDE) != 0;
-	if (near->move.replace_parts & MOVE_SHARES)
+	near->shares = (replace & 1) != 0;
+	near->replace_size = replace >> 1;
+	if (near->shares)
 	{
-		from = take_number_within(from, end, &near->shared.head, wide);
-		from = take_number_within(from, end, &near->shared.prefix, wide);
-		from = take_number_within(from, end, &near->shared.middle, wide);
-		from = take_number_within(from, end, &near->shared.suffix, wide);
+		from = take_number_16(from, end, &near->shared.head);
+		from = take_number_16(from, end, &near->shared.prefix);
+		from = take_number_16(from, end, &near->shared.middle);
+		from = take_number_16(from, end, &near->shared.suffix);
 	}
-	near->replace_size = near->move.replace_parts & MOVE_SIZE_MASK;
 	if (from == NULL || near->replace_size > (Size) (end - from))
 		return false;
 	near->replace = unconstify(char *, from);
@@ -147,7 +142,7 @@ complete_insert(Page page, const NearMove *near, char *insert)
 static WalNeed
 near_need(const NearMove *near)
 {
-	if (near->move.replace_parts & MOVE_SHARES)
+	if (near->shares)
 		return WAL_NEEDS_PAGE;
 	return Max(replace_need(near->replace), insert_need(near->insert));
 }
@@ -163,7 +158,7 @@ near_apply(Page page, char *data, Size length, const WalContext *context)
 	if (context->whole < near_need(&near))
 		return false;
 	(void) replace_apply(page, near.replace, near.replace_size, context);
-	if (near.move.replace_parts & MOVE_SHARES)
+	if (near.shares)
 	{
 		near.insert_size = complete_insert(page, &near, insert);
 		near.insert = insert;
@@ -182,6 +177,7 @@ typedef struct MoveRecords
 	Size		replace_size;
 	char		insert[INSERT_MAX_BYTES];
 	Size		insert_size;
+	bool		may_share;		/* the INSERT is for that, it ends with all of the row's data */
 } MoveRecords;
 
 static void
@@ -190,9 +186,7 @@ log_near(const LeafMove *move, MoveRecords *records, char *prefix)
 	NearMove	near = {.replace = records->replace, .replace_size = records->replace_size,
 	.insert = records->insert, .insert_size = records->insert_size};
 
-	near.move.replace_parts = records->replace_size;
-	/* decoding needs all of the row */
-	if (move->append->logical == NULL && !wal_needs_image(move->leaf))
+	if (records->may_share)
 		plan_shared(&near, move->cell, move->shape, move->append);
 	wal_add_page(0, move->leaf, near_need(&near));
 	XLogRegisterBufData(0, prefix, write_near(&near, prefix));
@@ -212,7 +206,7 @@ log_far(const LeafMove *move, MoveRecords *records)
 static void
 log_move(const PoolFile *file, const LeafMove *move, MoveRecords *records)
 {
-	char		prefix[sizeof(MoveRecordData) + sizeof(MoveShared)];
+	char		prefix[5 * NUMBER_MAX_BYTES];
 
 	wal_begin();
 	logical_log(move->append->logical, NULL);
@@ -269,7 +263,7 @@ apply_move(const LeafMove *move, MoveRecords *records, WalContext *context)
 	(void) replace_apply(pool_page(move->leaf), records->replace, records->replace_size, context);
 	FAULT_POINT(row_move_applied);
 	records->insert_size = insert_record(pool_page(move->to), move->append, context->xid,
-										 records->insert);
+										 !records->may_share, records->insert);
 	(void) insert_apply(pool_page(move->to), records->insert, records->insert_size, context);
 }
 
@@ -282,6 +276,9 @@ leaf_move(const RowTable *table, LeafMove *move)
 
 	FAULT_POINT(row_move);
 	refuse_damaged(move);
+	/* decoding needs all of the row */
+	records.may_share = move->to == move->leaf && move->append->logical == NULL &&
+		!wal_needs_image(move->leaf);
 	if (move->version != NULL)
 		records.version_size = version_record(move->version, move->record, &context,
 											  records.version);
@@ -331,23 +328,23 @@ leaf_move_redo(XLogReaderState *record)
 }
 
 static bool
-describe_near(StringInfo buf, char *data, Size length, TransactionId xid)
+describe_near(StringInfo buf, char *data, Size length, const WalContext *context)
 {
 	NearMove	near;
 
 	if (!parse_near(data, length, &near))
 		return false;
 	describe_begin(buf, "old row");
-	if (!replace_describe(buf, near.replace, near.replace_size, xid))
+	if (!replace_describe(buf, near.replace, near.replace_size, context))
 		return false;
 	describe(buf, "bytes: %zu", near.replace_size);
 	describe_end(buf);
 	describe_begin(buf, "new row");
-	if (!insert_describe(buf, near.insert, near.insert_size, xid))
+	if (!insert_describe(buf, near.insert, near.insert_size, context->xid))
 		return false;
 	describe(buf, "bytes: %zu", near.insert_size);
 	describe_end(buf);
-	if (near.move.replace_parts & MOVE_SHARES)
+	if (near.shares)
 		describe(buf, "prefix: %u, suffix: %u", near.shared.prefix, near.shared.suffix);
 	return true;
 }
@@ -357,10 +354,12 @@ describe_old_leaf(StringInfo buf, XLogReaderState *record, uint8 block_id)
 {
 	Size		length;
 	char	   *data = wal_page_data(record, block_id, &length);
+	WalContext	context;
 
 	if (XLogRecHasBlockRef(record, MOVE_TO_REFERENCE))
 		return replace_describe_part(buf, record, block_id);
-	return data != NULL && describe_near(buf, data, length, XLogRecGetXid(record));
+	wal_get_context(record, block_id, &context);
+	return data != NULL && describe_near(buf, data, length, &context);
 }
 
 static void

@@ -52,7 +52,7 @@ extern uint16 version_next_offset(Page page);
 /* ---- version_append.c: pure ---- */
 
 /* Bytes of what WAL has of a record at most. */
-#define VERSION_APPEND_MAX	(BLCKSZ + 16)
+#define VERSION_APPEND_MAX	(BLCKSZ + 64)
 
 /*
  * What WAL has of the record when it is appended to that page, in a WAL record of that xid; returns
@@ -68,14 +68,20 @@ extern bool version_append_apply(Page page, char *data, Size length, const WalCo
 extern bool version_append_describe(StringInfo buf, XLogReaderState *record, uint8 block_id);
 
 /* Where on the page the record goes. */
-static inline uint16
-version_append_offset(const char *data)
-{
-	uint16		offset;
+extern uint16 version_append_offset(const char *data);
 
-	memcpy(&offset, data + offsetof(VersionAppendData, offset), sizeof(offset));
-	return offset;
-}
+/* What of a row's data a record of VERSION_DELTA has: all but prefix and suffix. */
+typedef struct VersionDelta
+{
+	uint16		flags;			/* of the record */
+	uint8		newer_tag;
+	uint16		prefix;			/* bytes */
+	uint16		suffix;
+	int			length;
+} VersionDelta;
+
+/* That of the record which these `length` bytes of WAL tell of; false: it is no delta. */
+extern bool version_append_delta(const char *data, Size length, VersionDelta *delta);
 
 /* ---- version.c ---- */
 

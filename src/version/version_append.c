@@ -16,12 +16,6 @@
 #include "tree/page.h"
 #include "version/version.h"
 
-#define KIND_MASK		0x03
-#define KEY_SHIFT		2
-#define KEY_MASK		0x03
-
-StaticAssertDecl(VERSION_FULL <= KIND_MASK && VERSION_KEY_TAKEN <= KEY_MASK, "kind and key fit");
-
 static uint8
 parts_of(Page page, const VersionRecordData *record, TransactionId xid)
 {
@@ -38,9 +32,6 @@ parts_of(Page page, const VersionRecordData *record, TransactionId xid)
 		parts |= APPEND_CID;
 	if (record->older_block != 0 || record->older_offset != 0)
 		parts |= APPEND_OLDER;
-	if (record->natts > PG_UINT8_MAX || record->prefix > PG_UINT8_MAX ||
-		record->suffix > PG_UINT8_MAX)
-		parts |= APPEND_WIDE;
 	if (record->newer_tag != record->tag + 1)
 		parts |= APPEND_TAG;
 	return parts;
@@ -50,33 +41,67 @@ Size
 version_append_data(Page page, const VersionRecordData *record, TransactionId xid, char *data)
 {
 	uint8		parts = parts_of(page, record, xid);
-	VersionAppendData append = {.offset = version_next_offset(page), .parts = parts,
-		.kind_key = record->kind | record->key << KEY_SHIFT, .flags = record->flags,
-	.tag = record->tag, .row_high = record->row_high, .row_low = record->row_low};
+	VersionAppendData append = {.place = version_next_offset(page) / MAXIMUM_ALIGNOF,
+		.parts = parts, .kind = record->kind, .key = record->key, .flags = record->flags,
+	.tag = record->tag};
 	char	   *to = put_bytes(data, &append, sizeof(append));
 
-	Assert(record->unused[0] == 0 && record->unused[1] == 0);
-	to = put_number(to, record->natts, (parts & APPEND_WIDE) != 0);
+	Assert(record->unused[0] == 0 && record->unused[1] == 0 && append.flags == record->flags);
+	Assert(record->older_offset % MAXIMUM_ALIGNOF == 0);
+	to = put_number(to, version_row(record));
+	to = put_number(to, record->natts);
 	if (record->kind == VERSION_DELTA)
 	{
-		to = put_number(to, record->prefix, (parts & APPEND_WIDE) != 0);
-		to = put_number(to, record->suffix, (parts & APPEND_WIDE) != 0);
+		to = put_number(to, record->prefix);
+		to = put_number(to, record->suffix);
 	}
 	if (parts & APPEND_SUPERSEDER)
-		to = put_bytes(to, &record->superseder, sizeof(record->superseder));
+		to = put_number(to, (TransactionId) (xid - record->superseder));
 	if (parts & APPEND_XID)
-		to = put_bytes(to, &record->xid, sizeof(record->xid));
+		to = put_number(to, (TransactionId) (xid - record->xid));
 	if (parts & APPEND_CID)
-		to = put_bytes(to, &record->cid, sizeof(record->cid));
+		to = put_number(to, record->cid);
 	if (parts & APPEND_OLDER)
-	{
-		to = put_bytes(to, &record->older_block, sizeof(record->older_block));
-		to = put_bytes(to, &record->older_offset, sizeof(record->older_offset));
-	}
+		to = put_number(to, (uint64) record->older_block * VERSION_UNITS_A_PAGE +
+						record->older_offset / MAXIMUM_ALIGNOF);
 	if (parts & APPEND_TAG)
 		to = put_bytes(to, &record->newer_tag, sizeof(record->newer_tag));
 	to = put_bytes(to, (const char *) record + sizeof(*record), record->size - sizeof(*record));
 	return to - data;
+}
+
+/* Fields that only some records have. */
+static const char *
+read_parts(const char *from, const char *end, TransactionId xid, uint8 parts,
+		   VersionRecordData *record)
+{
+	uint64		number;
+
+	record->superseder = xid;
+	if (parts & APPEND_SUPERSEDER)
+	{
+		from = take_number(from, end, &number);
+		record->superseder = xid - (TransactionId) number;
+	}
+	if (parts & APPEND_XID)
+	{
+		from = take_number(from, end, &number);
+		record->xid = xid - (TransactionId) number;
+	}
+	if (parts & APPEND_CID)
+	{
+		from = take_number(from, end, &number);
+		record->cid = (CommandId) number;
+	}
+	if (parts & APPEND_OLDER)
+	{
+		from = take_number(from, end, &number);
+		record->older_block = (BlockNumber) (number / VERSION_UNITS_A_PAGE);
+		record->older_offset = number % VERSION_UNITS_A_PAGE * MAXIMUM_ALIGNOF;
+	}
+	if (parts & APPEND_TAG)
+		from = take_within(from, end, &record->newer_tag, sizeof(record->newer_tag));
+	return from;
 }
 
 /* The record's header; returns where the data behind it begin; NULL: there are too few bytes. */
@@ -84,43 +109,53 @@ static const char *
 read_append(const char *from, const char *end, TransactionId xid, VersionAppendData *append,
 			VersionRecordData *record)
 {
-	uint8		parts;
-	bool		wide;
+	uint64		row;
 
 	from = take_within(from, end, append, sizeof(*append));
 	if (from == NULL)
 		return NULL;
-	parts = append->parts;
-	wide = (parts & APPEND_WIDE) != 0;
 	memset(record, 0, sizeof(*record));
-	record->kind = append->kind_key & KIND_MASK;
-	record->key = append->kind_key >> KEY_SHIFT & KEY_MASK;
+	record->kind = append->kind;
+	record->key = append->key;
 	record->flags = append->flags;
 	record->tag = append->tag;
 	record->newer_tag = append->tag + 1;
-	record->row_high = append->row_high;
-	record->row_low = append->row_low;
-	record->superseder = xid;
-	from = take_number_within(from, end, &record->natts, wide);
+	from = take_number(from, end, &row);
+	record->row_high = (uint8) (row >> 32);
+	record->row_low = (uint32) row;
+	from = take_number_16(from, end, &record->natts);
 	if (record->kind == VERSION_DELTA)
 	{
-		from = take_number_within(from, end, &record->prefix, wide);
-		from = take_number_within(from, end, &record->suffix, wide);
+		from = take_number_16(from, end, &record->prefix);
+		from = take_number_16(from, end, &record->suffix);
 	}
-	if (parts & APPEND_SUPERSEDER)
-		from = take_within(from, end, &record->superseder, sizeof(record->superseder));
-	if (parts & APPEND_XID)
-		from = take_within(from, end, &record->xid, sizeof(record->xid));
-	if (parts & APPEND_CID)
-		from = take_within(from, end, &record->cid, sizeof(record->cid));
-	if (parts & APPEND_OLDER)
-	{
-		from = take_within(from, end, &record->older_block, sizeof(record->older_block));
-		from = take_within(from, end, &record->older_offset, sizeof(record->older_offset));
-	}
-	if (parts & APPEND_TAG)
-		from = take_within(from, end, &record->newer_tag, sizeof(record->newer_tag));
-	return from;
+	return read_parts(from, end, xid, append->parts, record);
+}
+
+uint16
+version_append_offset(const char *data)
+{
+	VersionAppendData append;
+
+	(void) take_bytes(data, &append, sizeof(append));
+	return append.place * MAXIMUM_ALIGNOF;
+}
+
+bool
+version_append_delta(const char *data, Size length, VersionDelta *delta)
+{
+	VersionAppendData append;
+	VersionRecordData record;
+	const char *from = read_append(data, data + length, InvalidTransactionId, &append, &record);
+
+	if (from == NULL || record.kind != VERSION_DELTA)
+		return false;
+	delta->flags = record.flags;
+	delta->newer_tag = record.newer_tag;
+	delta->prefix = record.prefix;
+	delta->suffix = record.suffix;
+	delta->length = data + length - from;
+	return true;
 }
 
 bool
@@ -133,17 +168,18 @@ version_append_apply(Page page, char *data, Size length, const WalContext *conte
 	const char *from = read_append(data, data + length, context->xid, &append, record);
 	Size		rest = data + length - from;
 	uint16		stored = MAXALIGN(sizeof(*record) + rest);
-	uint16		lower = append.offset + stored;
+	int			offset = append.place * MAXIMUM_ALIGNOF;
+	uint16		lower = offset + stored;
 
-	if (from == NULL || append.offset < ROWAN_PAGE_BODY || append.offset % MAXIMUM_ALIGNOF != 0 ||
-		sizeof(*record) + rest > ROWAN_PAGE_SPECIAL - append.offset)
+	if (from == NULL || offset < (int) ROWAN_PAGE_BODY || offset > (int) ROWAN_PAGE_SPECIAL ||
+		sizeof(*record) + rest > (Size) (ROWAN_PAGE_SPECIAL - offset))
 		elog(PANIC, "rowan: a version record in WAL does not fit on a page");
 	record->size = sizeof(*record) + rest;
 	memcpy(buffer.data + sizeof(*record), from, rest);
 	memset(buffer.data + record->size, 0, stored - record->size);
 	page_edits_begin(&edits);
 	page_edits_add(&edits, offsetof(PageHeaderData, pd_lower), &lower, sizeof(lower));
-	page_edits_add(&edits, append.offset, record, stored);
+	page_edits_add(&edits, offset, record, stored);
 	if (append.parts & APPEND_NEWEST)
 		page_edits_add_field(&edits, newest_xid, &record->superseder);
 	page_edit(page, &edits);
@@ -164,7 +200,7 @@ version_append_describe(StringInfo buf, XLogReaderState *record, uint8 block_id)
 		read_append(data, data + length, XLogRecGetXid(record), &append, &version) == NULL)
 		return false;
 	row = version_row(&version);
-	describe(buf, "off: %u", append.offset);
+	describe(buf, "off: %u", append.place * MAXIMUM_ALIGNOF);
 	describe(buf, "row: (%u,%u)", (uint32) (row >> 8), (uint32) (row & 0xFF) + 1);
 	describe(buf, "tag: %u", version.tag);
 	describe_row(buf, version.flags);
