@@ -143,6 +143,7 @@ _PG_init(void)
 	wal_register();
 	row_wal_init();
 	table_map_init();
+	table_room_init();
 	itree_wal_init();
 	pool_page_validator = page_check;
 	pool_forget_marks = ipage_forget_marks;

@@ -66,6 +66,12 @@ leaf_note_cell(PageTrailer trailer, const char *cell)
 		trailer->flags |= PAGE_STUBS;
 }
 
+static inline bool
+is_in_block(TreeKey key, RowId row)
+{
+	return row_logical_block(key) == row_logical_block(row);
+}
+
 static void
 note_append(PageTrailer trailer, bool was_empty, const LeafAppend *append)
 {
@@ -76,10 +82,12 @@ note_append(PageTrailer trailer, bool was_empty, const LeafAppend *append)
 		trailer->flags |= PAGE_UNIFORM;
 
 		/*
-		 * the caller has cleared the first row's block; earlier blocks of the leaf may have
-		 * bits still
+		 * the caller has cleared the first row's block; other blocks of the leaf may have bits
+		 * still, but not beyond the edge
 		 */
-		if (row_logical_block(trailer->low_fence) == row_logical_block(append->first_row))
+		if (is_in_block(trailer->low_fence, append->first_row) &&
+			(trailer->high_fence == TREE_KEY_MAX ||
+			 is_in_block(trailer->high_fence - 1, append->first_row)))
 			trailer->flags &= ~PAGE_VISIBLE_BITS;
 	}
 	/* I-TREE-9 */

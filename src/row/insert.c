@@ -1,40 +1,17 @@
 /*
  * insert.c
- *	  New rows: appended at the tree's right edge, or, if they replace a row, close to it.
+ *	  New rows: where there is room (place.c), and close to the row that they replace, if they
+ *	  do.
  *
- * An appended row's id is handed out under the exclusive latch of the rightmost leaf, whose trailer
- * knows the next one.  Many rows go in as one record a page.  A row that moves takes an id that its
- * old leaf covers and no row has; by I-ROW-2 no index knows it any more.
+ * An id is handed out under the exclusive latch of the leaf that covers it.  At the right edge the
+ * trailer knows the next one.  Elsewhere it is one that no row has; by I-ROW-2 no index knows it
+ * any more.  Many rows go in as one record a page.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "pool/file_cache.h"
+#include "row/place.h"
 #include "row/target.h"
-
-/* A leaf's slots address keys up to this far beyond its low fence. */
-#define LEAF_KEY_RANGE		PG_UINT16_MAX
-
-/* Which leaf was the rightmost; tree_latch_last_leaf looks at its fences. */
-typedef struct KnownEdge
-{
-	FileKey		key;
-	BlockNumber block;
-} KnownEdge;
-
-FILE_CACHE(known_edges, KnownEdge, 64);
-
-static PoolFrame *
-latch_edge(const PoolFile *file)
-{
-	KnownEdge  *known = file_cache_find(&known_edges, file, 0);
-	PoolFrame  *leaf = tree_latch_last_leaf(file, known ? known->block : InvalidBlockNumber);
-
-	if (known == NULL)
-		known = file_cache_make(&known_edges, file, 0);
-	known->block = pool_block(leaf);
-	return leaf;
-}
 
 /* What new rows have in common. */
 typedef struct NewRows
@@ -125,7 +102,6 @@ begin_append(LeafAppend *append, Page page, const RowData *rows, int nrows, cons
 {
 	PageTrailer trailer = page_trailer(page);
 
-	append->first_row = page_next_key(page);
 	append->nrows = 0;
 	append->size = 0;
 	append->logical = new->logical;
@@ -162,22 +138,23 @@ gap_to_keep(int nrows)
 }
 
 /*
- * Encodes as many rows as fit on the leaf; an empty leaf takes at least one.  What the table's
- * fillfactor keeps free is gap and dead bytes, in which are the rows' slack.
+ * Encodes as many rows as fit on the leaf without moving cells; an empty leaf takes at least one.
+ * What the table's fillfactor keeps free is gap and dead bytes, in which are the rows' slack.
  */
 static void
 fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows, int nrows,
 			const NewRows *new)
 {
+	FreeIds		ids;
 	int			gap = page_gap(page);
 	int			nslots = page_nslots(page);
 	int			dead = page_trailer(page)->dead_bytes + nslots * VERSION_POINTER_BYTES;
 	bool		empty = nslots == 0;
-	uint64		distance = append->first_row - page_low_fence(page);
-	uint64		key_room = distance < LEAF_KEY_RANGE ? LEAF_KEY_RANGE - distance : 0;
 
+	place_find_ids(page, &ids);
+	append->first_row = ids.first;
 	append->cell_align = any_aligned(rows, nrows) ? MAXIMUM_ALIGNOF : 1;
-	for (int i = 0; i < nrows && (uint64) i < key_room; i++)
+	for (int i = 0; i < nrows && (uint64) i < ids.n; i++)
 	{
 		RowMeta		meta;
 		RowShape	shape;
@@ -199,34 +176,94 @@ fill_append(LeafAppend *append, RowTable *table, Page page, const RowData *rows,
 	}
 }
 
+/*
+ * One row, for which cells may be moved.  reserve: bytes that something else will take of the page.
+ * False: it can't; *crowded: for lack of bytes.
+ */
+static bool
+fill_near(LeafAppend *append, Page page, const RowData *row, const NewRows *new, int reserve,
+		  bool *crowded)
+{
+	FreeIds		ids;
+	RowMeta		meta;
+	RowShape	shape;
+
+	*crowded = false;
+	begin_append(append, page, row, 1, new);
+	place_find_ids(page, &ids);
+	if (ids.n == 0 || ids.first >= ROW_ID_LIMIT - 1)
+		return false;
+	append->first_row = ids.first;
+	new_row_meta(&meta, new, 0, append);
+	shape = row_shape_of(&meta, row, append->page_natts);
+	*crowded = !page_fits_insert(page, row_footprint(&shape) + reserve +
+								 gap_to_keep(page_nslots(page) + 1), shape.aligned);
+	if (*crowded)
+		return false;
+	row_write(append->cells, &meta, row, append->page_natts);
+	append->cell_align = shape.aligned ? MAXIMUM_ALIGNOF : 1;
+	append->size = TYPEALIGN(append->cell_align, row_shape_cell(&shape));
+	append->nrows = 1;
+	return true;
+}
+
+/* As fill_append, and if that can take none, one row for which cells are moved. */
+static void
+fill_place(LeafAppend *append, RowTable *table, Page page, const RowData *rows, int nrows,
+		   const NewRows *new)
+{
+	int			nslots = page_nslots(page);
+	bool		crowded;
+
+	begin_append(append, page, rows, nrows, new);
+	fill_append(append, table, page, rows, nrows, new);
+	if (append->nrows == 0 && nslots > 0 && !place_is_edge(page))
+		(void) fill_near(append, page, rows, new,
+						 Max(table->fill_reserve - nslots * VERSION_POINTER_BYTES, 0), &crowded);
+}
+
+static void
+check_ids_left(Page page, int nrows)
+{
+	if (place_is_edge(page) && page_next_key(page) + nrows >= ROW_ID_LIMIT)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("table has used up all its row identifiers"),
+				 errhint("Rewrite the table with VACUUM FULL.")));
+}
+
+static Size
+bytes_for(const RowData *row)
+{
+	return row->size + ROW_MAX_HEADER;
+}
+
 static void
 insert_rows(RowTable *table, const RowData *rows, int nrows, NewRows *new, RowId *ids)
 {
+	int			misses = 0;
+
 	pool_prepare_write();
 	if (!tree_exists(&table->file))
 		tree_create(&table->file);
 	while (nrows > 0)
 	{
-		PoolFrame  *leaf = latch_edge(&table->file);
-		Page		page = pool_page(leaf);
+		PoolFrame  *leaf = place_latch(&table->file);
 		LeafAppend	append;
 
-		begin_append(&append, page, rows, nrows, new);
-		if (append.first_row + nrows >= ROW_ID_LIMIT)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("table has used up all its row identifiers"),
-					 errhint("Rewrite the table with VACUUM FULL.")));
-		fill_append(&append, table, page, rows, nrows, new);
+		append.nrows = 0;
+		if (leaf != NULL)
+		{
+			check_ids_left(pool_page(leaf), nrows);
+			fill_place(&append, table, pool_page(leaf), rows, nrows, new);
+		}
 		if (append.nrows == 0)
 		{
-			TreeKey		low = page_low_fence(page);
-
-			pool_unlatch(leaf);
-			tree_append_leaf(&table->file, low);
+			place_next(table, leaf, bytes_for(rows), &misses);
 			CHECK_FOR_INTERRUPTS();
 			continue;
 		}
+		misses = 0;
 		if (append.logical != NULL && append.nrows == nrows)
 			append.logical->mark |= LOGICAL_LAST;
 		leaf_append(table, leaf, &append);
@@ -260,59 +297,6 @@ row_insert_frozen(RowTable *table, const RowData *rows, int nrows, const Transac
 }
 
 /* ---- beside the old row ---- */
-
-/* An id of the leaf that no row has: behind its last row if possible, else the first gap. */
-static bool
-free_id(Page page, RowId *id)
-{
-	PageTrailer trailer = page_trailer(page);
-	int			nslots = page_nslots(page);
-
-	if (trailer->high_fence == TREE_KEY_MAX)
-		*id = page_next_key(page);
-	else
-		*id = nslots == 0 ? trailer->low_fence : leaf_last_key(page, nslots - 1) + 1;
-	if (*id < trailer->high_fence && *id - trailer->low_fence < LEAF_KEY_SPAN)
-		return trailer->high_fence != TREE_KEY_MAX || *id < ROW_ID_LIMIT - 1;
-	if (trailer->high_fence == TREE_KEY_MAX)
-		return false;
-	*id = trailer->low_fence;
-	for (int pos = 0; pos < nslots; pos++)
-	{
-		if (leaf_key(page, pos) > *id)
-			return true;
-		*id = leaf_last_key(page, pos) + 1;
-	}
-	return false;
-}
-
-/*
- * As heap, which puts the new version on the page of the old one if it has room.  reserve: bytes
- * that something else will take of the page.  False: it can't; *crowded: for lack of bytes.
- */
-static bool
-fill_near(LeafAppend *append, Page page, const RowData *row, const NewRows *new, int reserve,
-		  bool *crowded)
-{
-	RowMeta		meta;
-	RowShape	shape;
-
-	*crowded = false;
-	begin_append(append, page, row, 1, new);
-	if (!free_id(page, &append->first_row))
-		return false;
-	new_row_meta(&meta, new, 0, append);
-	shape = row_shape_of(&meta, row, append->page_natts);
-	*crowded = !page_fits_insert(page, row_footprint(&shape) + reserve +
-								 gap_to_keep(page_nslots(page) + 1), shape.aligned);
-	if (*crowded)
-		return false;
-	row_write(append->cells, &meta, row, append->page_natts);
-	append->cell_align = shape.aligned ? MAXIMUM_ALIGNOF : 1;
-	append->size = TYPEALIGN(append->cell_align, row_shape_cell(&shape));
-	append->nrows = 1;
-	return true;
-}
 
 static bool
 insert_near(RowTable *table, const RowData *row, const NewRows *new, RowId old_row, RowId *id)
@@ -355,35 +339,25 @@ row_insert_moved(RowTable *table, const RowData *data, RowId old_row, const RowW
 		insert_rows(table, data, 1, &new, id);
 }
 
-/* The right edge, if it is known and nobody has it; latches beside it are held out of order. */
-static PoolFrame *
-try_edge(const PoolFile *file)
-{
-	KnownEdge  *known = file_cache_find(&known_edges, file, 0);
-
-	return known == NULL ? NULL : tree_try_last_leaf(file, known->block);
-}
-
 PoolFrame *
 row_place_moved(RowTable *table, PoolFrame *leaf, MoveTo to, int reserve, const RowData *data,
 				const RowWriter *writer, const RowMeta *lock, LeafAppend *append, bool *crowded)
 {
 	NewRows		new = moved_row(writer, lock);
-	PoolFrame  *edge;
+	PoolFrame  *place;
 
 	if (to == MOVE_NEAR)
 		return fill_near(append, pool_page(leaf), data, &new, reserve, crowded) ? leaf : NULL;
 	*crowded = false;
-	edge = try_edge(&table->file);
-	if (edge == NULL)
+	place = place_try(&table->file);
+	if (place == NULL)
 		return NULL;
-	begin_append(append, pool_page(edge), data, 1, &new);
-	if (append->first_row + 1 < ROW_ID_LIMIT)
+	if (!place_is_edge(pool_page(place)) || page_next_key(pool_page(place)) + 1 < ROW_ID_LIMIT)
 	{
-		fill_append(append, table, pool_page(edge), data, 1, &new);
+		fill_place(append, table, pool_page(place), data, 1, &new);
 		if (append->nrows > 0)
-			return edge;
+			return place;
 	}
-	pool_unlatch(edge);
+	pool_unlatch(place);
 	return NULL;
 }

@@ -53,6 +53,20 @@ typedef struct RowMapOps
 /* Set at load. */
 extern const RowMapOps *row_map_ops;
 
+/* What the layer above remembers of leaves with room: hints, which may be wrong. */
+typedef struct RowRoomOps
+{
+	/* A leaf that may have so many bytes; InvalidBlockNumber: none is known. */
+	BlockNumber (*find) (void *arg, Size bytes);
+	void		(*note) (void *arg, BlockNumber leaf, Size bytes);
+} RowRoomOps;
+
+/* Set at load; arg: as for row_map_ops.  No latches held. */
+extern const RowRoomOps *row_room_ops;
+
+/* What is to be noted of a leaf. */
+extern Size row_leaf_room(const RowTable *table, Page page);
+
 /* ---- row ids and TIDs ---- */
 
 static inline RowId

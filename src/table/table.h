@@ -187,6 +187,13 @@ extern void table_truncate_index_tail(Relation index, int message_level, bool en
 extern bool table_may_cut_index(Relation index);
 extern void table_keep_index_files(Relation rel, bool keep);
 
+/* room.c */
+extern void table_room_init(void);
+
+/* VACUUM of a table of so many pages: what a leaf has room for; then, that this was all. */
+extern void table_note_room(Relation rel, const RowTable *table, BlockNumber pages, Page leaf);
+extern void table_finish_room(Relation rel, BlockNumber pages);
+
 /* vismap.c */
 extern void table_map_init(void);
 

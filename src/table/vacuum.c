@@ -56,6 +56,7 @@ typedef struct Vacuum
 
 	/* what need not be looked at */
 	BlockNumber nblocks;		/* logical blocks, when it began */
+	BlockNumber pages;			/* in use, then */
 	bool		skips;
 	bool		skipped;		/* some leaves were */
 	Buffer		map_buffer;		/* a page of the visibility map, or invalid */
@@ -371,8 +372,9 @@ copy_settled_leaf(Vacuum *vacuum, TreeKey key)
 }
 
 /*
- * Sets bits of logical blocks all of whose rows, on however many leaves, are visible to everybody.
- * The last block can get them too: insertion looks, as other changes do.
+ * Notes what room leaves have, and sets bits of logical blocks all of whose rows, on however many
+ * leaves, are visible to everybody.  The last block can get them too: insertion looks, as other
+ * changes do.
  */
 static void
 visibility_pass(Vacuum *vacuum)
@@ -397,6 +399,7 @@ visibility_pass(Vacuum *vacuum)
 
 		vacuum_pause();
 		copy_settled_leaf(vacuum, key);
+		table_note_room(vacuum->rel, &vacuum->table, vacuum->pages, (Page) vacuum->page);
 		for (;;)
 		{
 			settled = settled && row_leaf_is_settled((Page) vacuum->page);
@@ -427,6 +430,7 @@ visibility_pass(Vacuum *vacuum)
 	} while (key < TREE_KEY_MAX && block < nblocks);
 	table_flush_visible(vacuum->rel, &vacuum->table, batch);
 	pfree(batch);
+	table_finish_room(vacuum->rel, vacuum->pages);
 }
 
 /* ---- the whole ---- */
@@ -457,6 +461,12 @@ report(Vacuum *vacuum, const PGRUsage *usage)
 }
 
 static void
+pause_shrinking(void)
+{
+	vacuum_pause();
+}
+
+static void
 vacuum_tree(Vacuum *vacuum)
 {
 	bool		cleanup = vacuum->params->index_cleanup != VACOPTVALUE_DISABLED;
@@ -468,6 +478,10 @@ vacuum_tree(Vacuum *vacuum)
 		remove_dead_rows(vacuum);
 	if (vacuum->rows_removed > 0)
 		merge_pass(vacuum);
+
+	/* before it is noted where there is room */
+	if (vacuum->params->truncate != VACOPTVALUE_DISABLED)
+		space_shrink(&vacuum->table.file, pause_shrinking);
 	visibility_pass(vacuum);
 }
 
@@ -505,12 +519,6 @@ allocate_dead(Vacuum *vacuum)
 	vacuum->dead = palloc(vacuum->max_dead * sizeof(RowId));
 }
 
-static void
-pause_shrinking(void)
-{
-	vacuum_pause();
-}
-
 void
 rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy strategy)
 {
@@ -542,6 +550,7 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	{
 		pool_prepare_write();
 		vacuum->nblocks = table_logical_blocks(&vacuum->table.file);
+		vacuum->pages = table_pages_in_use(&vacuum->table.file);
 		vacuum->skips = (params->options & VACOPT_DISABLE_PAGE_SKIPPING) == 0;
 		vacuum_tree(vacuum);
 		if (BufferIsValid(vacuum->map_buffer))
@@ -552,11 +561,8 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 		cleanup_indexes(vacuum);
 	vac_close_indexes(vacuum->nindexes, vacuum->indexes, NoLock);
 	if (params->truncate != VACOPTVALUE_DISABLED && tree_exists(&vacuum->table.file))
-	{
-		space_shrink(&vacuum->table.file, pause_shrinking);
 		table_truncate_tail(rel, params->options & VACOPT_VERBOSE ? INFO : DEBUG2,
 							vacuum->rows_removed > 0);
-	}
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
 	update_statistics(vacuum, oldest_xmin, oldest_multi);
 	pgstat_progress_end_command();

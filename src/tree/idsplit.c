@@ -15,6 +15,7 @@ typedef struct LeafWish
 	bool		append;			/* an empty right neighbour for the rightmost leaf, if that has
 								 * this low fence */
 	TreeKey		low_fence;
+	bool		at_key;			/* the key that is looked for to be a leaf's first */
 	uint16		size;			/* room for a cell of this size */
 	bool		aligned;
 } LeafWish;
@@ -34,6 +35,17 @@ wished_key(const TreeWish *wish)
 	return ((const IdSearch *) wish->search)->key;
 }
 
+/* The cells from key on fit on a page of their own: packed anew they may take more room. */
+static bool
+cells_fit_anew(Page page, TreeKey key)
+{
+	int			bytes = 0;
+
+	for (int pos = leaf_search(page, key); pos < page_nslots(page); pos++)
+		bytes += page_slot_bytes(page, pos);
+	return bytes <= (int) ROWAN_PAGE_ROOM;
+}
+
 bool
 id_leaf_has_room(const TreeWish *wish, Page leaf)
 {
@@ -42,6 +54,8 @@ id_leaf_has_room(const TreeWish *wish, Page leaf)
 
 	if (want->append)
 		return trailer->low_fence != want->low_fence || trailer->next_delta == 0;
+	if (want->at_key)
+		return trailer->low_fence == wished_key(wish) || !cells_fit_anew(leaf, wished_key(wish));
 	return wished_key(wish) - trailer->low_fence < LEAF_KEY_SPAN &&
 		page_fits_insert(leaf, want->size, want->aligned);
 }
@@ -101,6 +115,11 @@ choose_leaf_split(Page page, TreeKey key, const LeafWish *want, SplitPoint *at)
 	at->pos = nslots;
 	if (want->append)
 		at->separator = TYPEALIGN(ROWS_PER_LOGICAL_BLOCK, page_next_key(page));
+	else if (want->at_key)
+	{
+		at->pos = pos;
+		at->separator = key;
+	}
 	else if (pos == nslots)
 		at->separator = nslots > 0 ? Max(key, leaf_last_key(page, nslots - 1) + 1) : key;
 	else
@@ -229,4 +248,12 @@ tree_append_leaf(const PoolFile *file, TreeKey full_leaf_low_fence)
 	LeafWish	want = {.append = true, .low_fence = full_leaf_low_fence};
 
 	fulfil_leaf_wish(file, TREE_KEY_MAX - 1, &want);
+}
+
+void
+tree_split_at(const PoolFile *file, TreeKey key)
+{
+	LeafWish	want = {.at_key = true};
+
+	fulfil_leaf_wish(file, key, &want);
 }

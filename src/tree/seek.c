@@ -312,6 +312,24 @@ tree_try_last_leaf(const PoolFile *file, BlockNumber block)
 }
 
 PoolFrame *
+tree_latch_some_leaf(const PoolFile *file, BlockNumber block, bool try)
+{
+	PoolFrame  *frame;
+	PageTrailer trailer;
+
+	if (!space_has_block(file, block))
+		return NULL;
+	frame = try ? pool_latch_try(file, block) : pool_latch(file, block, LW_EXCLUSIVE);
+	if (frame == NULL)
+		return NULL;
+	trailer = page_trailer(pool_page(frame));
+	if (trailer->magic == ROWAN_MAGIC && trailer->type == ROWAN_PAGE_LEAF)
+		return trailer->high_fence == TREE_KEY_MAX ? checked_last_leaf(file, frame) : frame;
+	pool_unlatch(frame);
+	return NULL;
+}
+
+PoolFrame *
 tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block)
 {
 	if (hint_block != InvalidBlockNumber && space_has_block(file, hint_block))

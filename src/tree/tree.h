@@ -74,6 +74,12 @@ extern PoolFrame *tree_latch_leaf(const PoolFile *file, TreeKey key, LWLockMode 
 /* Latches the leaf at the right edge exclusively; hint as remembered from last time, or Invalid. */
 extern PoolFrame *tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block);
 
+/*
+ * Latches exclusively a leaf that was heard of, of whatever rows; NULL: the block is none now.
+ * With latches held (try): NULL too if somebody has its latch.
+ */
+extern PoolFrame *tree_latch_some_leaf(const PoolFile *file, BlockNumber block, bool try);
+
 /* The same with latches held: the block, if it is that leaf and nobody has its latch, else NULL. */
 extern PoolFrame *tree_try_last_leaf(const PoolFile *file, BlockNumber block);
 
@@ -86,6 +92,9 @@ extern PoolFrame *tree_try_last_leaf(const PoolFile *file, BlockNumber block);
  */
 extern void tree_make_room(const PoolFile *file, TreeKey key, uint16 size, bool aligned);
 extern void tree_append_leaf(const PoolFile *file, TreeKey full_leaf_low_fence);
+
+/* Divides the leaf that covers key so that one begins with it, if it can.  Latches as above. */
+extern void tree_split_at(const PoolFile *file, TreeKey key);
 
 /*
  * Looks at the leaf that covers key: if it is empty (and not the right edge) unlinks and frees it;
