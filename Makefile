@@ -3,6 +3,7 @@
 #   make                 build for the server that PG_CONFIG belongs to
 #   make install         install into that server
 #   make demo            a tour on real data (installs missing Debian packages as root)
+#   make report          the same measured, as a page of HTML with plots and pictures
 #   make test            the test suite (the same)
 #   make check-NAME      one long campaign (see doc/testing.md)
 #   make indent          lay the C source out as PostgreSQL does
@@ -82,6 +83,15 @@ test:
 
 demo:
 	$(RUN) test/demo.py
+
+# One page of HTML: heap beside Rowan, measured, and pictures of trees and pages.
+.PHONY: report pictures
+report:
+	$(RUN) test/report.py $(REPORTFLAGS)
+
+# Those that README.md shows.
+pictures:
+	$(RUN) test/report.py --pictures doc/pictures $(REPORTFLAGS)
 
 bench:
 	$(RUN) bench/run.py $(BENCHFLAGS)

@@ -130,8 +130,8 @@ def any_bytes(c, rnd, n):
 
 
 def script_for_everything(server):
-    """README.md's script: silent on what is sound, not on what is damaged; pg_amcheck is, of both."""
-    with open(TOP + '/README.md') as f:
+    """The script of doc/dba.md: silent on what is sound, not on what is damaged; pg_amcheck is, of both."""
+    with open(TOP + '/doc/dba.md') as f:
         script = re.search(r'(?m)(^    CREATE EXTENSION IF NOT EXISTS amcheck;\n(^    .*\n)+)', f.read()).group(1)
     server.sql('CREATE TABLE whole (id int PRIMARY KEY, t text) USING rowan; CREATE INDEX ON whole USING rowan_btree (t); '
                "INSERT INTO whole SELECT i, 't' || i FROM generate_series(1, 3000) i; CREATE EXTENSION IF NOT EXISTS amcheck")
@@ -148,7 +148,7 @@ def script_for_everything(server):
         server.start()
         got = server.psql(script, options='-c client_min_messages=warning', check_=False)
         check('whole' in got or 'invalid page' in got, 'the script that checks everything does not see damage in %s: %s' % (relation, got))
-        server.run_tool('pg_amcheck', 'postgres')       # fails if it finds something: README.md says that it does not
+        server.run_tool('pg_amcheck', 'postgres')       # fails if it finds something: doc/dba.md says so
         server.stop()
         with open(path, 'r+b') as f:
             f.seek(3 * 8192 + 5000)
