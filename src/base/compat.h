@@ -385,14 +385,51 @@ named_wait_event(const char *name, uint32 *event)
 #define options_let_truncate(options)	((options) == NULL || (options)->vacuum_truncate)
 #endif
 
-/* Writes pg_class; what is visible to all is frozen, too. */
+/*
+ * Writes pg_class; what is visible to all is frozen, too.  xid_set, multi_set: NULL, or whether
+ * these were.
+ */
 #if PG_VERSION_NUM >= 180000
-#define update_relation_statistics(rel, pages, rows, visible, has_index, xid, multi) \
-	vac_update_relstats(rel, pages, rows, visible, visible, has_index, xid, multi, NULL, NULL, \
-						false)
+#define update_relation_statistics(rel, pages, rows, visible, has_index, xid, multi, xid_set, \
+								   multi_set) \
+	vac_update_relstats(rel, pages, rows, visible, visible, has_index, xid, multi, xid_set, \
+						multi_set, false)
 #else
-#define update_relation_statistics(rel, pages, rows, visible, has_index, xid, multi) \
-	vac_update_relstats(rel, pages, rows, visible, has_index, xid, multi, NULL, NULL, false)
+#define update_relation_statistics(rel, pages, rows, visible, has_index, xid, multi, xid_set, \
+								   multi_set) \
+	vac_update_relstats(rel, pages, rows, visible, has_index, xid, multi, xid_set, multi_set, false)
+#endif
+
+/*
+ * pg_stat_progress_vacuum: dead rows, of as many as there is memory for; indexes done, of so many.
+ */
+#if PG_VERSION_NUM >= 170000
+#define progress_dead_limit(bytes, rows) \
+	pgstat_progress_update_param(PROGRESS_VACUUM_MAX_DEAD_TUPLE_BYTES, bytes)
+#define progress_dead(bytes, rows) \
+	(pgstat_progress_update_param(PROGRESS_VACUUM_DEAD_TUPLE_BYTES, bytes), \
+	 pgstat_progress_update_param(PROGRESS_VACUUM_NUM_DEAD_ITEM_IDS, rows))
+#define progress_indexes(done, total) \
+	(pgstat_progress_update_param(PROGRESS_VACUUM_INDEXES_TOTAL, total), \
+	 pgstat_progress_update_param(PROGRESS_VACUUM_INDEXES_PROCESSED, done))
+#else
+#define progress_dead_limit(bytes, rows) \
+	pgstat_progress_update_param(PROGRESS_VACUUM_MAX_DEAD_TUPLES, rows)
+#define progress_dead(bytes, rows) \
+	pgstat_progress_update_param(PROGRESS_VACUUM_NUM_DEAD_TUPLES, rows)
+#define progress_indexes(done, total)	((void) 0)
+#endif
+
+/* What VACUUM VERBOSE says of a heap in this major's words. */
+#if PG_VERSION_NUM >= 180000
+#define VACUUM_SAYS_EAGER	", 0 eagerly scanned"
+#define VACUUM_SAYS_READS	"reads"
+#define vacuum_says_wal_full(text, usage) \
+	appendStringInfo(text, ", %lld buffers full", (long long) (usage)->wal_buffers_full)
+#else
+#define VACUUM_SAYS_EAGER	""
+#define VACUUM_SAYS_READS	"misses"
+#define vacuum_says_wal_full(text, usage)	((void) 0)
 #endif
 
 /* start: when this VACUUM began. */

@@ -13,7 +13,6 @@
 #include "access/multixact.h"
 #include "access/visibilitymap.h"
 #include "base/fault.h"
-#include "commands/dbcommands.h"
 #include "commands/progress.h"
 #include "commands/vacuum.h"
 #include "miscadmin.h"
@@ -22,10 +21,8 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "table/table.h"
-#include "utils/lsyscache.h"
+#include "table/vacuum_report.h"
 #include "utils/memutils.h"
-#include "utils/pg_rusage.h"
-#include "utils/timestamp.h"
 
 /* Indexes are left alone while fewer leaves than this part have stubs, as heap does. */
 #define BYPASS_PART		0.02
@@ -38,7 +35,7 @@ typedef struct Vacuum
 	Relation	rel;
 	RowTable	table;
 	VacuumParams *params;
-	TimestampTz start;
+	VacuumReport report;
 	BufferAccessStrategy strategy;
 	char	   *page;			/* copy of a leaf */
 	PoolRing	ring;
@@ -53,6 +50,8 @@ typedef struct Vacuum
 	uint64		stub_leaves;
 	uint64		version_pages_freed;
 	uint64		rows_removed;
+	uint64		stubs_visited;	/* leaves whose stubs were removed */
+	bool		bypassed;		/* the indexes were left alone */
 
 	/* what need not be looked at */
 	BlockNumber nblocks;		/* logical blocks, when it began */
@@ -215,7 +214,9 @@ clean_indexes(Vacuum *vacuum)
 		init_index_info(vacuum, vacuum->indexes[i], true, &info);
 		vacuum->index_stats[i] = index_bulk_delete(&info, vacuum->index_stats[i], tid_is_dead,
 												   vacuum);
+		progress_indexes(i + 1, vacuum->nindexes);
 	}
+	progress_indexes(0, 0);
 	vacuum->last_found = 0;
 	vacuum->index_passes++;
 	pgstat_progress_update_param(PROGRESS_VACUUM_NUM_INDEX_VACUUMS, vacuum->index_passes);
@@ -238,10 +239,12 @@ remove_dead_rows(Vacuum *vacuum)
 		vacuum_pause();
 		done += row_remove_stubs(&vacuum->table, vacuum->dead + done,
 								 Min(vacuum->ndead - done, INT_MAX));
+		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_VACUUMED, ++vacuum->stubs_visited);
 	}
 	FAULT_POINT(vacuum_stubs_removed);
 	vacuum->rows_removed += vacuum->ndead;
 	vacuum->ndead = 0;
+	progress_dead(0, 0);
 }
 
 static void
@@ -258,7 +261,8 @@ cleanup_indexes(Vacuum *vacuum)
 		result = vacuum->index_stats[i] = index_vacuum_cleanup(&info, vacuum->index_stats[i]);
 		if (result != NULL && !result->estimated_count)
 			update_relation_statistics(index, result->num_pages, result->num_index_tuples, 0, false,
-									   InvalidTransactionId, InvalidMultiXactId);
+									   InvalidTransactionId, InvalidMultiXactId, NULL, NULL);
+		progress_indexes(i + 1, vacuum->nindexes);
 	}
 }
 
@@ -272,8 +276,7 @@ prune_pass(Vacuum *vacuum)
 	int			nstubs;
 
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_SCAN_HEAP);
-	pgstat_progress_update_param(PROGRESS_VACUUM_TOTAL_HEAP_BLKS,
-								 pool_file_blocks(&vacuum->table.file));
+	pgstat_progress_update_param(PROGRESS_VACUUM_TOTAL_HEAP_BLKS, vacuum->pages);
 	while (key != TREE_KEY_MAX)
 	{
 		vacuum_pause();
@@ -293,6 +296,7 @@ prune_pass(Vacuum *vacuum)
 		}
 		if (vacuum->ndead + nstubs <= vacuum->max_dead)
 			collect_stubs(vacuum);
+		progress_dead(vacuum->ndead * sizeof(RowId), vacuum->ndead);
 		key = next_key_with_work(vacuum, page_trailer(vacuum->page)->high_fence);
 		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, ++vacuum->leaves);
 	}
@@ -436,31 +440,6 @@ visibility_pass(Vacuum *vacuum)
 /* ---- the whole ---- */
 
 static void
-report(Vacuum *vacuum, const PGRUsage *usage)
-{
-	/* in heap's words, which tools look for in the log */
-	const char *what = !AmAutoVacuumWorkerProcess() ? "finished vacuuming"
-		: vacuum->params->is_wraparound ? "automatic vacuum to prevent wraparound of table"
-		: "automatic vacuum of table";
-
-	ereport(vacuum->params->options & VACOPT_VERBOSE ? INFO : LOG,
-			(errmsg_internal("%s \"%s.%s.%s\": index scans: %d", what,
-							 get_database_name(MyDatabaseId),
-							 get_namespace_name(RelationGetNamespace(vacuum->rel)),
-							 RelationGetRelationName(vacuum->rel), vacuum->index_passes),
-			 errdetail("%llu leaves visited of %u pages, %llu rows on them, %llu rows recently dead, %llu rows removed, %llu stubs left, %llu version pages freed.\n%s",
-					   (unsigned long long) vacuum->leaves,
-					   table_pages_in_use(&vacuum->table.file),
-					   (unsigned long long) vacuum->stat.rows,
-					   (unsigned long long) vacuum->stat.recently_dead,
-					   (unsigned long long) vacuum->rows_removed,
-					   (unsigned long long) (vacuum->stat.stubs -
-											 Min(vacuum->rows_removed, vacuum->stat.stubs)),
-					   (unsigned long long) vacuum->version_pages_freed,
-					   pg_rusage_show(usage))));
-}
-
-static void
 pause_shrinking(void)
 {
 	vacuum_pause();
@@ -474,7 +453,9 @@ vacuum_tree(Vacuum *vacuum)
 	prune_pass(vacuum);
 	FAULT_POINT(vacuum_pruned);
 	vacuum->version_pages_freed = row_reclaim_versions(&vacuum->table, 0);
-	if (cleanup && !may_bypass_indexes(vacuum))
+	pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, vacuum->pages);
+	vacuum->bypassed = !cleanup || may_bypass_indexes(vacuum);
+	if (!vacuum->bypassed)
 		remove_dead_rows(vacuum);
 	if (vacuum->rows_removed > 0)
 		merge_pass(vacuum);
@@ -491,6 +472,8 @@ update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_m
 	BlockNumber pages = table_pages_in_use(&vacuum->table.file);
 	double		rows = live_rows(vacuum);
 	BlockNumber all_visible = 0;
+	bool		xid_set = false;
+	bool		multi_set = false;
 
 	if (tree_exists(&vacuum->table.file))
 	{
@@ -499,8 +482,11 @@ update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_m
 		visibilitymap_count(vacuum->rel, &all_visible, NULL);
 	}
 	update_relation_statistics(vacuum->rel, pages, rows, all_visible, vacuum->nindexes > 0,
-							   oldest_xid, oldest_multi);
-	report_vacuumed(vacuum->rel, rows, vacuum->stat.recently_dead, vacuum->start);
+							   oldest_xid, oldest_multi, &xid_set, &multi_set);
+	report_vacuumed(vacuum->rel, rows, vacuum->stat.recently_dead, vacuum->report.start);
+	vacuum->report.rows_left = rows;
+	vacuum->report.new_frozen_xid = xid_set ? oldest_xid : InvalidTransactionId;
+	vacuum->report.new_min_multi = multi_set ? oldest_multi : InvalidMultiXactId;
 }
 
 /* As much as the settings allow, but no more than the table has row ids. */
@@ -517,6 +503,52 @@ allocate_dead(Vacuum *vacuum)
 	ids = Min(ids, MaxAllocSize / sizeof(RowId));
 	vacuum->max_dead = Max(ids, 4 * ROWAN_PAGE_ROOM);
 	vacuum->dead = palloc(vacuum->max_dead * sizeof(RowId));
+	progress_dead_limit(vacuum->max_dead * sizeof(RowId), vacuum->max_dead);
+}
+
+static void
+open_indexes(Vacuum *vacuum)
+{
+	Relation	rel = vacuum->rel;
+
+	vac_open_indexes(rel, RowExclusiveLock, &vacuum->nindexes, &vacuum->indexes);
+	if (vacuum->params->nworkers > 0 && vacuum->nindexes > 1 && RelationUsesLocalBuffers(rel))
+		ereport(WARNING,
+				(errmsg("disabling parallel option of vacuum on \"%s\" --- cannot vacuum temporary tables in parallel",
+						RelationGetRelationName(rel))));
+	vacuum->index_stats = palloc0(sizeof(IndexBulkDeleteResult *) * Max(vacuum->nindexes, 1));
+	vacuum->report.index_names = palloc(sizeof(char *) * Max(vacuum->nindexes, 1));
+	for (int i = 0; i < vacuum->nindexes; i++)
+		vacuum->report.index_names[i] = pstrdup(RelationGetRelationName(vacuum->indexes[i]));
+}
+
+static void
+report(Vacuum *vacuum, TransactionId cutoff)
+{
+	VacuumReport *report = &vacuum->report;
+	FileHeaderData header;
+
+	report->pages_before = vacuum->pages;
+	report->pages_after = table_pages_in_use(&vacuum->table.file);
+	report->leaves_visited = vacuum->leaves;
+	report->rows_removed = vacuum->stat.removed;
+	report->rows_recently_dead = vacuum->stat.recently_dead;
+	report->stub_leaves = vacuum->stub_leaves;
+	report->stubs_removed = vacuum->rows_removed;
+	report->stubs_left = vacuum->stat.stubs - Min(vacuum->rows_removed, vacuum->stat.stubs);
+	report->version_pages_freed = vacuum->version_pages_freed;
+	report->free_pages = 0;
+	if (tree_exists(&vacuum->table.file))
+	{
+		space_read_header(&vacuum->table.file, &header);
+		report->free_pages = header.free_count;
+	}
+	report->cutoff = cutoff;
+	report->index_passes = vacuum->index_passes;
+	report->indexes_bypassed = vacuum->bypassed;
+	report->nindexes = vacuum->nindexes;
+	report->index_stats = vacuum->index_stats;
+	vacuum_report_end(report);
 }
 
 void
@@ -525,12 +557,10 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	Vacuum	   *vacuum = palloc0(sizeof(Vacuum));
 	TransactionId oldest_xmin;
 	MultiXactId oldest_multi;
-	PGRUsage	usage;
 
-	pg_rusage_init(&usage);
 	pgstat_progress_start_command(PROGRESS_COMMAND_VACUUM, RelationGetRelid(rel));
 	table_vacuum_limits(rel, params, &oldest_xmin, &oldest_multi);
-	vacuum->start = GetCurrentTimestamp();
+	vacuum_report_begin(&vacuum->report, rel, params);
 	vacuum->rel = rel;
 	vacuum->params = params;
 	vacuum->strategy = strategy;
@@ -539,12 +569,7 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	vacuum->stat.oldest_xid = oldest_xmin;
 	vacuum->stat.oldest_multi = oldest_multi;
 	allocate_dead(vacuum);
-	vac_open_indexes(rel, RowExclusiveLock, &vacuum->nindexes, &vacuum->indexes);
-	if (params->nworkers > 0 && vacuum->nindexes > 1 && RelationUsesLocalBuffers(rel))
-		ereport(WARNING,
-				(errmsg("disabling parallel option of vacuum on \"%s\" --- cannot vacuum temporary tables in parallel",
-						RelationGetRelationName(rel))));
-	vacuum->index_stats = palloc0(sizeof(IndexBulkDeleteResult *) * Max(vacuum->nindexes, 1));
+	open_indexes(vacuum);
 
 	if (tree_exists(&vacuum->table.file))
 	{
@@ -566,9 +591,5 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
 	update_statistics(vacuum, oldest_xmin, oldest_multi);
 	pgstat_progress_end_command();
-	if ((params->options & VACOPT_VERBOSE) ||
-		(AmAutoVacuumWorkerProcess() && params->log_min_duration >= 0 &&
-		 TimestampDifferenceExceeds(vacuum->start, GetCurrentTimestamp(),
-									params->log_min_duration)))
-		report(vacuum, &usage);
+	report(vacuum, oldest_xmin);
 }

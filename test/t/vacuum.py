@@ -2,7 +2,7 @@
 """What VACUUM costs follows from what has changed: leaves with nothing to do are not read.
 
 The visibility map says which those are.  What is left is done nevertheless: rows removed, counted,
-relfrozenxid set.
+relfrozenxid set.  And: VACUUM VERBOSE says what it says of a heap.
 """
 import os
 import re
@@ -17,12 +17,13 @@ ROWS = 100000
 
 
 def visited(c, options=''):
-    """(leaves visited, pages of the table), as VACUUM says itself."""
+    """(leaves visited, pages of the table before), as VACUUM says itself."""
     c.exec('VACUUM (VERBOSE%s) t' % options)
     text = '\n'.join(c.notices)
-    found = re.findall(r'(\d+) leaves visited of (\d+) pages', text)
+    found = re.findall(r'pages: (\d+) removed, (\d+) remain, (\d+) scanned', text)
     check(found, 'VACUUM VERBOSE says ' + text)
-    return int(found[-1][0]), int(found[-1][1])
+    removed, remain, scanned = (int(n) for n in found[-1])
+    return scanned, removed + remain
 
 
 def counted(c, rows):
@@ -67,6 +68,27 @@ def all_of_it(c):
     counted(c, ROWS - 500)
 
 
+def words(c, am):
+    """What VACUUM VERBOSE says at the end of such a table, line by line, with N for numbers."""
+    c.exec('CREATE TABLE w (id int PRIMARY KEY, v int) USING %s; CREATE INDEX ON w (v); '
+           'INSERT INTO w SELECT i, i FROM generate_series(1, 20000) i; '
+           'DELETE FROM w WHERE id %% 4 = 0' % am)
+    c.exec('SET track_io_timing = on')
+    c.exec('VACUUM (VERBOSE, FREEZE) w')
+    c.exec('DROP TABLE w')
+    text = '\n'.join(n for n in c.notices if 'vacuuming "' in n and 'w"' in n)
+    return [re.sub(r'-?\d+(\.\d+)?', 'N', line) for line in text.split('\n')]
+
+
+def same_words(c):
+    """What heap says, but what is not counted, and more."""
+    heap, ours = words(c, 'heap'), words(c, AM)
+    missing = [line for line in heap
+               if line not in ours and not line.startswith(('frozen:', 'visibility map:'))]
+    check(not missing, 'VACUUM does not say %s, but %s' % (missing, ours))
+    check(len(heap) > 10 and any(line.startswith('versions:') for line in ours), str(ours))
+
+
 def test(options):
     server = cluster.make('vacuum', conf={'autovacuum': 'off'})
     with server.connect() as c:
@@ -78,6 +100,7 @@ def test(options):
             frozen(c)
             few_changes(c)
             all_of_it(c)
+            same_words(c)
         server.verify('t')
     server.stop()
     server.check_log()
