@@ -277,6 +277,20 @@ def vacuums(c, rnd):
         raise r.error
 
 
+TABLES = ('items', 'accounts', 'progress', 'progress_heap', 'tide', 'ticks', 'churn')
+
+
+def contents(server):
+    """What the load's tables hold, by sequential scans, and the items by an index, too."""
+    query = ' UNION ALL '.join("SELECT '%s', count(*), sum(hashtextextended(t::text, 0)) FROM %s t"
+                               % (table, table) for table in TABLES)
+    with server.connect() as c:
+        c.exec('SET enable_indexscan = off; SET enable_bitmapscan = off')
+        by_scan = sorted(c.rows(query))
+        c.exec('RESET ALL; SET enable_seqscan = off')
+        return by_scan, c.rows('SELECT count(*), sum(id) FROM items WHERE k >= 0')
+
+
 class Load:
     def __init__(self, server, sessions=4, accounts=20000, seed=1):
         self.server, self.accounts, self.seed = server, accounts, seed
