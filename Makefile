@@ -100,7 +100,7 @@ bench:
 CAMPAIGNS = twin xmin index-keys index-twin crash powerloss standby bytes smallpool pgbench \
 	snapshot faults shutdown duel prepared torn visible segments storm hot replica verify \
 	extensions serializable upgrade incremental growth moves shrink decoding subscription \
-	walrecords conflicts
+	walrecords conflicts failover backup
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-xmin:       ; $(RUN) test/t/xmin.py --long $(TESTFLAGS)
@@ -138,6 +138,9 @@ check-growth:     ; $(RUN) test/t/growth.py --long $(TESTFLAGS)
 check-moves:      ; $(RUN) test/t/moves.py --long $(TESTFLAGS)
 check-shrink:     ; $(RUN) test/t/shrink.py --long $(TESTFLAGS)
 check-conflicts:  ; $(RUN) test/t/conflicts.py --long $(TESTFLAGS)
+check-failover:   ; $(RUN) test/t/failover.py --long $(TESTFLAGS)
+# pgBackRest and Barman have to be installed.
+check-backup:     ; $(RUN) test/t/backup.py --long $(TESTFLAGS)
 check-walrecords: ; $(RUN) test/t/walrecords.py --long $(TESTFLAGS)
 check-incremental: ; $(RUN) test/t/incremental.py --long $(TESTFLAGS)
 

@@ -34,10 +34,10 @@ CONF = {'shared_buffers': '256MB', 'rowan.buffers': '256MB', 'max_wal_size': '16
 CASES = {'tpcb-like': 'TPC-B', 'simple-update': 'simple update'}
 
 
-def make_server(am, scale, conf):
+def make_server(am, scale, conf, fsync=True):
     """A server with pgbench's tables."""
     conf = dict(CONF, default_table_access_method=am, **conf)
-    c = cluster.make('load_' + am, conf=conf, fsync=True)
+    c = cluster.make('load_' + am, conf=conf, fsync=fsync)
     c.run_tool('pgbench', '-i', '-q', '-s', str(scale), timeout=3600)
     c.sql('VACUUM ANALYZE pgbench_accounts')
     return c
@@ -176,8 +176,8 @@ def redo_server(am, setup, options):
     conf = {'checkpoint_timeout': '1h',
             'recovery_prefetch': 'off' if options.no_prefetch else 'try'}
     if setup is None:
-        return make_server(am, options.scale, conf)
-    c = cluster.make('load_' + am, conf=dict(CONF, **conf), fsync=True)
+        return make_server(am, options.scale, conf, fsync=False)
+    c = cluster.make('load_' + am, conf=dict(CONF, **conf))
     setup(c, am, options)
     return c
 

@@ -61,6 +61,16 @@ pool_file_create_in_redo(const PoolFile *file)
 	smgrcreate(open_file(file), MAIN_FORKNUM, true);
 }
 
+BlockNumber
+pool_file_blocks_in_redo(const PoolFile *file)
+{
+	SMgrRelation reln = open_file(file);
+
+	Assert(InRecovery);
+	smgrcreate(reln, MAIN_FORKNUM, true);
+	return smgrnblocks(reln, MAIN_FORKNUM);
+}
+
 /*
  * For those who read WAL to learn which blocks changed.  An incremental backup (17) would leave
  * out what nobody has logged, and pg_combinebackup put zero pages there.

@@ -271,8 +271,7 @@ latch_page(XLogReaderState *record, bool overwrite, RedoPage *page)
 			 page->block_id);
 	if (block == 0)
 		remember_grown(file.locator);
-	pool_file_create_in_redo(&file);
-	nblocks = smgrnblocks(smgropen(file.locator, INVALID_PROC_NUMBER), MAIN_FORKNUM);
+	nblocks = pool_file_blocks_in_redo(&file);
 	if (!overwrite)
 		return latch_existing(&file, block, nblocks, page);
 	page->frame = latch_to_overwrite(&file, block, nblocks);
