@@ -10,11 +10,12 @@ its own: fsync on, a checkpoint every 30 seconds.  Transactions a second, WAL of
 the whole server of each.
 
 redo: a load after a checkpoint, kill -9, then the server is started as a standby; what is compared
-is the CPU time that the startup process takes to replay it.  Cases: so many TPC-B-like transactions; so
-many updates of a random row, in place (update) or of an indexed column (move); so many rows loaded
-by COPY, by INSERT ... SELECT; CREATE INDEX (btree of heap, rowan_btree of Rowan); DELETE of every
-second row, of the first half, and VACUUM.  --cold: the kernel has none of the tables in its cache
-then.  --perf: where the startup process spends its time, of each case and method.
+is the CPU time that the startup process takes to replay it.  Cases: so many TPC-B-like
+transactions; so many updates of a random row, in place (update) or of an indexed column (move); so
+many rows loaded by COPY, by INSERT ... SELECT; CREATE INDEX (btree of heap, rowan_btree of Rowan);
+DELETE of every second row, of the first half, and VACUUM.  --cold: the kernel has none of the
+tables in its cache then.  --perf: where the startup process spends its time, of each case and
+method.
 """
 import argparse
 import os

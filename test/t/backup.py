@@ -62,14 +62,16 @@ class PgBackRest(Tool):
         return ['--config=' + self.config, '--stanza=main']
 
     def server_conf(self):
-        return {'archive_command': '%s %s archive-push %%p' % (self.name, ' '.join(self.options()))}
+        options = ' '.join(self.options())
+        return {'archive_command': '%s %s archive-push %%p' % (self.name, options)}
 
     def attach(self, server):
         self.server = server
         lines = ['[global]']
         for what in ('repo1', 'lock', 'log', 'spool'):
             lines.append('%s-path=%s' % (what, owned_dir(self.dir, what)))
-        lines += ['start-fast=y', 'checksum-page=y', 'compress-type=none', 'log-level-console=warn', '[main]',
+        lines += ['start-fast=y', 'checksum-page=y', 'compress-type=none',
+                  'log-level-console=warn', '[main]',
                   'pg1-path=' + server.data, 'pg1-socket-path=' + server.dir, 'pg1-port=5432',
                   'pg1-user=postgres', 'pg1-database=postgres']
         self.write_config('\n'.join(lines) + '\n')
@@ -109,8 +111,9 @@ class Barman(Tool):
             '[main]\nconninfo = %s\nstreaming_conninfo = %s\nbackup_method = postgres\n'
             'streaming_archiver = on\nslot_name = barman\ncreate_slot = auto\npath_prefix = %s\n'
             'immediate_checkpoint = true\n'
-            % (harness.USER.pw_name if harness.USER else os.environ['USER'], owned_dir(self.dir, 'home'),
-               owned_dir(self.dir, 'locks'), self.dir, conninfo, conninfo, server.bindir))
+            % (harness.USER.pw_name if harness.USER else os.environ['USER'],
+               owned_dir(self.dir, 'home'), owned_dir(self.dir, 'locks'), self.dir,
+               conninfo, conninfo, server.bindir))
         self.run('receive-wal', '--create-slot', 'main')
         self.receiver = subprocess.Popen([self.name, *self.options(), 'receive-wal', 'main'],
                                          cwd=self.dir, env=server.environment(),
