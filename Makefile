@@ -14,8 +14,11 @@
 EXTENSION = rowan
 DATA = rowan--0.1.0.sql rowan--0.1.0--0.2.0.sql
 MODULE_big = rowan
-OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c))
-REGRESS = $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))
+
+# The source may be elsewhere than where it is built (VPATH), as for Debian packages.
+ROWAN_TOP := $(dir $(lastword $(MAKEFILE_LIST)))
+OBJS = $(patsubst $(ROWAN_TOP)%.c,%.o,$(wildcard $(ROWAN_TOP)src/*.c $(ROWAN_TOP)src/*/*.c))
+REGRESS = $(patsubst $(ROWAN_TOP)sql/%.sql,%,$(wildcard $(ROWAN_TOP)sql/*.sql))
 
 PG_CONFIG ?= pg_config
 ROWAN_PYTHON ?= python3
@@ -65,6 +68,7 @@ endif
 ROWAN_VARIANT = $(PG_CONFIG) $(PG_CPPFLAGS) $(PG_CFLAGS)
 $(OBJS): .variant
 .variant: FORCE
+	@mkdir -p $(sort $(dir $(OBJS)))
 	@echo '$(ROWAN_VARIANT)' | cmp -s - $@ || echo '$(ROWAN_VARIANT)' > $@
 FORCE:
 .PHONY: FORCE
@@ -83,6 +87,13 @@ test:
 
 demo:
 	$(RUN) test/demo.py
+
+# What PGXN takes: META.json says what is in it.
+ROWAN_VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(ROWAN_TOP)rowan.control)
+.PHONY: dist
+dist:
+	@mkdir -p build
+	git archive --prefix=rowan-$(ROWAN_VERSION)/ -o build/rowan-$(ROWAN_VERSION).zip HEAD
 
 # One page of HTML: heap beside Rowan, measured, and pictures of trees and pages.
 .PHONY: report pictures

@@ -2,35 +2,8 @@
 \echo Use "ALTER EXTENSION rowan UPDATE TO '0.2.0'" to load this file. \quit
 
 --
--- The pool: since when its counters count
+-- The pool
 --
-DROP VIEW rowan.pool_stat;
-DROP FUNCTION rowan.pool_stat();
-
-CREATE FUNCTION rowan.pool_stat(
-	OUT frames bigint,
-	OUT used bigint,
-	OUT dirty bigint,
-	OUT reads bigint,
-	OUT writes bigint,
-	OUT evictions bigint,
-	OUT backend_writes bigint,
-	OUT discards bigint,
-	OUT flushes bigint,
-	OUT armed boolean,
-	OUT since timestamptz)
-RETURNS record
-LANGUAGE C STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'rowan_pool_stat';
-COMMENT ON FUNCTION rowan.pool_stat()
-IS 'state of Rowan''s buffer pool now, and its counters since the server started or they were '
-	'reset';
-
-CREATE VIEW rowan.pool_stat AS SELECT * FROM rowan.pool_stat();
-COMMENT ON VIEW rowan.pool_stat
-IS 'state of Rowan''s buffer pool now, and its counters since the server started or they were '
-	'reset';
-
 CREATE FUNCTION rowan.pool_relations(
 	OUT database oid,
 	OUT tablespace oid,
@@ -175,6 +148,16 @@ COMMENT ON VIEW rowan.tree_activity
 IS 'what was done to trees and version stores of all databases, since the server started or '
 	'counters were reset';
 
+-- What uses the view goes on doing so: it gets another column at its end.
+CREATE OR REPLACE VIEW rowan.pool_stat AS
+	SELECT p.*, a.since FROM rowan.pool_stat() p, rowan.tree_activity() a;
+COMMENT ON VIEW rowan.pool_stat
+IS 'state of Rowan''s buffer pool now, and its counters since the server started or they were '
+	'reset';
+COMMENT ON FUNCTION rowan.pool_stat()
+IS 'state of Rowan''s buffer pool now, and its counters since the server started or they were '
+	'reset';
+
 --
 -- The pool worker, and checkpoints
 --
@@ -241,13 +224,12 @@ IS 'a picture (SVG) of the tree of a Rowan table or index, level by level, and o
 -- Privileges: none for everybody, but what structure is, monitoring roles may see.  What was
 -- granted on objects of 0.1.0 stays.
 --
-REVOKE ALL ON FUNCTION rowan.pool_stat(), rowan.pool_relations(), rowan.file_state(regclass),
+REVOKE ALL ON FUNCTION rowan.pool_relations(), rowan.file_state(regclass),
 	rowan.tree_activity(), rowan.worker_stat(), rowan.reset_stats(),
 	rowan.page_svg(regclass, bigint), rowan.page_svg(bytea), rowan.tree_svg(regclass) FROM PUBLIC;
-REVOKE ALL ON rowan.pool_stat, rowan.pool_relations, rowan.trees, rowan.version_holders,
+REVOKE ALL ON rowan.pool_relations, rowan.trees, rowan.version_holders,
 	rowan.versions, rowan.tree_activity, rowan.worker_stat FROM PUBLIC;
 
-GRANT EXECUTE ON FUNCTION rowan.pool_stat() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.pool_relations() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.file_state(regclass) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.tree_activity() TO pg_monitor;
@@ -255,5 +237,5 @@ GRANT EXECUTE ON FUNCTION rowan.worker_stat() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.page_svg(regclass, bigint) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.page_svg(bytea) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.tree_svg(regclass) TO pg_monitor;
-GRANT SELECT ON rowan.pool_stat, rowan.pool_relations, rowan.trees, rowan.version_holders,
+GRANT SELECT ON rowan.pool_relations, rowan.trees, rowan.version_holders,
 	rowan.versions, rowan.tree_activity, rowan.worker_stat TO pg_monitor;

@@ -63,7 +63,6 @@ rowan_pool_stat(PG_FUNCTION_ARGS)
 	set_bigint(&row, column++, stat.dirty);
 	column = set_counters(&row, column, &values, counters, lengthof(counters));
 	set_datum(&row, column++, BoolGetDatum(stat.armed != 0));
-	set_time(&row, column++, values.since);
 	return inspect_row_result(fcinfo, &row);
 }
 

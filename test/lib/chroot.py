@@ -126,14 +126,23 @@ def quietly(command, what, **kw):
 ENTER = r'''
 set -e
 root=$1 own=$2 mode=$3 build=$4; shift 4
-mount --bind "$root" "$root"
+if [ "$mode" = overlay ]; then
+    mkdir "$own/changes" "$own/root"
+    mount -t tmpfs tmpfs "$own/changes"
+    mkdir "$own/changes/upper" "$own/changes/work"
+    mount -t overlay overlay "$own/root" -o \
+        "lowerdir=$root,upperdir=$own/changes/upper,workdir=$own/changes/work"
+    root=$own/root
+else
+    mount --bind "$root" "$root"
+fi
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 mount -t proc proc "$root/proc"
 mount --bind "$own/tmp" "$root/tmp"
 mount --bind "$own/checkout" "$root''' + CHECKOUT + r'''"
 [ -z "$build" ] || mount --bind "$build" "$root''' + CHECKOUT + r'''/build"
-[ "$mode" = rw ] || mount -o remount,bind,ro "$root"
+[ "$mode" != ro ] || mount -o remount,bind,ro "$root"
 set +e
 chroot "$root" sh -c 'cd ''' + CHECKOUT + r''' && exec "$@"' sh "$@"
 exit $?
@@ -161,8 +170,10 @@ def die_with_parent():
 
 
 @contextlib.contextmanager
-def running(suite, root, command, writable=False, **kw):
-    """The command as a process in the chroot; what it left behind is removed at the end."""
+def running(suite, root, command, writable=False, overlay=False, **kw):
+    """The command as a process in the chroot; what it left behind is removed at the end.
+    With overlay, it may write everywhere, and what it has written is forgotten."""
+    mode = 'overlay' if overlay else 'rw' if writable else 'ro'
     check(shutil.which('unshare'), 'unshare (package util-linux) is missing')
     own = tempfile.mkdtemp(prefix='chroot-%s.' % suite, dir=harness.tmp())
     os.chmod(own, 0o755)
@@ -177,7 +188,7 @@ def running(suite, root, command, writable=False, **kw):
     e = {k: v for k, v in os.environ.items() if PASSED_ON.match(k)}
     e.update(PATH=PATH, HOME='/root', LC_ALL='C.UTF-8', DEBIAN_FRONTEND='noninteractive')
     p = subprocess.Popen(['unshare', '--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--ipc', 'sh', '-c', ENTER, 'sh',
-                          root, own, 'rw' if writable else 'ro', build] + list(command),
+                          root, own, mode, build] + list(command),
                          stdin=subprocess.DEVNULL, env=e, text=True, errors='replace', preexec_fn=die_with_parent, **kw)
     try:
         yield p

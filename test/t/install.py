@@ -152,7 +152,9 @@ def script_is_strict():
     """Nothing that exists is replaced or taken for the script's own; what it makes is named with its schema."""
     text = ''.join(re.sub(r'--.*', '', open(script).read())
                    for script in glob.glob(TOP + '/rowan--*.sql'))
-    check(not re.search(r'CREATE\s+OR\s+REPLACE', text, re.I), 'CREATE OR REPLACE')
+    # a view that exists is the extension's own, or core refuses to replace it
+    replaced = re.findall(r'CREATE\s+OR\s+REPLACE\s+(\S+ \S+)', text, re.I)
+    check(replaced == ['VIEW rowan.pool_stat'], 'CREATE OR REPLACE: %s' % replaced)
     check(not re.search(r'(CREATE|ADD|TABLE|SCHEMA)\s+(\w+\s+)?IF\s+NOT\s+EXISTS', text, re.I), 'IF NOT EXISTS')
     for kind, name in re.findall(r'CREATE (FUNCTION|VIEW|TABLE|TYPE) (\S+)', text):
         check(name.startswith('rowan.'), 'CREATE %s %s' % (kind, name))
