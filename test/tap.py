@@ -48,6 +48,14 @@ def exceptions():
 MINIMAL = ('wal_level = minimal\\n', 'wal_level = replica\\n')
 
 
+# Where it writes what a test adds to that: a test's libraries must not replace the engine's.
+APPEND = 'my ($self, $filename, $str) = @_;\n'
+PRELOADS = ("""\t$str =~ s/^(shared_preload_libraries = ')/$1$ENV{ROWAN_TAP_PRELOAD},/mg
+\t  or $str =~ s/^(shared_preload_libraries = )(\\w+)/$1'$ENV{ROWAN_TAP_PRELOAD},$2'/mg
+\t  if $ENV{ROWAN_TAP_PRELOAD};
+""")
+
+
 def perl_library(directory):
     """Core's modules.  A cluster that is to have no replication gets wal_level = minimal there, which the engine refuses."""
     target = os.path.join(directory, 'perl')
@@ -57,7 +65,8 @@ def perl_library(directory):
         text = f.read()
     old, new = MINIMAL
     check(old in text, 'Cluster.pm is not as expected')
-    text = text.replace(old, new)
+    check(text.count(APPEND) >= 1, 'Cluster.pm is not as expected')
+    text = text.replace(old, new).replace(APPEND, APPEND + PRELOADS)
     with open(path, 'w') as f:
         f.write(text)
     return target
@@ -81,6 +90,8 @@ class Runner:
     def environment(self, suite, out):
         e = {k: v for k, v in os.environ.items() if not k.startswith(('PG', 'LC_', 'LANG'))}
         e.update(PATH=':'.join([CORE + '/bin', self.bin, source(SUITES[suite]), '/usr/bin', '/bin']), LC_ALL='C.UTF-8', HOME=out, TESTDIR=out,
+                 TESTDATADIR=out + '/tmp_check', TESTLOGDIR=out + '/tmp_check/log',
+                 enable_injection_points='no',
                  ROWAN_TAP_BIN=self.bin, ROWAN_TAP_PRELOAD=self.preload, PERL5LIB=self.perl, PG_TEST_TIMEOUT_DEFAULT='180',
                  PG_REGRESS=source('src/test/regress/pg_regress'), REGRESS_SHLIB=source('src/test/regress/regress.so'),
                  top_builddir=self.dir, with_icu='no', with_ssl='openssl', with_lz4='yes', with_zstd='yes', with_gssapi='no', with_ldap='no',
