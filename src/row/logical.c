@@ -142,6 +142,24 @@ logical_set_columns(RowLogical *logical, TupleDesc desc)
 	logical->columns_size = to - logical->columns;
 }
 
+/*
+ * Of an old row.  A record has at most 1020 MB (XLogRecordMaxSize, which 15 lacks), the rest of it
+ * less than one: XLogInsert raises an error for a longer one, in a critical section, or, in 15,
+ * writes what redo cannot read.
+ */
+#define OLD_MAX_BYTES	((Size) 1018 * 1024 * 1024)
+
+static void
+check_old_size(Size size)
+{
+	if (size > OLD_MAX_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("row is too big for logical decoding: size %zu, maximum size %zu",
+						size, OLD_MAX_BYTES),
+				 errdetail("The replica identity has the old row logged with the change.")));
+}
+
 void
 logical_set_old(RowLogical *logical, HeapTuple old)
 {
@@ -153,6 +171,7 @@ logical_set_old(RowLogical *logical, HeapTuple old)
 	char	   *to;
 
 	Assert(!HeapTupleHasExternal(old));
+	check_old_size(old->t_len);
 	if (HeapTupleHasNulls(old))
 	{
 		head |= LOGICAL_OLD_NULLS;

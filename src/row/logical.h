@@ -48,7 +48,10 @@ extern void logical_init(RowLogical *logical, uint8 action);
 /* The change has a new row, or more of them; palloc'd. */
 extern void logical_set_columns(RowLogical *logical, TupleDesc desc);
 
-/* What is to be known of the old row: a heap tuple without values out of line; palloc'd. */
+/*
+ * What is to be known of the old row: a heap tuple without values out of line; palloc'd.  Refused
+ * (ERROR) if a record has no room for it, which nobody would notice before the change is made.
+ */
 extern void logical_set_old(RowLogical *logical, HeapTuple old);
 
 /*

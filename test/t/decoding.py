@@ -461,6 +461,8 @@ def check_random(server, seed, transactions, trace):
     run = Random(twin, seed)
     seen = 0
     for n in range(transactions):
+        if ENGINE and n % 10 == 0:      # records have a part behind the logical one, or none
+            twin.both('SET rowan.wal_check = ' + ('off' if n % 20 else 'on'))
         run.transaction()
         if n % 20 == 19:
             seen += twin.compare(what='seed %d, transaction %d' % (seed, n))
@@ -471,6 +473,55 @@ def check_random(server, seed, transactions, trace):
         server.verify(db=twin.sides[1][0])
     twin.close()
     return seen
+
+
+# ---- somebody else's plugin ----
+
+def allow_plugin(server, name):
+    """Minor versions that know the setting take those plugins only that it names."""
+    allowed = server.one("SELECT current_setting('output_plugin_libraries', true)")
+    if allowed is not None and name not in allowed:
+        server.write_conf(output_plugin_libraries=', '.join(filter(None, (allowed, name))))
+        server.sql('SELECT pg_reload_conf()')
+
+
+def check_wal2json(server, seed, transactions):
+    """Random SQL is the same for wal2json, but for the order of rows in a transaction."""
+    if not os.path.exists(harness.pg_config('--pkglibdir') + '/wal2json.so'):
+        say('wal2json: skipped, not installed: apt-get install postgresql-%d-wal2json'
+            % harness.major())
+        return
+    allow_plugin(server, 'wal2json')
+    twin = Twin(server, 'json')
+    twin.origins = ['o0_0', 'o0_1']
+    for side, (db, _) in enumerate(twin.sides):
+        server.sql("SELECT pg_create_logical_replication_slot('%s_json', 'wal2json')" % db, db)
+        server.sql("SELECT pg_replication_origin_create('o0_%d') WHERE "
+            "pg_replication_origin_oid('o0_%d') IS NULL" % (side, side))
+    run = Random(twin, seed)
+    for n in range(transactions):
+        run.transaction()
+    if run.reader:
+        run.read_on()
+    seen = []
+    for side, (db, c) in enumerate(twin.sides):
+        result = c.try_("SELECT data FROM pg_logical_slot_get_changes('%s_json', NULL, NULL, "
+            "'format-version', '2')" % db)
+        if result.error and side == 0 and 'could not map filenode' in str(result.error):
+            twin.close()
+            return
+        check(not result.error, 'wal2json, %s: %s' % (db, result.error))
+        groups = [[]]
+        for line, in result.rows:
+            groups[-1].append(re.sub(r'\b([po]\d+(?:_\d+)?)_%d\b' % side, r'\1', line))
+            if line.startswith('{"action":"C"'):
+                groups.append([])
+        seen.append([sorted(group) for group in groups])
+    problem = next(('%s, but %s' % pair for pair in zip(*seen) if pair[0] != pair[1]), None)
+    check(problem is None and len(seen[0]) == len(seen[1]), 'wal2json, seed %d: %s'
+        % (seed, problem))
+    say('wal2json: %d lines are the same' % sum(map(len, seen[0])))
+    twin.close()
 
 
 # ---- beside other tables, in one transaction ----
@@ -683,6 +734,36 @@ def check_long_rows(server):
     twin.close()
 
 
+# Four such values are a heap tuple that can be had.
+LONGEST = 1024 * 1024 * 1024 // 4 - 1024
+
+
+def check_huge_rows(server):
+    """An old row that a WAL record has no room for is an error, before anything is changed: a
+    panic, or WAL that redo cannot read, otherwise.  One that it has room for is no error."""
+    if not ENGINE:
+        return
+    server.sql('CREATE TABLE huge (id int, a text, b text, c text, d text) USING rowan')
+    for column in 'abcd':
+        server.sql('ALTER TABLE huge ALTER %s SET STORAGE EXTERNAL' % column)
+    server.sql('ALTER TABLE huge REPLICA IDENTITY FULL')
+    for n, size in ((1, LONGEST), (2, 254 * 1024 * 1024)):
+        server.sql("INSERT INTO huge SELECT %d, t, t, t, t FROM repeat('x', %d) t" % (n, size))
+    for sql in ('DELETE FROM huge WHERE id = 1', 'UPDATE huge SET id = 3 WHERE id = 1'):
+        with server.connect() as c:
+            error = c.try_(sql).error
+        check(error and error.sqlstate == '54000' and 'too big for logical decoding' in str(error),
+            '%s: %s' % (sql, error))
+    server.sql('UPDATE huge SET id = 4 WHERE id = 2')
+    server.kill9()
+    server.start()
+    check(server.sql('SELECT id, length(d) FROM huge ORDER BY id') ==
+          [('1', str(LONGEST)), ('4', str(254 * 1024 * 1024))],
+          'rows that are almost too long are not as they were')
+    server.verify('huge')
+    server.sql('DROP TABLE huge')
+
+
 # ---- what is refused; memory; crashes; standbys ----
 
 def check_catalog_tables(server):
@@ -831,6 +912,14 @@ def check_publications(server):
 def test(options):
     server = cluster.make('decoding', conf=CONF)
     trace = open(options.trace, 'w') if options.trace else None
+    if options.only_huge or options.only_json:
+        if options.only_huge:
+            check_huge_rows(server)
+        else:
+            check_wal2json(server, options.seed, options.transactions or 40)
+        server.stop()
+        server.check_log()
+        return
     for round in range(options.rounds or (20 if options.long else 1)):
         seed = options.seed + round
         transactions = options.transactions or (60 if options.long else 40)
@@ -841,6 +930,10 @@ def test(options):
         for part in (check_speculative, check_mixed, check_long_rows, check_catalog_tables,
                      check_publications, check_memory, check_standby, check_levels):
             part(server)
+        if options.long:
+            for seed in range(options.seed, options.seed + 5):
+                check_wal2json(server, seed, 40)
+            check_huge_rows(server)
     server.stop()
     server.check_log()
 
@@ -850,6 +943,8 @@ def arguments():
     p.add_argument('--rounds', type=int, help='runs of random SQL')
     p.add_argument('--transactions', type=int, help='in each of these')
     p.add_argument('--only-random', action='store_true')
+    p.add_argument('--only-huge', action='store_true', help='rows of almost 1 GB')
+    p.add_argument('--only-json', action='store_true', help='wal2json')
     p.add_argument('--trace')
     return p
 
