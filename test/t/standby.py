@@ -90,7 +90,9 @@ def round_(primary, standby, load, rnd, victim):
 def test(options):
     rnd = random.Random(options.seed)
     cycles = options.cycles or (20 if options.long else 4)
-    primary = cluster.make('primary', conf=CONF)
+    # with logical parts in records, or without
+    conf = dict(CONF, wal_level='replica' if options.seed % 2 else 'logical')
+    primary = cluster.make('primary', conf=conf)
     load = Load(primary, sessions=3, accounts=8000, seed=options.seed)
     load.setup()
     load.start((0.05, 0.5))

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A publisher and a subscriber, with the engine's tables on either side or both: contents are the
 same after random changes, an initial copy meanwhile, and crashes of both that lose and repeat
-nothing."""
+nothing: kill -9, and at fault points.  Long: all points, and publisher and subscriber of different
+major versions."""
 import os
 import random
 import sys
@@ -12,7 +13,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 import cluster
 import harness
 import pq
-from harness import AM, check, say
+from crash import arm, chosen_points, replay_crashes, times_reached, wait_panic
+from harness import AM, ENGINE, check, say
+
+# before 18 core's subscribers know nothing of the operators of other index AMs; but 15 asks nobody
+OURS = 'rowan_btree' if ENGINE and harness.major() not in (16, 17) else 'btree'
 
 TABLES = """
 CREATE TABLE keyed (id int PRIMARY KEY, v int, t text, big text);
@@ -22,17 +27,24 @@ CREATE TABLE parts (id int, p int, t text, PRIMARY KEY (id, p)) PARTITION BY LIS
 CREATE TABLE parts_0 PARTITION OF parts FOR VALUES IN (0);
 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
 CREATE TABLE log (id int, t text);
-"""
+CREATE TABLE ours (x int, b text NOT NULL, id int NOT NULL, t text);
+CREATE UNIQUE INDEX ours_key ON ours USING {btree} (id, b);
+ALTER TABLE ours REPLICA IDENTITY USING INDEX ours_key;
+CREATE TABLE ours_whole (id int, n int, t text); ALTER TABLE ours_whole REPLICA IDENTITY FULL;
+CREATE INDEX ON ours_whole USING {btree} (id, n);
+""".replace('{btree}', OURS)
 START = """
 INSERT INTO keyed SELECT i, i, 'start', repeat(md5(i::text), i % 200)
     FROM generate_series(1, 300) i;
 INSERT INTO whole SELECT i % 50, i, 'start', repeat(md5(i::text), i % 200)
     FROM generate_series(1, 300) i;
 INSERT INTO parts SELECT i, i % 2, 'start' FROM generate_series(1, 100) i;
-CREATE PUBLICATION all_of_it FOR TABLE keyed, whole, parts;
+INSERT INTO ours SELECT i, 'b' || i % 3, i, 'start' FROM generate_series(1, 300) i;
+INSERT INTO ours_whole SELECT nullif(i % 50, 7), i, 'start' FROM generate_series(1, 300) i;
+CREATE PUBLICATION all_of_it FOR TABLE keyed, whole, parts, ours, ours_whole;
 CREATE PUBLICATION log FOR TABLE log WITH (publish = 'insert, truncate');
 """
-TABLE_NAMES = ('keyed', 'whole', 'parts', 'log')
+TABLE_NAMES = ('keyed', 'whole', 'parts', 'log', 'ours', 'ours_whole')
 PAIRS = ((AM, AM), (AM, 'heap'), ('heap', AM))
 KEYS = 400
 
@@ -56,6 +68,16 @@ def statement(rnd):
         'AND p = 1)' % (i, i),
         "INSERT INTO log SELECT %d, 'x' FROM generate_series(1, %d)" % (n, n % 50),
         "COPY log (id) FROM PROGRAM 'seq 1 %d'" % (n % 100),
+        "INSERT INTO ours SELECT %d, 'new', %d, 't' WHERE NOT EXISTS (SELECT FROM ours WHERE "
+        "id = %d AND b = 'new')" % (n, i, i),
+        "UPDATE ours SET x = x + 1, t = 'n%d' WHERE id BETWEEN %d AND %d" % (n, i, i + 5),
+        'UPDATE ours SET id = id + 1000 * %d WHERE id = %d' % (n + 1, i),
+        'DELETE FROM ours WHERE id = %d' % i,
+        'INSERT INTO ours_whole VALUES (%d, %d, NULL)' % (i % 50, n),
+        "UPDATE ours_whole SET t = 'n%d' WHERE id = %d" % (n, i % 50),
+        'UPDATE ours_whole SET id = nullif(id + 1, 51) WHERE id = %d AND n %% 3 = 0' % (i % 50),
+        'UPDATE ours_whole SET t = t || 1 WHERE id IS NULL AND n = %d' % (n % 300),
+        'DELETE FROM ours_whole WHERE id = %d AND n %% 5 = 0' % (i % 50),
     ])
 
 
@@ -109,15 +131,19 @@ def copies_are_done(subscriber, db):
     return subscriber.one("SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel", db) == 't'
 
 
-def set_up(publisher, subscriber):
-    for am in sorted({a for a, _ in PAIRS}):
+def sources(pairs):
+    return sorted({source for source, _ in pairs})
+
+
+def set_up(publisher, subscriber, pairs):
+    for am in sources(pairs):
         db = 'p_' + am
         publisher.sql('CREATE DATABASE ' + db)
         publisher.create_extension(db)
         publisher.sql('ALTER DATABASE %s SET default_table_access_method = %s' % (db, am))
         publisher.sql(TABLES, db)
         publisher.sql(START, db)
-    for source, target in PAIRS:
+    for source, target in pairs:
         db = 's_%s_%s' % (source, target)
         subscriber.sql('CREATE DATABASE ' + db)
         subscriber.create_extension(db)
@@ -125,8 +151,8 @@ def set_up(publisher, subscriber):
         subscriber.sql(TABLES, db)
 
 
-def subscribe(publisher, subscriber):
-    for source, target in PAIRS:
+def subscribe(publisher, subscriber, pairs):
+    for source, target in pairs:
         db = 's_%s_%s' % (source, target)
         info = "host=%s port=5432 user=postgres dbname=p_%s" % (publisher.dir, source)
         for name in ('all_of_it', 'log'):
@@ -135,32 +161,47 @@ def subscribe(publisher, subscriber):
                            'WITH (streaming = %s)' % (db, name, info, name, streaming), db)
 
 
-def compare(publisher, subscriber):
+def compare(publisher, subscriber, pairs):
     # something for each slot to confirm that is not empty
     harness.wait_for(lambda: slots_are_done(publisher), 'subscribers have not caught up', 180, 0.2)
-    for source, target in PAIRS:
+    for source, target in pairs:
         db = 's_%s_%s' % (source, target)
         harness.wait_for(lambda: copies_are_done(subscriber, db), 'initial copies', 120, 0.2)
         there, here = contents(publisher, 'p_' + source), contents(subscriber, db)
         check(there == here, '%s to %s: %s, but %s' % (source, target, there, here))
 
 
-def test(options):
-    publisher = cluster.make('publisher', conf={
+def make_both(origins=(None, None), **more):
+    checked = {'rowan.wal_check': 'on'} if ENGINE else {}
+    publisher = cluster.make('publisher', origin=origins[0], conf=dict(checked, **{
         'wal_level': 'logical', 'max_replication_slots': '40', 'max_wal_senders': '40',
-        'logical_decoding_work_mem': '64kB'})
-    subscriber = cluster.make('subscriber', conf={
+        'logical_decoding_work_mem': '64kB'}, **more), variant=VARIANT if more else None)
+    subscriber = cluster.make('subscriber', origin=origins[1], conf=dict(checked, **{
         'wal_retrieve_retry_interval': '200ms', 'max_logical_replication_workers': '12',
         'max_worker_processes': '24', 'max_sync_workers_per_subscription': '2',
-        'max_replication_slots': '40'})
-    set_up(publisher, subscriber)
-    seed, total = options.seed, 0
-    rounds = 10 if options.long else 3
+        'max_replication_slots': '40'}, **more), variant=VARIANT if more else None)
+    return publisher, subscriber
+
+
+def end(publisher, subscriber, pairs, *allowed):
+    for source, target in pairs:
+        if target == AM:
+            subscriber.verify(db='s_%s_%s' % (source, target))
+    for server in (publisher, subscriber):
+        server.stop()
+        server.check_log(*allowed)
+        server.destroy()
+
+
+def kills(seed, rounds, origins=(None, None)):
+    publisher, subscriber = make_both(origins)
+    total = 0
+    set_up(publisher, subscriber, PAIRS)
     for n in range(rounds):
-        writers = [Writer(publisher, 'p_' + am, seed + n) for am in sorted({a for a, _ in PAIRS})]
+        writers = [Writer(publisher, 'p_' + am, seed + n) for am in sources(PAIRS)]
         if n == 0:
             time.sleep(0.2)
-            subscribe(publisher, subscriber)    # the copy is made while rows change
+            subscribe(publisher, subscriber, PAIRS)     # the copy is made while rows change
         time.sleep(1.5)
         if n > 0:
             victim = publisher if n % 2 else subscriber
@@ -170,16 +211,123 @@ def test(options):
         for w in writers:
             w.end()
             total += w.done
-        compare(publisher, subscriber)
+        compare(publisher, subscriber, PAIRS)
     say('%d transactions' % total)
-    for source, target in PAIRS:
-        if target == AM:
-            subscriber.verify(db='s_%s_%s' % (source, target))
-    publisher.stop()
-    subscriber.stop()
-    publisher.check_log()
-    subscriber.check_log()
+    end(publisher, subscriber, PAIRS)
+
+
+# ---- crashes at fault points ----
+
+VARIANT = 'faults'
+# for the quick form: those that rows reach all the time
+ROW_POINTS = ('row_insert_applied', 'row_replace_logged', 'row_move_logged', 'row_move_inserted',
+              'row_insert_logged', 'row_replace_applied', 'version_append', 'change_after_log')
+
+
+def maintain(server, db):
+    """What reaches the points of the pool and of VACUUM; the server may go meanwhile."""
+    try:
+        server.sql('VACUUM', db)
+        server.sql('CHECKPOINT', db)
+    except pq.Error:
+        pass
+
+
+def crash_at(server, db, point, hit):
+    """True if the server has crashed there, and is down."""
+    before = times_reached(server, point)
+    if 'redo' in point:
+        server.sql('CHECKPOINT')
+        time.sleep(0.5)
+        server.kill9()
+        replay_crashes(server, point, 'panic:%d' % hit)
+    elif point == 'pool_shutdown':
+        arm(server, point, 'panic:1')
+        server.stop()
+    else:
+        for n in (hit, 1):
+            arm(server, point, 'panic:%d' % n)
+            if wait_panic(server, 1):
+                break
+            maintain(server, db)
+            if wait_panic(server, 1):
+                break
+    return times_reached(server, point) > before
+
+
+def crash_and_compare(publisher, subscriber, victim, point, rnd, seed):
+    """Whether the point was reached."""
+    pairs = FAULT_PAIRS
+    db = 'p_' + AM if victim is publisher else 's_%s_%s' % pairs[0]
+    writers = [Writer(publisher, 'p_' + AM, seed + n) for n in range(1)]
+    time.sleep(0.3)
+    reached = crash_at(victim, db, point, rnd.choice([1, 3, 20]))
+    arm(victim)
+    if victim.postmaster is None:
+        victim.start()
+    time.sleep(0.3)
+    for w in writers:
+        w.end()
+    compare(publisher, subscriber, pairs)
+    return reached
+
+
+FAULT_PAIRS = ((AM, AM),)
+
+
+def faults(options):
+    """Both sides crash at each point; nothing is lost, nothing comes twice."""
+    rnd = random.Random(options.seed)
+    publisher, subscriber = make_both(restart_after_crash='off', **{'rowan.fault': ''})
+    set_up(publisher, subscriber, FAULT_PAIRS)
+    subscribe(publisher, subscriber, FAULT_PAIRS)
+    points = rnd.sample(ROW_POINTS, 2)
+    if options.long or options.points:
+        points = chosen_points(options)
+    missed = {}
+    for n, point in enumerate(points):
+        for victim in (publisher, subscriber):
+            try:
+                reached = crash_and_compare(publisher, subscriber, victim, point, rnd,
+                                            options.seed + n)
+            except (harness.Failure, pq.Error) as e:
+                raise harness.Failure('%s, %s (seed %d): %s'
+                                      % (victim.name, point, options.seed, e))
+            if not reached:
+                missed.setdefault(victim.name, []).append(point)
+    for name, unreached in sorted(missed.items()):
+        say('%s: not reached: %s' % (name, ', '.join(unreached)))
+        check(len(unreached) < len(points) / 2 + 1, 'hardly any point was reached')
+    say('faults: both sides crashed at %d points' % len(points))
+    end(publisher, subscriber, FAULT_PAIRS, 'fault point', 'terminated by signal 6')
+
+
+# ---- different major versions ----
+
+def majors(options):
+    other = 15 if harness.major() == 18 else 18
+    there = os.path.join(harness.cassert_server(other), 'pg', 'bin')
+    for origins in ((harness.BINDIR, there), (there, harness.BINDIR)):
+        say('%d to %d' % tuple(harness.major(origin) for origin in origins))
+        kills(options.seed, 4, origins)
+
+
+def test(options):
+    modes = options.mode or ['kills'] + ['faults'] * ENGINE + ['majors'] * options.long
+    for mode in modes:
+        start = time.time()
+        if mode == 'kills':
+            for n in range(10 if options.long else 1):
+                kills(options.seed + n, 5 if options.long else 3)
+        elif mode == 'faults':
+            faults(options)
+        else:
+            majors(options)
+        say('%s took %.0f s' % (mode, time.time() - start))
 
 
 if __name__ == '__main__':
-    harness.main(test, harness.arguments(__doc__))
+    parser = harness.arguments(__doc__)
+    parser.add_argument('mode', nargs='*', help='kills, faults, majors')
+    parser.add_argument('--points', nargs='*', help='only these fault points')
+    harness.main(test, parser)
