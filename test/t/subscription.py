@@ -265,6 +265,8 @@ def crash_and_compare(publisher, subscriber, victim, point, rnd, seed):
     time.sleep(0.3)
     reached = crash_at(victim, db, point, rnd.choice([1, 3, 20]))
     arm(victim)
+    if victim.postmaster is not None:       # it may have got there just now
+        reached |= wait_panic(victim, 0.3)
     if victim.postmaster is None:
         victim.start()
     time.sleep(0.3)
