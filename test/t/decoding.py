@@ -508,6 +508,8 @@ def check_wal2json(server, seed, transactions):
         result = c.try_("SELECT data FROM pg_logical_slot_get_changes('%s_json', NULL, NULL, "
             "'format-version', '2')" % db)
         if result.error and side == 0 and 'could not map filenode' in str(result.error):
+            say('wal2json, seed %d: nothing compared: on heap, too, it fails: %s'
+                % (seed, result.error))
             twin.close()
             return
         check(not result.error, 'wal2json, %s: %s' % (db, result.error))
@@ -516,7 +518,8 @@ def check_wal2json(server, seed, transactions):
             groups[-1].append(re.sub(r'\b([po]\d+(?:_\d+)?)_%d\b' % side, r'\1', line))
             if line.startswith('{"action":"C"'):
                 groups.append([])
-        seen.append([sorted(group) for group in groups])
+        # the plugin reports transactions without changes, too, and a heap may have more of them
+        seen.append([sorted(group) for group in groups if len(group) > 2])
     problem = next(('%s, but %s' % pair for pair in zip(*seen) if pair[0] != pair[1]), None)
     check(problem is None and len(seen[0]) == len(seen[1]), 'wal2json, seed %d: %s'
         % (seed, problem))
