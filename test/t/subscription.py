@@ -305,7 +305,8 @@ def faults(options):
     for name, unreached in sorted(missed.items()):
         say('%s: not reached: %s' % (name, ', '.join(unreached)))
         check(len(unreached) < len(points) / 2 + 1, 'hardly any point was reached')
-    say('faults: both sides crashed at %d points' % len(points))
+    crashes = 2 * len(points) - sum(map(len, missed.values()))
+    say('faults: %d crashes, of both sides, at %d points tried' % (crashes, len(points)))
     end(publisher, subscriber, FAULT_PAIRS, 'fault point', 'terminated by signal 6')
 
 
