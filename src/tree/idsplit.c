@@ -35,13 +35,20 @@ wished_key(const TreeWish *wish)
 	return ((const IdSearch *) wish->search)->key;
 }
 
-/* The cells from key on fit on a page of their own: packed anew they may take more room. */
+/*
+ * The cells from key on fit on a page of their own (packed anew they may take more room), and no
+ * stubs that share a slot are on both sides: they would keep their slot, and half of their ids look
+ * free on the new page.
+ */
 static bool
-cells_fit_anew(Page page, TreeKey key)
+may_split_at(Page page, TreeKey key)
 {
+	int			first = leaf_search(page, key);
 	int			bytes = 0;
 
-	for (int pos = leaf_search(page, key); pos < page_nslots(page); pos++)
+	if (first > 0 && leaf_last_key(page, first - 1) >= key)
+		return false;
+	for (int pos = first; pos < page_nslots(page); pos++)
 		bytes += page_slot_bytes(page, pos);
 	return bytes <= (int) ROWAN_PAGE_ROOM;
 }
@@ -55,7 +62,7 @@ id_leaf_has_room(const TreeWish *wish, Page leaf)
 	if (want->append)
 		return trailer->low_fence != want->low_fence || trailer->next_delta == 0;
 	if (want->at_key)
-		return trailer->low_fence == wished_key(wish) || !cells_fit_anew(leaf, wished_key(wish));
+		return trailer->low_fence == wished_key(wish) || !may_split_at(leaf, wished_key(wish));
 	return wished_key(wish) - trailer->low_fence < LEAF_KEY_SPAN &&
 		page_fits_insert(leaf, want->size, want->aligned);
 }

@@ -81,6 +81,21 @@ def always_as_many(server, c):
                 check(blocks <= 1.2 * pages and pages <= 1.2 * fresh + 8, what)
 
 
+def stubs_stay(server, c):
+    """Leaves are divided while stubs, whose index entries are there still, share slots on them."""
+    for seed in range(3):
+        c.exec(TABLE.format(am=AM, ix=IX, rows=ROWS, s=NARROW, options='') +
+               'SELECT setseed(0.%d); DELETE FROM t WHERE random() < 0.6' % (seed + 1))
+        c.exec('VACUUM t')
+        c.exec('DELETE FROM t WHERE id %% 700 < %d' % (400 + 100 * seed))
+        c.exec('VACUUM (INDEX_CLEANUP off, TRUNCATE off) t')
+        c.exec('INSERT INTO t SELECT -i, %s FROM generate_series(1, %d) i' % (NARROW, ROWS))
+        server.verify('t')
+        by_index_and_not(c, 'beside stubs')
+        c.exec('VACUUM (INDEX_CLEANUP on) t')
+        server.verify('t')
+
+
 class Writer(actors.Actor):
     """Sums of the ids in the table stay 0, since each comes with its negative."""
     def act(self):
@@ -125,6 +140,7 @@ def test(options):
     seconds = options.seconds or (120 if options.long else 8)
     server = cluster.make('reuse', conf={'rowan.buffers': '8MB'} if ENGINE else {})
     with server.connect() as c:
+        stubs_stay(server, c)
         always_as_many(server, c)
         beside_each_other(server, c, options, seconds)
     server.stop()

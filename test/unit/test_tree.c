@@ -771,6 +771,46 @@ test_creators(void)
 	tap_ok(true, "merging pages of different creators");
 }
 
+/* All rows become stubs, and share a slot. */
+static void
+stubs_apply(Page page, const ModelRow *unused)
+{
+	RowHeaderData header = page_stub_cell;
+
+	for (int pos = 0; pos < page_nslots(page); pos++)
+		page_replace_row(page, pos, (char *) &header);
+	page_join_stubs(page);
+}
+
+/* A leaf is not divided amid stubs that share a slot: the ids of some would look free. */
+static void
+test_split_at(void)
+{
+	PoolFrame  *frame;
+
+	start(8, 0);
+	for (int i = 0; i < 262; i++)
+	{
+		ModelRow	row = {.key = i,.size = 4};
+
+		frame = tree_latch_leaf(FILE, i, LW_EXCLUSIVE);
+		must(leaf_takes(pool_page(frame), &row));
+		choose_creator(&row, pool_page(frame));
+		change_leaf(frame, insert_apply, &row);
+	}
+	change_leaf(tree_latch_leaf(FILE, 0, LW_EXCLUSIVE), stubs_apply, NULL);
+	tree_split_at(FILE, ROWS_PER_LOGICAL_BLOCK);
+	frame = tree_latch_leaf(FILE, ROWS_PER_LOGICAL_BLOCK, LW_SHARED);
+	must(page_low_fence(pool_page(frame)) == 0);
+	must(page_check(pool_page(frame), pool_block(frame)) == NULL);
+	pool_unlatch(frame);
+	tree_split_at(FILE, 262);
+	frame = tree_latch_leaf(FILE, 262, LW_SHARED);
+	must(page_low_fence(pool_page(frame)) == 262);
+	pool_unlatch(frame);
+	tap_ok(true, "stubs that share a slot stay on one leaf");
+}
+
 int
 main(void)
 {
@@ -783,5 +823,6 @@ main(void)
 	test_queue();
 	test_mixed();
 	test_creators();
+	test_split_at();
 	return tap_end();
 }
