@@ -37,6 +37,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
+#include "pool/copied.h"
 #include "table/table.h"
 #include "tcop/utility.h"
 
@@ -331,6 +332,8 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	run_statement(&call, moved);
 	if (OidIsValid(dropped))
 		pool_discard_database(dropped);
+	if (IsA(node, CreatedbStmt))
+		copied_database(((CreatedbStmt *) node)->dbname);
 	if (IsA(node, CreateOpClassStmt))
 		opclass_follow((CreateOpClassStmt *) node);
 }

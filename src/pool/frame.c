@@ -16,6 +16,7 @@
 #include "base/fault.h"
 #include "executor/instrument.h"
 #include "miscadmin.h"
+#include "pool/copied.h"
 #include "pool/frame.h"
 #include "pool/torn.h"
 #include "storage/s_lock.h"
@@ -67,6 +68,8 @@ init_control(void)
 	pg_atomic_init_u64(&pool_control->tick_time, 0);
 	pg_atomic_init_u64(&pool_control->warned_time, 0);
 	pg_atomic_init_u32(&pool_control->clock_hand, 0);
+	LWLockInitialize(&pool_control->copied_lock, pool_control->init_tranche);
+	copied_shmem_init();
 }
 
 void

@@ -56,6 +56,10 @@ typedef struct PoolControl
 	pg_atomic_uint64 tick_time; /* TimestampTz of the worker's last tick */
 	pg_atomic_uint64 warned_time;	/* of the last complaint about it */
 
+	/* the newest copy of a database; written under the lock: copied.c */
+	LWLock		copied_lock;
+	pg_atomic_uint64 copied_lsn;
+
 	/* under the mutex, for users to see */
 	TimestampTz flush_start;	/* of the last flush of the whole pool; 0: none so far */
 	TimestampTz flush_end;		/* of the last one that has ended */

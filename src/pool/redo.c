@@ -278,25 +278,37 @@ latch_page(XLogReaderState *record, bool overwrite, RedoPage *page)
 	return true;
 }
 
+/* An image of slots leaves out all between these and the trailer, which of a leaf is the cells. */
+static bool
+image_is_of_slots(XLogReaderState *record, uint8 block_id)
+{
+	const DecodedBkpBlock *block = XLogRecGetBlock(record, block_id);
+
+	return block->hole_offset + block->hole_length == ROWAN_PAGE_SPECIAL;
+}
+
 void
 wal_latch(XLogReaderState *record, uint8 block_id, WalNeed need, RedoPage *page)
 {
-	bool		image = XLogRecBlockImageApply(record, block_id);
+	bool		has_image = XLogRecBlockImageApply(record, block_id);
+	bool		slots = has_image && need == WAL_NEEDS_SLOTS &&
+		image_is_of_slots(record, block_id);
+	bool		image = has_image && !slots;
 	bool		made_anew = wal_has_whole_page(record, block_id);
 
 	memset(page, 0, sizeof(*page));
 	page->block_id = block_id;
-	if (!latch_page(record, made_anew || (image && need != WAL_NEEDS_SLOTS), page))
+	if (!latch_page(record, made_anew || image, page))
 		return;
 	if (page->torn != NULL)
 	{
 		page->apply = !torn_control_is(TORN_LSN_TRUSTED) ||
 			record->EndRecPtr > PageGetLSN(torn_bytes(page->torn));
-		if (image)
+		if (slots)
 			restore_slots(record, block_id, page->torn);
 		return;
 	}
-	if (image && need != WAL_NEEDS_SLOTS)
+	if (image)
 		restore_image(record, block_id, page->frame);
 	else if (made_anew || record->EndRecPtr > PageGetLSN(pool_page(page->frame)))
 	{

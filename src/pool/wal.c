@@ -16,6 +16,7 @@
 #include "base/fault.h"
 #include "base/page_sum.h"
 #include "pool/change.h"
+#include "pool/copied.h"
 #include "pool/describe.h"
 #include "pool/frame.h"
 #include "pool/redo.h"
@@ -185,6 +186,7 @@ typedef struct LoggedPage
 	PoolFrame  *frame;
 	WalNeed		need;
 	bool		whole;			/* the record has all of it, whatever core decides */
+	bool		copied;			/* the same, as an image */
 	uint16		upper;
 	uint32		sum;
 } LoggedPage;
@@ -199,6 +201,15 @@ wal_begin(void)
 	XLogBeginInsert();
 }
 
+/* May the page be of a copied database, and not have changed since?  See copied.h. */
+static bool
+is_copied(PoolFrame *frame)
+{
+	XLogRecPtr	copied = pg_atomic_read_u64(&pool_control->copied_lsn);
+
+	return unlikely(copied != InvalidXLogRecPtr) && PageGetLSN(pool_page(frame)) <= copied;
+}
+
 static LoggedPage *
 note_logged(PoolFrame *frame, WalNeed need, bool whole)
 {
@@ -209,6 +220,7 @@ note_logged(PoolFrame *frame, WalNeed need, bool whole)
 	page->frame = frame;
 	page->need = need;
 	page->whole = whole;
+	page->copied = !whole && is_copied(frame);
 	page->upper = ((PageHeader) pool_page(frame))->pd_upper;
 	page->sum = page_sum_kept(pool_page(frame));
 	return page;
@@ -252,11 +264,12 @@ wal_add_page(uint8 block_id, PoolFrame *frame, WalNeed need)
 		need = WAL_NEEDS_NOTHING;
 	page = note_logged(frame, need, false);
 	/* without an image, core is told that redo doesn't read the page: prefetch.c looks ahead */
-	flags = REGBUF_STANDARD | (need == WAL_NEEDS_NOTHING ? REGBUF_WILL_INIT : REGBUF_KEEP_DATA);
+	flags = REGBUF_STANDARD | (page->copied ? REGBUF_FORCE_IMAGE | REGBUF_KEEP_DATA :
+							   need == WAL_NEEDS_NOTHING ? REGBUF_WILL_INIT : REGBUF_KEEP_DATA);
 	Assert(page->sum == page_sum(pool_page(frame)));
 	if (unlikely(wal_check_enabled))
 		add_check_entry(block_id, pool_page(frame));
-	if (need != WAL_NEEDS_NOTHING)
+	if (need != WAL_NEEDS_NOTHING && !page->copied)
 		disguise(page);
 	XLogRegisterBlock(block_id, &frame->tag.locator, MAIN_FORKNUM, pool_block(frame),
 					  (char *) pool_page(frame), flags);
@@ -278,6 +291,17 @@ wal_add_whole_page(uint8 block_id, PoolFrame *frame)
 	XLogRegisterBufData(block_id, page + header->pd_upper, BLCKSZ - header->pd_upper);
 }
 
+/* Would core add one to a page that redo needs? */
+static bool
+image_is_due(PoolFrame *frame)
+{
+	XLogRecPtr	redo_point;
+	bool		images;
+
+	GetFullPageWriteInfo(&redo_point, &images);
+	return images && *pool_image_lsn(frame) <= redo_point;
+}
+
 /*
  * Whether core added an image follows from what it decided by, which is still known: XLogInsert
  * leaves the redo point that it went by.
@@ -285,7 +309,8 @@ wal_add_whole_page(uint8 block_id, PoolFrame *frame)
 static bool
 got_image(const LoggedPage *page)
 {
-	return page->whole || (page->need != WAL_NEEDS_NOTHING && wal_needs_image(page->frame));
+	return page->whole || page->copied ||
+		(page->need != WAL_NEEDS_NOTHING && image_is_due(page->frame));
 }
 
 void
@@ -307,11 +332,7 @@ wal_insert(uint8 kind)
 bool
 wal_needs_image(PoolFrame *frame)
 {
-	XLogRecPtr	redo_point;
-	bool		images;
-
-	GetFullPageWriteInfo(&redo_point, &images);
-	return images && *pool_image_lsn(frame) <= redo_point;
+	return is_copied(frame) || image_is_due(frame);
 }
 
 /* ---- registration ---- */
@@ -332,4 +353,5 @@ wal_register(void)
 	RegisterCustomRmgr(ROWAN_RMGR_ID, &rmgr);
 	change_register();
 	file_register_records();
+	copied_register();
 }

@@ -28,6 +28,7 @@
 #define ROWAN_XLOG_INIT_FORK	0x50	/* pool/file.c: the init fork of an unlogged file */
 #define ROWAN_XLOG_EXTEND		0x60	/* pool/file.c: unused pages added to a file */
 #define ROWAN_XLOG_MOVE			0x70	/* row/move.c: a row that gets another place */
+#define ROWAN_XLOG_COPIED		0x80	/* pool/copied.c: a database was copied */
 #define ROWAN_XLOG_KIND_MASK	0xF0
 
 #define wal_record_kind(record) (XLogRecGetInfo(record) & ROWAN_XLOG_KIND_MASK)
@@ -347,7 +348,8 @@ typedef enum WalNeed
  *
  * wal_add_page registers the page's sum as the first part of the reference's data.  If redo needs
  * more of the page than nothing, the record has an image of that, unless there has been one since
- * the redo point: until wal_insert, which sets the pages' LSN, the page's header is not its own.
+ * the redo point; and one of all of it, if the page may be a copied database's (copied.h).  Until
+ * wal_insert, which sets the pages' LSN, the page's header is not its own.
  * wal_add_whole_page registers all of the page (WILL_INIT).
  */
 extern void wal_begin(void);

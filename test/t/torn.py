@@ -213,12 +213,17 @@ def standby(options):
         check(c.one(rest) == '999', 'other pages of the standby')
         tells_block(c, 'SELECT * FROM t WHERE id = 2500', block)
     check(powerloss.DAMAGED in there.log_text(), 'the standby does not complain')
-    primary.sql('CREATE DATABASE copy TEMPLATE source STRATEGY file_copy')
-    primary.sql('UPDATE t SET v = 2', db='copy')
+    for copy in ('copy', 'changed'):
+        primary.sql('CREATE DATABASE %s TEMPLATE source STRATEGY file_copy' % copy)
     there.wait_replayed(primary)
-    with there.connect('copy') as c:
-        check(c.one(rest.replace('v = 1', 'v = 2')) == '999', 'other pages of the copy')
-        tells_block(c, 'SELECT * FROM t WHERE id = 2500', block)
+    for copy in ('copy', 'changed'):
+        with there.connect(copy) as c:
+            check(c.one(rest) == '999', 'other pages of the copy')
+            tells_block(c, 'SELECT * FROM t WHERE id = 2500', block)
+    # the first change of a page of a copy has an image of it (pool/copied.h)
+    primary.sql('UPDATE t SET v = 2', db='changed')
+    there.wait_replayed(primary)
+    check(there.one('SELECT count(*) FROM t WHERE v = 2', 'changed') == '5000', 'a changed copy')
     primary.sql('VACUUM FULL t', db='source')
     there.wait_replayed(primary)
     check(there.one('SELECT count(*) FROM t WHERE v = 1', 'source') == '5000', 'a table made anew')
