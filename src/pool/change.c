@@ -300,6 +300,7 @@ apply_deltas(Page page, char *data, Size size, const WalContext *context)
 		size = leave_last_out(data, size);
 #endif
 	delta_apply(page, data, size);
+	page_set_sum(page);
 	return true;
 }
 

@@ -20,8 +20,8 @@ extern int	delta_compute(Page old_page, Page new_page, char *list);
 extern const char *delta_next(const char *list, Size size);
 
 /*
- * Makes the new page of the old one, but for LSN, pd_checksum and gap, and keeps its sum right.
- * PANICs if the list makes no sense.
+ * Makes the new page of the old one, but for LSN, pd_checksum and gap.  PANICs if the list makes no
+ * sense.
  */
 extern void delta_apply(Page page, const char *list, Size size);
 
