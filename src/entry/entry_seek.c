@@ -148,8 +148,6 @@ entry_latch(const TreeSearch *search, int level, LWLockMode mode)
 	return itree_latch_page(entry_search(search)->tree, entry_search(search)->point, level, mode);
 }
 
-static bool entry_find(const TreeSearch *search, int level, BlockNumber *block);
-
 static const TreeKind entry_kind = {
 	.leaf_type = ROWAN_PAGE_INDEX_LEAF,
 	.inner_type = ROWAN_PAGE_INDEX_INNER,
@@ -158,7 +156,6 @@ static const TreeKind entry_kind = {
 	.covers = entry_covers,
 	.find_child = entry_find_child,
 	.latch = entry_latch,
-	.find = entry_find,
 	.child_of_slot = entry_child_of_slot,
 	.is_child = entry_is_child,
 	.leaf_has_room = entry_leaf_has_room,
@@ -180,17 +177,6 @@ entry_search_init(EntrySearch *search, const IndexTree *tree, const KeyPoint *po
 	search->tree = tree;
 	search->point = point;
 	search->before = before;
-}
-
-static bool
-entry_find(const TreeSearch *search, int level, BlockNumber *block)
-{
-	PoolRead	read;
-
-	if (!descent_to(search, &entry_kind, level, 0, NULL, &read, block))
-		return false;
-	pool_read_end(&read);
-	return true;
 }
 
 /* ---- leaves ---- */

@@ -101,12 +101,6 @@ struct TreeKind
 	PoolFrame  *(*latch) (const TreeSearch *search, int level, LWLockMode mode);
 
 	/*
-	 * Where the page of that level is that covers what is looked for, as it was a moment ago;
-	 * false: the tree is not that high.
-	 */
-	bool		(*find) (const TreeSearch *search, int level, BlockNumber *block);
-
-	/*
 	 * The child of a slot of a latched inner page; is a latched page what the parent says of
 	 * that child (level, fences)?
 	 */

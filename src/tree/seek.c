@@ -151,8 +151,6 @@ id_latch(const TreeSearch *search, int level, LWLockMode mode)
 	return tree_latch_page(search->file, searched_key(search), level, mode);
 }
 
-static bool id_find(const TreeSearch *search, int level, BlockNumber *block);
-
 static const TreeKind id_kind = {
 	.leaf_type = ROWAN_PAGE_LEAF,
 	.inner_type = ROWAN_PAGE_INNER,
@@ -163,7 +161,6 @@ static const TreeKind id_kind = {
 	.recall_parent = recall_parent,
 	.note_parent = note_parent,
 	.latch = id_latch,
-	.find = id_find,
 	.child_of_slot = id_child_at,
 	.is_child = id_is_child,
 	.leaf_has_room = id_leaf_has_room,
@@ -196,17 +193,6 @@ find_page(const PoolFile *file, TreeKey key, int level, int attempt, PoolRing *r
 
 	id_search_init(&search, file, key);
 	return descent_to(&search.search, &id_kind, level, attempt, ring, read, &block);
-}
-
-static bool
-id_find(const TreeSearch *search, int level, BlockNumber *block)
-{
-	PoolRead	read;
-
-	if (!descent_to(search, &id_kind, level, 0, NULL, &read, block))
-		return false;
-	pool_read_end(&read);
-	return true;
 }
 
 void

@@ -17,6 +17,7 @@
 #include "base/fault.h"
 #include "miscadmin.h"
 #include "pool/counters.h"
+#include "tree/descent.h"
 #include "tree/idtree.h"
 
 /* A file shrinks if this part of it is free, and keeps that part of what is used. */
@@ -105,6 +106,18 @@ latch_left(const TreeMover *mover, const PageTrailerData *trailer, BlockNumber l
 	return moved->left != NULL || !BlockNumberIsValid(left_block);
 }
 
+/* Where the page of that level is, a moment ago; false: the tree is not that high. */
+static bool
+find_block(const TreeSearch *search, int level, BlockNumber *block)
+{
+	PoolRead	read;
+
+	if (!descent_to(search, search->kind, level, 0, NULL, &read, block))
+		return false;
+	pool_read_end(&read);
+	return true;
+}
+
 /* False: they are not where they were, and nothing is latched. */
 static bool
 latch_moved(const TreeMover *mover, const PageTrailerData *trailer, Moved *moved)
@@ -112,7 +125,7 @@ latch_moved(const TreeMover *mover, const PageTrailerData *trailer, Moved *moved
 	const TreeSearch *here = mover->here;
 	BlockNumber left_block = InvalidBlockNumber;
 
-	if (mover->before != NULL && !here->kind->find(mover->before, trailer->level, &left_block))
+	if (mover->before != NULL && !find_block(mover->before, trailer->level, &left_block))
 		return false;
 	moved->parent = here->kind->latch(here, trailer->level + 1, LW_EXCLUSIVE);
 	if (moved->parent == NULL)
