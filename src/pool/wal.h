@@ -20,7 +20,7 @@
 /* ---- kinds, and who owns them ---- */
 
 #define ROWAN_XLOG_CHANGE		0x00	/* pool/change.c: pages changed together */
-#define ROWAN_XLOG_INSERT		0x10	/* row/leafop.c: rows added to a leaf */
+#define ROWAN_XLOG_INSERT		0x10	/* row/append.c: rows added to a leaf */
 #define ROWAN_XLOG_REPLACE		0x20	/* row/leafop.c: a row's cell replaced, version appended */
 #define ROWAN_XLOG_TRUNCATE		0x30	/* pool/file.c: file cut */
 #define ROWAN_XLOG_ENTRY		0x40	/* entry/entry_insert.c: an entry added to a leaf of an

@@ -6,6 +6,8 @@
 * a C file begins with a comment that has its name and says what it is for; a header has its guard
 * includes of the source: postgres.h, then <...>, then "...", each sorted; none twice
 * no two files have a function of the same name, static ones included: backtraces know no files
+* links in documents lead to files and headings that there are, and so does `doc/NAME.md`, "heading"
+* functions and source files that documents name exist
 
 Old files have longer lines: test/style.tsv says how many in which file. A file may not get more,
 and `test/t/style.py --accept` takes note when it has fewer. Documentation is not listed there.
@@ -108,7 +110,7 @@ RULES = (long_lines, characters, head, includes)
 # ---- rules for all files together ----
 
 # In PostgreSQL's style a function's name begins a line.
-FUNCTION = re.compile(r'^[a-z]\w+\b[^;{}=()#]*?\n(\w+)\([^;]*?\)\n\{', re.M)
+FUNCTION = re.compile(r'^[A-Za-z]\w+\b[^;{}=()#]*?\n(\w+)\([^;]*?\)\n\{', re.M)
 
 
 def code(text):
@@ -143,6 +145,66 @@ def old_long_lines(counts, listed):
         elif now < before:
             yield '%s: %d long lines, %d are listed: run test/t/style.py --accept' % (
                 name, now, before)
+
+
+HEADING = re.compile(r'^#+ (.*)$', re.M)
+LINK = re.compile(r'\]\(([^)#\s]*)(?:#([^)\s]+))?\)')
+AFTER = re.compile(r'`?(doc/\w+\.md)`?,\s+"([^"]+)"')
+BEFORE = re.compile(r'"([^"]+)" in (doc/\w+\.md)')
+
+
+def anchor(heading):
+    """As GitHub makes it."""
+    return re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-')
+
+
+def links(texts, exists):
+    """texts: {name: text}; exists: is there such a file?"""
+    headings = {n: HEADING.findall(re.sub(r'^```.*?^```', '', t, flags=re.S | re.M))
+                for n, t in texts.items() if n.endswith('.md')}
+    for name, text in texts.items():
+        if name in headings:
+            for path, place in LINK.findall(text):
+                target = os.path.normpath(os.path.join(os.path.dirname(name), path))
+                target = target if path else name
+                if path.startswith(('http:', 'https:')):
+                    continue
+                if path and not exists(target):
+                    yield '%s: there is no %s' % (name, target)
+                elif place and place not in [anchor(h) for h in headings[target]]:
+                    yield '%s: %s has no heading #%s' % (name, target, place)
+        told = AFTER.findall(text) + [(b, a) for a, b in BEFORE.findall(text)]
+        for target, heading in told:
+            heading = ' '.join(heading.split())
+            if target in headings and heading != '%s' and heading not in headings[target]:
+                yield '%s: %s has no heading "%s"' % (name, target, heading)
+
+
+NAMING = ('doc/architecture.md', 'doc/mechanisms.md', 'doc/invariants.md')
+STEP = re.compile(r'^\|[^|]*\| (`[^|]*`) \| (`[^|]*\.[ch]`) \|$', re.M)
+
+
+def names(texts):
+    """texts: {name: text}.  If a row of a table ends in functions and files, they go together."""
+    source = {n: t for n, t in texts.items() if n.startswith(('src/', 'test/unit/'))}
+    words = set(re.findall(r'\w+', ' '.join(source.values())))
+    for name in NAMING:
+        text = texts.get(name, '')
+        for word in sorted(set(re.findall(r'`([^`\n]+)`', text))):
+            if re.match(r'[a-z]+_\w*[a-z]$', word) and word not in words:
+                yield '%s: there is no %s in the source' % (name, word)
+            elif re.match(r'[\w/]+\.[ch]$', word) and not file_of(word, source):
+                yield '%s: there is no %s' % (name, word)
+        for functions, files in STEP.findall(text):
+            there = [n for f in re.findall(r'[\w/]+\.[ch]', files) for n in file_of(f, source)]
+            defined = FUNCTION.findall(code('\n'.join(source[n] for n in there)))
+            for function in re.findall(r'\w+', functions):
+                if function not in defined:
+                    yield '%s: %s is not in %s' % (name, function, files)
+
+
+def file_of(name, source):
+    return [n for n in source if ('/' + n).endswith('/' + name)]
 
 
 # ---- the rules are able to find something ----
@@ -187,6 +249,8 @@ EXAMPLES = (
     (includes, 'src/a.h', '#ifndef ROWAN_A_H\n#include "c.h"\n#include "b.h"\n#endif\n', 1),
 )
 
+NAMED = '| a | `g` | `b/c.c` |\n`d.h` `no_such`\n'
+
 TWICE = 'static int\ng(int a,\n  int b)\n{\n}\n'
 TOGETHER = (
     (same_names, ({'src/a.c': GOOD, 'src/b.c': TWICE}, {}), 0),
@@ -200,6 +264,14 @@ TOGETHER = (
     (old_long_lines, ({'test/a.py': [(1, '')]}, {}), 1),
     (old_long_lines, ({}, {'test/a.py': 1}), 1),
     (old_long_lines, ({'doc/a.md': [(1, '')]}, {'doc/a.md': 1}), 1),
+    (links, ({'doc/a.md': '# A, b\n[x](#a-b) [z](https://c)\n'}, None), 0),
+    (links, ({'doc/a.md': '# A, b\n[x](b.md)\n'}, 'b.md'.__eq__), 1),
+    (links, ({'doc/a.md': '# A\n[x](b.svg)\n', 'b': '"A" in doc/a.md\n'}, 'doc/b.svg'.__eq__), 0),
+    (links, ({'doc/a.md': '# A\n[x](#b)\n'}, None), 1),
+    (names, ({NAMING[0]: NAMED, 'src/b/c.c': GOOD, 'src/d.h': ''},), 2),
+    (names, ({NAMING[0]: NAMED, 'src/b/c.c': TWICE, 'src/d.h': 'no_such'},), 0),
+    (names, ({NAMING[0]: NAMED},), 4),
+    (links, ({'doc/a.md': '# A\n', 'b': '`doc/a.md`, "B"\n"C" in doc/a.md\n'}, None), 2),
 )
 
 
@@ -260,6 +332,8 @@ def test(options):
         accept(counts, listed_long_lines())
     bad += old_long_lines(counts, listed_long_lines())
     bad += same_names(texts, SAME_NAMES)
+    bad += names(texts)
+    bad += links(texts, lambda name: os.path.exists(os.path.join(TOP, name)))
     if bad:
         raise Failure('\n'.join(bad))
 
