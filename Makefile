@@ -111,7 +111,7 @@ bench:
 CAMPAIGNS = twin xmin index-keys index-twin crash powerloss standby bytes smallpool pgbench \
 	snapshot faults shutdown duel prepared torn visible segments storm hot replica verify \
 	extensions serializable upgrade incremental growth moves shrink decoding subscription \
-	walrecords conflicts failover backup
+	walrecords conflicts failover backup salvage
 .PHONY: $(CAMPAIGNS:%=check-%)
 check-twin:       ; $(RUN) test/t/twin.py --long $(TESTFLAGS)
 check-xmin:       ; $(RUN) test/t/xmin.py --long $(TESTFLAGS)
@@ -137,6 +137,7 @@ check-duel:
 check-visible:    ; $(RUN) test/t/visible.py --long $(TESTFLAGS)
 check-hot:        ; $(RUN) test/t/hot.py --long $(TESTFLAGS)
 check-storm:      ; $(RUN) test/t/storm.py --long $(TESTFLAGS)
+check-salvage:    ; $(RUN) test/t/salvage.py --long $(TESTFLAGS)
 check-verify:     ; $(RUN) test/t/verify.py --long $(TESTFLAGS)
 check-segments:   ; $(RUN) test/t/segments.py --long $(TESTFLAGS)
 check-replica:    ; $(RUN) test/t/replica.py --long $(TESTFLAGS)

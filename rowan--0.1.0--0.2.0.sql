@@ -221,6 +221,22 @@ IS 'a picture (SVG) of the tree of a Rowan table or index, level by level, and o
 	'block of its file is; reads all of it';
 
 --
+-- Damaged tables
+--
+CREATE FUNCTION rowan.salvage(source regclass, target regclass, versions text DEFAULT 'visible',
+	OUT severity text,
+	OUT block bigint,
+	OUT problem text,
+	OUT first_row tid,
+	OUT last_row tid)
+RETURNS SETOF record
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'rowan_salvage';
+COMMENT ON FUNCTION rowan.salvage(regclass, regclass, text)
+IS 'copies the rows of a damaged Rowan table that can be read into another table; one row for '
+	'each thing that is missing or wrong, and one that counts';
+
+--
 -- Privileges: none for everybody, but what structure is, monitoring roles may see.  What was
 -- granted on objects of 0.1.0 stays.
 --
@@ -229,6 +245,9 @@ REVOKE ALL ON FUNCTION rowan.pool_relations(), rowan.file_state(regclass),
 	rowan.page_svg(regclass, bigint), rowan.page_svg(bytea), rowan.tree_svg(regclass) FROM PUBLIC;
 REVOKE ALL ON rowan.pool_relations, rowan.trees, rowan.version_holders,
 	rowan.versions, rowan.tree_activity, rowan.worker_stat FROM PUBLIC;
+
+-- asks whether the tables are one's own
+GRANT EXECUTE ON FUNCTION rowan.salvage(regclass, regclass, text) TO PUBLIC;
 
 GRANT EXECUTE ON FUNCTION rowan.pool_relations() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.file_state(regclass) TO pg_monitor;

@@ -50,9 +50,9 @@ check_relation(Relation rel, bool tables_only)
 }
 
 static Relation
-open_for_looking(Oid relid, bool tables_only, PoolFile *file)
+open_for_looking(Oid relid, bool tables_only, LOCKMODE lock, PoolFile *file)
 {
-	Relation	rel = try_relation_open(relid, AccessShareLock);
+	Relation	rel = try_relation_open(relid, lock);
 
 	if (rel == NULL)
 		ereport(ERROR,
@@ -66,13 +66,19 @@ open_for_looking(Oid relid, bool tables_only, PoolFile *file)
 Relation
 inspect_open_table(Oid relid, PoolFile *file)
 {
-	return open_for_looking(relid, true, file);
+	return open_for_looking(relid, true, AccessShareLock, file);
+}
+
+Relation
+inspect_open_table_alone(Oid relid, PoolFile *file)
+{
+	return open_for_looking(relid, true, ShareLock, file);
 }
 
 Relation
 inspect_open(Oid relid, PoolFile *file)
 {
-	return open_for_looking(relid, false, file);
+	return open_for_looking(relid, false, AccessShareLock, file);
 }
 
 Relation

@@ -26,6 +26,9 @@ extern Relation inspect_open_if_free(Oid relid, PoolFile *file);
 /* The same as inspect_open; a table. */
 extern Relation inspect_open_table(Oid relid, PoolFile *file);
 
+/* The same; nobody changes it meanwhile, nor does VACUUM (ShareLock). */
+extern Relation inspect_open_table_alone(Oid relid, PoolFile *file);
+
 /* A copy of the page as it would be written now, sums included. */
 extern Page inspect_copy_page(Oid relid, int64 block);
 

@@ -209,6 +209,13 @@ pool_is_in_frame(const PoolFile *file, BlockNumber block, const PoolFrame *frame
 extern void pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest);
 
 /*
+ * A copy of the page of a file that may be damaged, checksums and all, and NULL; or what is wrong
+ * with it (palloc'd or static), without an error.  To be believed while nobody changes the file
+ * (ShareLock); no latches held.  Not through the pool, which is left as it is.
+ */
+extern const char *pool_copy_sound(const PoolFile *file, BlockNumber block, char *dest);
+
+/*
  * Has the block, one of the file's, no content?  Files grow in advance.  Looks into the file, past
  * the pool, so for inspection only: what it says may have changed when it returns.
  */

@@ -245,6 +245,14 @@ older_meta(RowMeta *meta, const VersionRecordData *record)
 	meta->older_offset = record->older_offset;
 }
 
+static inline bool
+read_older_record(RowTable *table, const RowMeta *meta, char *dest)
+{
+	if (unlikely(table->read_record != NULL))
+		return table->read_record(table->read_arg, meta->older_block, meta->older_offset, dest);
+	return version_read(&table->file, meta->older_block, meta->older_offset, dest);
+}
+
 bool
 row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, bool *gone)
 {
@@ -266,7 +274,7 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 		meta->cid = FirstCommandId;
 		return true;
 	}
-	if (!version_read(&table->file, meta->older_block, meta->older_offset, work->record) ||
+	if (!read_older_record(table, meta, work->record) ||
 		!version_is_for(record, row, meta->xid, meta->tag))
 	{
 		*gone = true;
@@ -274,7 +282,12 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 	}
 	note_superseder(version, row, record->key);
 	if (!older_data(&version->data, record, work))
+	{
+		*gone = true;
+		if (table->read_record != NULL)
+			return false;
 		row_corrupt(&table->file, meta->older_block, row, "its version record does not fit it");
+	}
 	older_meta(meta, record);
 	return true;
 }

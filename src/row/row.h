@@ -37,6 +37,13 @@ typedef struct RowTable
 	 */
 	void		(*conflict_out) (void *arg, TransactionId xid);
 	void	   *conflict_arg;
+
+	/*
+	 * NULL: records of older versions come from the pool.  Else of a file that may be damaged:
+	 * what version_read does, without an error.
+	 */
+	bool		(*read_record) (void *arg, BlockNumber block, uint16 offset, char *dest);
+	void	   *read_arg;
 } RowTable;
 
 /* What the layer above knows of the visibility map, whose blocks are logical ones. */

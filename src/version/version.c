@@ -236,6 +236,17 @@ version_read(const PoolFile *file, BlockNumber block, uint16 offset, char *dest)
 	}
 }
 
+bool
+version_page_read(Page page, uint16 offset, char *dest)
+{
+	uint16		size;
+
+	if (!version_record_plausible(page, offset, &size))
+		return false;
+	memcpy(dest, (char *) page + offset, size);
+	return true;
+}
+
 const VersionRecordData *
 version_page_next(Page page, uint16 *offset)
 {

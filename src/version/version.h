@@ -92,6 +92,9 @@ extern bool version_append_delta(const char *data, Size length, VersionDelta *de
  */
 extern bool version_read(const PoolFile *file, BlockNumber block, uint16 offset, char *dest);
 
+/* The same of a copied page, whatever it is. */
+extern bool version_page_read(Page page, uint16 offset, char *dest);
+
 /*
  * Walks the records of a copied version page: *offset 0 at first; NULL at the end
  * or where bytes make no sense.

@@ -49,11 +49,12 @@ RIGHT = ["'good'", "'empty'", "'no_columns'", "'unlogged'", "'matview'", "'part'
 PAGES = [r"''", r"'\x00'", "decode(repeat('00', 8191), 'hex')", "decode(repeat('00', 8192), 'hex')", "decode(repeat('ff', 8192), 'hex')",
          "decode(repeat('5a', 8193), 'hex')", "decode(repeat('4711', 4096), 'hex')"]
 VALUES = {'regclass': RIGHT, 'bigint': ['0', '1', '2', '-1', '1000000', '4294967295', '4294967296', '-9223372036854775808', '9223372036854775807'],
-          'boolean': ['true', 'false'], 'bytea': PAGES, 'integer': ['0', '-1', '2147483647', '-2147483648'], 'text': ["''", "'x'"], 'oid': ['0'],
+          'boolean': ['true', 'false'], 'bytea': PAGES, 'integer': ['0', '-1', '2147483647', '-2147483648'], 'text': ["''", "'x'", "'visible'"], 'oid': ['0'],
           'xid': ["'0'", "'2'"], 'tid': ["'(0,0)'", "'(4294967295,65535)'"], 'name': ["''"], 'pg_lsn': ["'0/0'", 'pg_current_wal_lsn()', "'FFFFFFFF/FFFFFFFF'"]}
 
 # Answers to arguments of the right kind, other than success.
 REFUSALS = {'22023',    # a value out of range: no such block, a page of another size, or none of ours
+            '42703', '23514',   # a table to copy to that lacks a column, or does not take a row
             '42809'}    # a table where an index is meant, or the other way round
 
 
