@@ -438,7 +438,8 @@ def out_of_line(server):
         c.exec('CREATE TABLE o (id int, a text, b text) USING %s; CREATE TABLE oo (LIKE o) USING '
                'heap; ALTER TABLE o ALTER a SET STORAGE EXTERNAL;'
                'INSERT INTO o SELECT i, repeat(chr(64 + i), 6000), '
-               "(SELECT string_agg(md5(j::text), '') FROM generate_series(1, 300) j) FROM generate_series(1, 20) i;"
+               "(SELECT string_agg(md5(j::text), '') FROM generate_series(1, 300) j) "
+               'FROM generate_series(1, 20) i;'
                "INSERT INTO o VALUES (21, 'short', NULL)" % AM)
         truth = dict(c.rows('SELECT id, md5(o::text) FROM o'))
         toast = server.path_of(
