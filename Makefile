@@ -4,6 +4,7 @@
 #   make install         install into that server
 #   make demo            a tour on real data (installs missing Debian packages as root)
 #   make report          the same measured, as a page of HTML with plots and pictures
+#   make bench           heap beside Rowan, btree beside rowan_btree, with plots (bench/README.md)
 #   make test            the test suite (the same)
 #   make check-NAME      one long campaign (see doc/testing.md)
 #   make indent          lay the C source out as PostgreSQL does

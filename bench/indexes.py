@@ -29,7 +29,9 @@ KEYS = {
     'two': ('a int, b int', 'a, b', '(({i}) % 1000)::int, ({i})::int', 'a = {i} % 1000 AND b = {i}', 'a = {i} % 1000 AND b >= 0 ORDER BY a, b'),
     'low': ('k int', 'k', '(({i}) % 100)::int', 'k = {i} % 100 LIMIT 1', 'k = {i} % 100'),
 }
-FORCE = 'SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; SET max_parallel_workers_per_gather = 0'
+FORCE = ('SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; '
+         'SET max_parallel_workers_per_gather = 0; SET max_parallel_maintenance_workers = 0; '
+         'SET synchronous_commit = off')
 
 
 class Bench:
@@ -102,29 +104,52 @@ class Bench:
             say('%-6s %-40s %12.3f %12.3f %8.2f' % (key, what, a, b, b / a if a else 0))
 
 
-def main():
+    def write(self, path):
+        """As bench.py writes what it has measured."""
+        with open(path, 'w') as f:
+            f.write('case\tmetric\tunit\tam\trep\tvalue\n')
+            for (key, what), found in self.values.items():
+                metric, unit = what.rsplit(', ', 1)
+                for method, values in found.items():
+                    for i, value in enumerate(values):
+                        f.write('x_%s\t%s\t%s\t%s\t%d\t%s\n' % (key, metric, unit, method,
+                                                                i + 1, value))
+
+
+def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--rows', type=int, default=1000000)
     p.add_argument('--lookups', type=int, default=200000)
-    p.add_argument('--reps', type=int, default=5)
+    p.add_argument('--reps', type=int, help='5 of them, one if it is quick')
     p.add_argument('--quick', action='store_true')
     p.add_argument('--keys', default=','.join(KEYS))
     p.add_argument('--bindir')
-    options = p.parse_args()
-    harness.reexec_with(options)
+    return p
+
+
+def measure(server, options):
     if options.quick:
-        options.rows, options.lookups, options.reps = 20000, 5000, 1
-    server = cluster.make('bench-indexes', conf={
-        'shared_buffers': '512MB', 'rowan.buffers': '512MB', 'max_wal_size': '8GB', 'checkpoint_timeout': '30min', 'work_mem': '256MB',
-        'maintenance_work_mem': '256MB', 'max_parallel_maintenance_workers': '0', 'synchronous_commit': 'off'})
+        options.rows, options.lookups = 20000, 5000
+    options.reps = options.reps or (1 if options.quick else 5)
     bench = Bench(server, options)
     for rep in range(1, options.reps + 1):
         for key in options.keys.split(','):
             bench.run(key, rep)
         say('repeat %d of %d' % (rep, options.reps))
     bench.summary()
+    return bench
+
+
+def main():
+    options = arguments().parse_args()
+    harness.reexec_with(options)
+    server = cluster.make('bench-indexes', conf={
+        'shared_buffers': '512MB', 'rowan.buffers': '512MB', 'max_wal_size': '8GB', 'checkpoint_timeout': '30min', 'work_mem': '256MB',
+        'maintenance_work_mem': '256MB', 'max_parallel_maintenance_workers': '0', 'synchronous_commit': 'off'})
+    measure(server, options)
     server.stop()
     server.check_log()
 
 
-main()
+if __name__ == '__main__':
+    main()

@@ -9,20 +9,18 @@ for itself: nothing is loaded from
 elsewhere.  --pictures: writes those that README.md shows.
 """
 import argparse
-import datetime
 import os
-import platform
 import sys
 import time
-from html import escape
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lib'))
 import cluster
 import demo
 import explorer
 import harness
+import htmlpage
 import plots
-from harness import AM, TOP, check, say
+from harness import AM, TOP, check
 
 SIDES = (('h', 'heap'), ('r', AM))
 LOOKUPS = 20000
@@ -41,10 +39,10 @@ POINT_UPDATE = """DO $$ BEGIN FOR i IN 1..%d LOOP
     END LOOP; END $$"""
 
 
-class Report:
+class Report(htmlpage.Page):
     def __init__(self, c, rows):
+        super().__init__()
         self.c, self.rows = c, rows
-        self.parts, self.pictures = [], {}
 
     def sides(self, measure):
         return [measure(s, am) for s, am in SIDES]
@@ -53,15 +51,6 @@ class Report:
         """Of both sides."""
         return self.sides(lambda s, am: demo.timed(
             self.c, statement.format(s=s, rows=self.rows, major=harness.major())))
-
-    def section(self, title, words):
-        self.parts.append('<h2>%s</h2>\n<p>%s</p>\n' % (escape(title), words))
-
-    def picture(self, name, svg, caption):
-        self.pictures[name] = svg
-        kind = 'plot' if 'c-bg' in svg else 'drawn'
-        self.parts.append('<figure class="%s">%s<figcaption>%s</figcaption></figure>\n' % (
-            kind, svg, caption))
 
 
 def wal_bytes(c, statement):
@@ -182,16 +171,9 @@ def versions(report, server):
     check(any('nightly report' in r for r in rows), 'the holder is not shown: %s' % rows)
     report.section('Who keeps older versions', 'While a snapshot is open, the versions that it '
                    'sees are kept. <code>rowan.versions</code> says where, and for whom:')
-    report.parts.append(table(columns, rows))
+    report.table(columns, rows)
     report.picture('tree', picture, 'The table meanwhile: <code>rowan.tree_svg</code>. Its version '
                    'pages are used again once the snapshot is gone.')
-
-
-def table(columns, rows):
-    head = ''.join('<th>%s</th>' % escape(c) for c in columns)
-    body = ''.join('<tr>%s</tr>' % ''.join('<td>%s</td>' % escape(x or '') for x in r)
-                   for r in rows)
-    return '<div class="wide"><table><tr>%s</tr>%s</table></div>\n' % (head, body)
 
 
 def inside(report):
@@ -226,60 +208,14 @@ def same(report):
 
 # ---- the page ----
 
-STYLE = """
-.cards{display:flex;flex-wrap:wrap;gap:12px;margin:22px 0}
-.card{flex:1 1 150px;border:1px solid var(--line);border-radius:10px;padding:12px 16px}
-.card strong{display:block;font-size:25px;line-height:1.25}
-.card span{color:var(--soft);font-size:13.5px}
-.wide{overflow-x:auto}table{border-collapse:collapse;margin:10px 0 18px}
-th,td{text-align:left;padding:5px 16px 5px 0;border-bottom:1px solid var(--line)}
-th{color:var(--soft);font-weight:500}code{font-size:.95em}
-figure.plot{max-width:760px}
-@media (max-width:700px){.drawn{overflow-x:auto}.drawn svg{min-width:760px}}
-"""
-
-
-def processor():
-    try:
-        for line in open('/proc/cpuinfo'):
-            if line.startswith('model name'):
-                return '%s, %d of them' % (line.split(':')[1].strip(), os.cpu_count())
-    except OSError:
-        pass
-    return platform.machine()
-
-
-def cards(report, sizes):
+def page(report, sizes):
     heap, rowan = (s[-1] / s[0] for s in sizes)
     facts = [('%s' % '{:,}'.format(report.rows), 'packages, each updated %d times'
               % (len(sizes[0]) - 1)),
              ('x %.1f' % heap, 'growth of the heap table'), ('x %.1f' % rowan,
              'growth of the Rowan table'),
              ('same', 'answers on both sides, every page verified')]
-    return '<div class="cards">%s</div>\n' % ''.join(
-        '<div class="card"><strong>%s</strong><span>%s</span></div>' % f for f in facts)
-
-
-def page(report, sizes):
-    version = report.c.one('SELECT version()').split(' on ')[0]
-    extension = report.c.one("SELECT extversion FROM pg_extension WHERE extname = 'rowan'")
-    return """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Rowan beside heap</title>
-<style>%s%s</style></head><body>
-<h1>Rowan beside heap</h1>
-<p class="soft">Rowan %s on %s; %s; %s.</p>
-%s%s</body></html>
-""" % (explorer.STYLE, STYLE, extension, escape(version), escape(processor()),
-       datetime.date.today().isoformat(), cards(report, sizes), ''.join(report.parts))
-
-
-def write(path, content):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, 'w', encoding='utf-8') as f:
-        f.write(content)
-    say('     %s, %d kB' % (os.path.relpath(path, TOP), len(content) // 1024))
+    return report.html('Rowan beside heap', htmlpage.about(report.c), facts)
 
 
 def make(options):
@@ -310,9 +246,9 @@ def make(options):
     server.stop()
     server.check_log()
     for name, content in pages.items():
-        write(os.path.join(options.out, name), content)
+        htmlpage.write(os.path.join(options.out, name), content)
     for name in IN_README if options.pictures else ():
-        write('%s/%s.svg' % (options.pictures, name), report.pictures[name])
+        htmlpage.write('%s/%s.svg' % (options.pictures, name), report.pictures[name])
     return [os.path.join(options.out, name) for name in pages]
 
 
