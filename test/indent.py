@@ -26,7 +26,7 @@ BUILD = TOP + '/build/indent'
 TOOLS = 'source/src/tools'
 
 # core's list has these as types; here they are names of other things
-NO_TYPES = {'symbol', 'WORD'}
+NO_TYPES = {'symbol', 'text', 'WORD'}
 
 TYPEDEF = re.compile(r'^typedef\s+(?:[^{;]*\{.*?^\}[^;]*;|[^{;]*;)', re.M | re.S)
 
@@ -114,7 +114,7 @@ def laid_out(texts):
             raise Failure('pgindent failed:\n' + p.stdout)
         results = [changed(open(path).read(), AFTER) for path in paths]
     for (name, _), result in zip(texts, results):
-        if re.search(r'COMPOUND_|PACKED_', result):
+        if re.search(r'\b(COMPOUND|PACKED)_', result):
             raise Failure('what was hidden from pgindent is not back in ' + name)
     return results
 

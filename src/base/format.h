@@ -83,16 +83,16 @@ typedef struct PageTrailerData
 {
 	TreeKey		low_fence;		/* 0: smallest key this page may hold */
 	TreeKey		high_fence;		/* 8: first key beyond it */
-	TreeKey		next_delta;		/* 16: leaf at the right edge only: next row id to hand out, minus
-								 * low_fence (page_next_key); else 0 */
+	TreeKey		next_delta;		/* 16: leaf at the right edge only: next row id to hand out,
+								 * minus low_fence (page_next_key); else 0 */
 	TransactionId page_xid;		/* 24: creator of the rows that say ROW_PAGE_XID */
-	CommandId	page_cid;		/* 28: its command; PAGE_CID_FROZEN: everybody sees those
-								 * rows, page_xid is only shown to users */
-	TransactionId newest_xid;	/* 32: version page: newest superseding xid;
-								 * leaf: newest xid that may need pruning (ROW_XID, not frozen) */
+	CommandId	page_cid;		/* 28: its command; PAGE_CID_FROZEN: everybody sees those rows,
+								 * page_xid is only shown to users */
+	TransactionId newest_xid;	/* 32: version page: newest superseding xid; leaf: newest xid
+								 * that may need pruning (ROW_XID, not frozen) */
 	BlockNumber self_block;		/* 36: this page's own block number */
-	BlockNumber right_block;	/* 40: inner, leaf: right sibling; version: next in
-								 * allocation order; free: next free page */
+	BlockNumber right_block;	/* 40: inner, leaf: right sibling; version: next in allocation
+								 * order; free: next free page */
 	uint32		file_id;		/* 44: that of the file header */
 	uint16		dead_bytes;		/* 48: bytes of dead cells, found by compaction; without slack */
 	uint16		page_natts;		/* 50: attributes of rows without ROW_NATTS */
@@ -102,8 +102,8 @@ typedef struct PageTrailerData
 	uint16		magic;			/* 56: ROWAN_MAGIC */
 	uint8		format_version; /* 58: ROWAN_FORMAT_VERSION */
 	uint8		unused;			/* 59: zero */
-	uint32		crc;			/* 60: CRC-32C of the page with this field and
-								 * pd_checksum as zero; set when written */
+	uint32		crc;			/* 60: CRC-32C of the page with this field and pd_checksum as
+								 * zero; set when written */
 } PageTrailerData;
 
 typedef PageTrailerData *PageTrailer;
@@ -121,8 +121,8 @@ StaticAssertDecl(offsetof(PageTrailerData, crc) == 60, "page trailer layout");
 #define PAGE_UNIFORM		0x0001
 
 #define PAGE_LOCKS			0x0002	/* leaf: some row may have ROW_LOCK */
-#define PAGE_VISIBLE_BITS	0x0004	/* leaf: the visibility map may have bits for
-									 * logical blocks of rows on this page (I7) */
+#define PAGE_VISIBLE_BITS	0x0004	/* leaf: the visibility map may have bits for logical blocks
+									 * of rows on this page (I7) */
 #define PAGE_STUBS			0x0008	/* leaf: some row may be a stub */
 
 #define ROWAN_PAGE_BODY		SizeOfPageHeaderData	/* 24 */
@@ -139,8 +139,7 @@ typedef struct SlotData
 {
 	uint16		offset;			/* of the cell, from the page's start; or SLOT_STUBS, and their
 								 * number */
-	uint16		delta;			/* leaf: row id minus low_fence of the page;
-								 * inner: zero */
+	uint16		delta;			/* leaf: row id minus low_fence of the page; inner: zero */
 } SlotData;
 
 StaticAssertDecl(sizeof(SlotData) == 4, "slot is 4 bytes");
@@ -166,8 +165,8 @@ typedef struct InnerCellData
 	uint16		unused;			/* 2: zero */
 	BlockNumber child;			/* 4 */
 	uint32		key_low;		/* 8: low half of the key */
-	uint32		key_high;		/* 12: high half; two halves, so that cells
-								 * need no 8-byte alignment */
+	uint32		key_high;		/* 12: high half; two halves, so that cells need no 8-byte
+								 * alignment */
 } InnerCellData;
 
 StaticAssertDecl(sizeof(InnerCellData) == 16, "inner cell is 16 bytes");
@@ -226,8 +225,8 @@ typedef uint64 RowId;
  */
 typedef struct RowHeaderData
 {
-	uint16		size_flags;		/* 0: 13 bits size of the whole cell, bytes;
-								 * 3 bits flags (ROW_* >> 13 << 13) */
+	uint16		size_flags;		/* 0: 13 bits size of the whole cell, bytes; 3 bits flags (ROW_*
+								 * >> 13 << 13) */
 	uint16		tag_flags;		/* 2: 7 bits version tag; 9 bits flags << 7 */
 } pg_attribute_packed() RowHeaderData;
 
@@ -245,11 +244,11 @@ StaticAssertDecl(sizeof(RowHeaderData) == 4, "row header is 4 bytes");
 #define ROW_NULLS			0x0040
 #define ROW_ALIGNED			0x0080
 #define ROW_PAGE_XID		0x0100
-#define ROW_DELETED			0x0200	/* newest version is a deletion; the data
-									 * is that of the version deleted */
+#define ROW_DELETED			0x0200	/* newest version is a deletion; the data is that of the
+									 * version deleted */
 #define ROW_SPECULATIVE		0x0400	/* not confirmed yet */
-#define ROW_KEY_KEPT		ROW_SPECULATIVE /* with ROW_DELETED: the row moved, its key was
-											 * not VERSION_KEY_TAKEN */
+#define ROW_KEY_KEPT		ROW_SPECULATIVE /* with ROW_DELETED: the row moved, its key was not
+											 * VERSION_KEY_TAKEN */
 #define ROW_EXTERNAL		0x0800	/* has toasted values outside */
 
 /*
@@ -369,8 +368,8 @@ StaticAssertDecl(sizeof(VersionRecordData) == 40, "version record header is 40 b
 typedef enum VersionKind
 {
 	VERSION_SAME_DATA = 1,		/* data of the newer version is the older one's */
-	VERSION_DELTA = 2,			/* only bytes [prefix, length - suffix) differ;
-								 * same null bitmap and attribute count */
+	VERSION_DELTA = 2,			/* only bytes [prefix, length - suffix) differ; same null bitmap
+								 * and attribute count */
 	VERSION_FULL = 3			/* the whole old row follows */
 } VersionKind;
 
@@ -381,9 +380,11 @@ typedef enum VersionKind
 typedef enum VersionKey
 {
 	VERSION_KEY_FREE = 0,		/* neither changed nor locked: no */
-	VERSION_KEY_HELD = 1,		/* the superseder's transaction, in another subtransaction, held the row
-								 * FOR UPDATE: if this version is to be locked, not if an older one is */
-	VERSION_KEY_TAKEN = 2		/* changed, or the same subtransaction held the row FOR UPDATE: yes */
+	VERSION_KEY_HELD = 1,		/* the superseder's transaction, in another subtransaction, held
+								 * the row FOR UPDATE: if this version is to be locked, not if
+								 * an older one is */
+	VERSION_KEY_TAKEN = 2		/* changed, or the same subtransaction held the row FOR UPDATE:
+								 * yes */
 } VersionKey;
 
 /*
@@ -433,14 +434,14 @@ typedef struct FileHeaderData
 	uint32		file_id;		/* 0: random; same on every page of the file */
 	uint16		tree_kind;		/* 4: RowanTreeKind */
 	uint16		page_size_kb;	/* 6: BLCKSZ / 1024 */
-	BlockNumber high_water;		/* 8: blocks ever handed out; beyond them the file
-								 * may have unused pages, or left ones */
+	BlockNumber high_water;		/* 8: blocks ever handed out; beyond them the file may have
+								 * unused pages, or left ones */
 	BlockNumber free_head;		/* 12: first free page, or InvalidBlockNumber */
 	uint32		free_count;		/* 16: pages on the free list */
 	BlockNumber version_head;	/* 20: oldest version page */
 	BlockNumber version_tail;	/* 24: newest version page */
 	uint32		version_count;	/* 28: version pages */
-	BlockNumber version_active[ROWAN_ACTIVE_VERSION_PAGES];	/* 32: appended to now */
+	BlockNumber version_active[ROWAN_ACTIVE_VERSION_PAGES]; /* 32: appended to now */
 } FileHeaderData;
 
 StaticAssertDecl(sizeof(FileHeaderData) == 96, "file header is 96 bytes");

@@ -40,8 +40,8 @@ itree_shrink(const IndexTree *tree, void (*pause) (void))
 	EntryMover *entries = palloc(sizeof(EntryMover));
 	MemoryContext caller = CurrentMemoryContext;
 
-	entries->mover = (TreeMover) {.here = &entries->here.search,.aim = aim_at_entries,
-		.pause = pause};
+	entries->mover = (TreeMover) {.here = &entries->here.search, .aim = aim_at_entries,
+												  .pause = pause};
 	entry_search_init(&entries->here, tree, &entries->point, false);
 	entry_search_init(&entries->before, tree, &entries->point, true);
 	entries->context = AllocSetContextCreate(caller, "rowan index shrink", ALLOCSET_DEFAULT_SIZES);

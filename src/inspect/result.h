@@ -145,6 +145,7 @@ extern void inspect_walk_items(Page page, PageItemSeen seen, void *arg);
 
 /* An error if these bytes are no page of ours. */
 extern void inspect_require_magic(Page page);
+
 /* What page_header says is wrong with it, or NULL. */
 extern const char *inspect_page_problem(Page page);
 extern bool inspect_page_has_slots(uint8 type);

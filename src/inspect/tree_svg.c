@@ -404,8 +404,8 @@ rowan_tree_svg(PG_FUNCTION_ARGS)
 	Relation	rel = inspect_open(PG_GETARG_OID(0), &file);
 	TreeSvg    *tree = palloc0(sizeof(TreeSvg));
 	char	   *title = psprintf("%s: %s", svg_relation_name(RelationGetNamespace(rel),
-															RelationGetRelationName(rel)),
-								index_is_rowan(rel) ? "tree of the index" : "tree of the table");
+															 RelationGetRelationName(rel)),
+								 index_is_rowan(rel) ? "tree of the index" : "tree of the table");
 
 	walk(rel, &file, tree);
 	relation_close(rel, AccessShareLock);

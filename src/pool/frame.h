@@ -223,6 +223,7 @@ extern void file_register_records(void);
 extern void pool_discard_files(const RelFileLocator *locators, int n);
 extern void pool_discard_tablespace(Oid database, Oid tablespace);
 extern void pool_file_create_in_redo(const PoolFile *file);
+
 /* How long the file is; makes it if need be. */
 extern BlockNumber pool_file_blocks_in_redo(const PoolFile *file);
 extern void pool_file_seal_end(const PoolFile *file);

@@ -243,7 +243,7 @@ held_add(PoolFrame *frame, HeldHow how)
 		check(&held[nheld - 1]);
 	if (nheld == MAX_HELD)
 		elog(PANIC, "rowan: more than %d latches", MAX_HELD);
-	held[nheld] = (HeldLatch) {.frame = frame,.how = how};
+	held[nheld] = (HeldLatch) {.frame = frame, .how = how};
 	note_place(&held[nheld]);
 	nheld++;
 }

@@ -360,7 +360,8 @@ write_if_exists(const PoolTag *tag, Page page, bool skip_fsync)
 		MemoryContextSwitchTo(context);
 		if (file_has_block(reln, tag->block))
 		{
-			InterruptHoldoffCount = 0;	/* as errfinish left it: LWLockReleaseAll counts for itself */
+			InterruptHoldoffCount = 0;	/* as errfinish left it: LWLockReleaseAll counts for
+										 * itself */
 			PG_RE_THROW();
 		}
 		FlushErrorState();

@@ -46,7 +46,7 @@ forget_pending(XLogRecPtr redone)
 static void
 ask_for(const DecodedXLogRecord *record, const DecodedBkpBlock *block)
 {
-	PoolFile	file = {.locator = block->rlocator,.backend = INVALID_PROC_NUMBER};
+	PoolFile	file = {.locator = block->rlocator, .backend = INVALID_PROC_NUMBER};
 	PoolTag		tag;
 
 	tag_init(&tag, &file, block->blkno);

@@ -114,7 +114,8 @@ StaticAssertDecl(BLCKSZ <= (1 << 13), "offsets in a page have 13 bits");
  */
 typedef struct ReplaceRecordData
 {
-	unsigned int offset:13;		/* of the cell, of the old one if it moves, from the page's start */
+	unsigned int offset:13;		/* of the cell, of the old one if it moves, from the page's
+								 * start */
 	unsigned int how:2;			/* ReplaceHow */
 	unsigned int parts:9;		/* REPLACE_* */
 } pg_attribute_packed() ReplaceRecordData;
@@ -123,9 +124,9 @@ typedef enum ReplaceHow
 {
 	REPLACE_IN_PLACE,			/* of the old cell */
 	REPLACE_PAIRED,				/* the same, as told above */
-	REPLACE_UPPER,				/* the cell, and slack of REPLACE_CLEAR's bytes below it, come out
-								 * of the gap, which ends there now; padding above it is among the
-								 * data */
+	REPLACE_UPPER,				/* the cell, and slack of REPLACE_CLEAR's bytes below it, come
+								 * out of the gap, which ends there now; padding above it is
+								 * among the data */
 	REPLACE_MOVED				/* other cells too: data that stay are the old cell's */
 } ReplaceHow;
 
@@ -410,7 +411,8 @@ wal_has_whole_page(XLogReaderState *record, uint8 block_id)
 typedef struct WalContext
 {
 	TransactionId xid;			/* the record's */
-	BlockNumber next_block;		/* of the next block reference; InvalidBlockNumber: there is none */
+	BlockNumber next_block;		/* of the next block reference; InvalidBlockNumber: there is
+								 * none */
 	const char *next_data;		/* its data, behind the sum */
 	Size		next_length;	/* bytes of that */
 	WalNeed		whole;			/* so much of the page is as it was before; operations: all */

@@ -62,8 +62,9 @@ typedef struct RowMeta
 	uint8		tag;
 	TransactionId xid;			/* creator (or deleter); Invalid = frozen.  row_parse fills it
 								 * for ROW_PAGE_XID too */
-	TransactionId frozen_xid;	/* creator of a frozen version, or of the one that was deleted; only to be
-								 * shown: may be older than any xid that can be compared.  Invalid: unknown */
+	TransactionId frozen_xid;	/* creator of a frozen version, or of the one that was deleted;
+								 * only to be shown: may be older than any xid that can be
+								 * compared.  Invalid: unknown */
 	CommandId	cid;
 	BlockNumber older_block;	/* ROW_VERSION */
 	uint16		older_offset;	/* a multiple of VERSION_POINTER_UNIT */
@@ -153,8 +154,9 @@ typedef struct RowLayout
 	bool		has_aligned_fixed;	/* any fixed-length by-reference column of attalign > 1 */
 
 	/*
-	 * The catalog does not tell whether dropped columns were passed by value: here all of those are
-	 * taken for such, in this one none.  Each row tells which it was made by.  NULL: it is known.
+	 * The catalog does not tell whether dropped columns were passed by value: here all of those
+	 * are taken for such, in this one none.  Each row tells which it was made by.  NULL: it is
+	 * known.
 	 */
 	struct RowLayout *by_catalog;
 	struct RowColumn

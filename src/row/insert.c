@@ -318,7 +318,7 @@ insert_near(RowTable *table, const RowData *row, const NewRows *new, RowId old_r
 static NewRows
 moved_row(const RowWriter *writer, const RowMeta *lock)
 {
-	NewRows		new = {.xid = writer->xid,.cid = writer->cid,.logical = writer->logical};
+	NewRows		new = {.xid = writer->xid, .cid = writer->cid, .logical = writer->logical};
 
 	if (lock->flags & ROW_LOCK)
 	{

@@ -240,8 +240,8 @@ rowan_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapsh
 				   Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changing_part)
 {
 	MemoryContext caller = table_enter_row_context();
-	RowWriter	writer = {.xid = GetCurrentTransactionId(),.cid = cid,
-	.crosscheck = crosscheck,.mode = LockTupleExclusive};
+	RowWriter	writer = {.xid = GetCurrentTransactionId(), .cid = cid,
+	.crosscheck = crosscheck, .mode = LockTupleExclusive};
 	RowWork    *work = row_work_create();
 	RowId		row = row_id_from_tid(tid);
 	RowTable	table;
@@ -363,7 +363,7 @@ lock_before_toasting(UpdateState *state)
 	row_tid_set(&tid, state->row, state->tag);
 	row_wait_init(&wait, state->rel, state->row, state->writer.mode, LockWaitBlock, XLTW_Update);
 	row_lock_waiting(&state->table, &tid, &state->writer, &wait, palloc(2 * BLCKSZ), state->work,
-				 &version, &state->outcome);
+					 &version, &state->outcome);
 	return state->outcome.result == TM_Ok;
 }
 

@@ -25,7 +25,7 @@ static const LOCKMODE heavy_lock_of[] = {
 
 void
 row_wait_init(RowWait *wait, Relation rel, RowId row, LockTupleMode mode, LockWaitPolicy policy,
-		  XLTW_Oper oper)
+			  XLTW_Oper oper)
 {
 	wait->rel = rel;
 	row_tid_set(&wait->tid, row, 0);
@@ -169,7 +169,7 @@ lock_where_it_went(RowTable *table, const RowWriter *writer, RowWait *wait, RowW
 /* Locks one version, waiting as the policy says; on TM_WouldBlock outcome->result says so. */
 void
 row_lock_waiting(RowTable *table, ItemPointer tid, RowWriter *writer, RowWait *wait, char *dest,
-			 RowWork *work, RowVersion *version, RowOutcome *outcome)
+				 RowWork *work, RowVersion *version, RowOutcome *outcome)
 {
 	RowId		row = row_id_from_tid(tid);
 	uint8		tag = row_tag_from_tid(tid);
@@ -207,8 +207,8 @@ rowan_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlo
 				 TM_FailureData *tmfd)
 {
 	MemoryContext caller = table_enter_row_context();
-	RowWriter	writer = {.xid = InvalidTransactionId,.cid = cid,
-	.crosscheck = InvalidSnapshot,.mode = mode};
+	RowWriter	writer = {.xid = InvalidTransactionId, .cid = cid,
+	.crosscheck = InvalidSnapshot, .mode = mode};
 	RowWork    *work = row_work_create();
 	char	   *dest = palloc(2 * BLCKSZ);
 	ItemPointerData at = *tid;

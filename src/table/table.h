@@ -155,7 +155,7 @@ extern bool rowan_scan_analyze_next_tuple(TableScanDesc scan, TransactionId olde
 
 /* storage.c */
 extern void rowan_set_new_filelocator(Relation rel, const RelFileLocator *locator, char persistence,
-								   TransactionId *freeze_xid, MultiXactId *min_multi);
+									  TransactionId *freeze_xid, MultiXactId *min_multi);
 extern void rowan_nontransactional_truncate(Relation rel);
 extern void rowan_copy_data(Relation rel, const RelFileLocator *locator);
 extern uint64 rowan_relation_size(Relation rel, ForkNumber fork);
@@ -245,7 +245,8 @@ typedef struct RowanScanData
 	RowHint		hint;			/* the leaf of the last row read by itself */
 	char	   *copies;			/* memory of page and cell */
 	char	   *cell;			/* BLCKSZ + 8: a row read by itself */
-	TransactionId creator;		/* of the version returned last; Invalid: frozen, whatever xmin shows */
+	TransactionId creator;		/* of the version returned last; Invalid: frozen, whatever xmin
+								 * shows */
 
 	/* the leaf we are on: a private copy */
 	char	   *page;
@@ -279,6 +280,7 @@ typedef RowanScanData *RowanScan;
 /* A bitmap's block: the rows at n offsets, or with n < 0 all that there are.  False: none. */
 extern bool scan_bitmap_block(RowanScan scan, BlockNumber block, const OffsetNumber *offsets,
 							  int n);
+
 /* The next of them that the snapshot sees; false, with the slot cleared: no more. */
 extern bool scan_bitmap_row(RowanScan scan, TupleTableSlot *slot);
 

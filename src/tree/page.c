@@ -81,8 +81,8 @@ leaf_search(Page page, TreeKey key)
 	delta = (int) (key - low_fence);
 
 	/*
-	 * Deltas are distinct and ascending, so a delta cannot stand to the right of
-	 * the position equal to it, and on a page without holes stands exactly there.
+	 * Deltas are distinct and ascending, so a delta cannot stand to the right of the position
+	 * equal to it, and on a page without holes stands exactly there.
 	 */
 	if (delta < nslots && page_slot_delta(page, delta) == delta)
 		return delta;

@@ -435,8 +435,8 @@ report_missing_leaf(Survey *survey, const PageClaim *claim)
 	if (bad != NULL)
 		bad->named = true;
 	report_missing_rows(survey, claim->block, bad != NULL ? bad->problem :
-				   claim->block >= survey->nblocks ? "the file ends before it" :
-				   "it is not the page that the table had there", claim->low, claim->high);
+						claim->block >= survey->nblocks ? "the file ends before it" :
+						"it is not the page that the table had there", claim->low, claim->high);
 }
 
 /*

@@ -282,7 +282,7 @@ aim_at_ids(TreeMover *mover, Page page)
 void
 space_shrink(const PoolFile *file, void (*pause) (void))
 {
-	IdMover		ids = {.mover = {.here = &ids.here.search,.aim = aim_at_ids,.pause = pause}};
+	IdMover		ids = {.mover = {.here = &ids.here.search, .aim = aim_at_ids, .pause = pause}};
 
 	id_search_init(&ids.here, file, TREE_KEY_MIN);
 	id_search_init(&ids.before, file, TREE_KEY_MIN);

@@ -61,8 +61,9 @@ typedef struct TreeVerify
 	void		(*version_check) (Page page, BlockNumber block, void *arg); /* may be NULL */
 
 	/*
-	 * Each page that is met, may be NULL: those of the tree, parents before their children, from
-	 * left to right; those of the lists.  Where something changes, some are met more than once.
+	 * Each page that is met, may be NULL: those of the tree, parents before their children,
+	 * from left to right; those of the lists.  Where something changes, some are met more than
+	 * once.
 	 */
 	void		(*met) (Page page, BlockNumber block, void *arg);
 	void	   *arg;

@@ -111,7 +111,7 @@ errcode(int sqlerrcode)
 static int
 print_message(const char *fmt, va_list args)
 {
-	char text[	1024];
+	char		text[1024];
 
 	if (test_error_jump == NULL)
 	{

@@ -657,7 +657,7 @@ test_sizes(void)
 	static const int types[] = {3, 2, 9};	/* int8, int4, text */
 	TupleDesc	desc = make_desc(3, types);
 	RowLayout  *layout = row_layout_create(desc);
-	char text[	VARHDRSZ + 5];
+	char		text[VARHDRSZ + 5];
 	Datum		values[3] = {Int64GetDatum(-1), Int32GetDatum(-2), PointerGetDatum(text)};
 	bool		isnull[3] = {false, false, false};
 	char		buffer[64] pg_attribute_aligned(8);
@@ -689,7 +689,7 @@ test_sizes(void)
 static void
 test_dropped(int sixteen)
 {
-	int			types[] = {0, 3, 1, 2, sixteen, 3};	/* bool, int8, int2, int4, see below, int8 */
+	int			types[] = {0, 3, 1, 2, sixteen, 3}; /* bool, int8, int2, int4, see below, int8 */
 	TupleDesc	desc = make_desc(6, types);
 	TupleDesc	upgraded = make_desc(6, types);
 	RowLayout  *layout = row_layout_create(desc);

@@ -550,7 +550,7 @@ test_slack(uint16 flags)
 	PageBuffer	buffer;
 	PageBuffer	fresh;
 	Page		page = (Page) buffer.bytes;
-	ModelCell	m = {.flags = flags,.natts = 7};
+	ModelCell	m = {.flags = flags, .natts = 7};
 	RowShape	shape = model_shape(&m);
 
 	init_leaf(page, 0);
@@ -619,7 +619,8 @@ kind_on_page(Page page, int pos)
 static void
 put_kind(Page page, int key)
 {
-	ModelCell	m = {.delta = key,.flags = kinds[key] == 's' ? ROW_DELETED : ROW_XID,.stamp = key};
+	ModelCell	m = {.delta = key, .flags = kinds[key] == 's' ? ROW_DELETED : ROW_XID,
+	.stamp = key};
 
 	put_new_row(page, page_nslots(page), &m);
 }
@@ -679,7 +680,7 @@ kill_rows(Page page)
 
 	for (int pos = 0; pos < page_nslots(page); pos++)
 	{
-		ModelCell	m = {.delta = leaf_key(page, pos),.flags = ROW_DELETED};
+		ModelCell	m = {.delta = leaf_key(page, pos), .flags = ROW_DELETED};
 
 		if (leaf_stubs(page, pos) > 0 || test_below(3) > 0)
 			continue;

@@ -791,7 +791,7 @@ test_split_at(void)
 	start(8, 0);
 	for (int i = 0; i < 262; i++)
 	{
-		ModelRow	row = {.key = i,.size = 4};
+		ModelRow	row = {.key = i, .size = 4};
 
 		frame = tree_latch_leaf(FILE, i, LW_EXCLUSIVE);
 		must(leaf_takes(pool_page(frame), &row));
