@@ -84,6 +84,8 @@
 	X(row_prune) \
 	X(row_prune_dead) \
 	X(row_pop) \
+	X(row_lock_follow) \
+	X(index_fetch) \
 	X(version_append) \
 	X(version_add) \
 	X(version_added) \

@@ -386,10 +386,11 @@ extern void row_push_version(RowTable *table, RowId row, const RowMeta *made, Ve
 
 /*
  * The rest of a FOR KEY SHARE lock that passed a move (outcome->follow): locks the row at its new
- * place, whoever made it.  May have to follow further, or to wait.
+ * place, whoever made it.  May have to follow further, or to wait.  mover: who has moved it there;
+ * TM_Deleted if that has aborted, since the id may be another row's by now.
  */
-extern void row_lock_moved(RowTable *table, RowId row, const RowWriter *writer, RowWork *work,
-						   RowOutcome *outcome);
+extern void row_lock_moved(RowTable *table, RowId row, TransactionId mover,
+						   const RowWriter *writer, RowWork *work, RowOutcome *outcome);
 
 /* ---- cleaning ---- */
 

@@ -806,8 +806,8 @@ row_lock(RowTable *table, RowId row, uint8 tag, RowWriter *writer, char *dest,
 }
 
 void
-row_lock_moved(RowTable *table, RowId row, const RowWriter *writer, RowWork *work,
-			   RowOutcome *outcome)
+row_lock_moved(RowTable *table, RowId row, TransactionId mover, const RowWriter *writer,
+			   RowWork *work, RowOutcome *outcome)
 {
 	RowTarget	target;
 
@@ -817,6 +817,18 @@ row_lock_moved(RowTable *table, RowId row, const RowWriter *writer, RowWork *wor
 		outcome_init(outcome, row, 0);
 		if (!target_latch(&target, table, row, work))
 		{
+			outcome->result = TM_Deleted;
+			return;
+		}
+
+		/*
+		 * Unless he has, the id is that row's still: VACUUM needs the latch, and whoever
+		 * deletes it after he has committed had not ended when our snapshot was taken,
+		 * which saw the row where it was.
+		 */
+		if (xid_state(mover) == XID_ABORTED)
+		{
+			target_unlatch(&target);
 			outcome->result = TM_Deleted;
 			return;
 		}

@@ -13,6 +13,7 @@
 
 #include "access/relscan.h"
 #include "access/xact.h"
+#include "base/fault.h"
 #include "miscadmin.h"
 #include "pool/file_cache.h"
 #include "storage/predicate.h"
@@ -139,6 +140,7 @@ rowan_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snaps
 	RowVersion	version;
 	char	   *cell = one_cell;
 
+	FAULT_POINT(index_fetch);
 	*call_again = false;
 	if (all_dead != NULL)
 		*all_dead = false;
@@ -246,20 +248,38 @@ rowan_tid_valid(TableScanDesc sscan, ItemPointer tid)
 		ItemPointerGetBlockNumberNoCheck(tid) < table_logical_blocks(&scan->table.file);
 }
 
+/*
+ * Was the row made by who moved one there?  No snapshot need have seen that one: it may be gone,
+ * and its id another row's.  If it isn't known any more, nobody sees where it came from.
+ */
+static bool
+was_made_by(RowanScan scan, RowId row, TransactionId mover)
+{
+	RowVersion	version;
+	bool		gone;
+
+	if (!row_read(&scan->table, row, NULL, scan->cell, &version))
+		return false;
+	while (row_step_older(&scan->table, row, &version, scan->work, &gone))
+		 /* to the oldest */ ;
+	return !gone && (version.meta.xid == mover || version.meta.frozen_xid == mover);
+}
+
 /* Follows moves as far as the scan's snapshot sees them; the newest version visible there. */
 void
 rowan_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 {
 	RowanScan	scan = (RowanScan) sscan;
+	ItemPointerData at = *tid;
 
 	for (;;)
 	{
-		RowId		row = row_id_from_tid(tid);
+		RowId		row = row_id_from_tid(&at);
 		RowVersion	version;
 		RowMeta		newest;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!row_tid_plausible(tid) || !tree_exists(&scan->table.file))
+		if (!row_tid_plausible(&at) || !tree_exists(&scan->table.file))
 			return;
 		if (row_fetch_visible(&scan->table, row, sscan->rs_snapshot, NULL, scan->cell, scan->work,
 							  &version, NULL))
@@ -273,6 +293,8 @@ rowan_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 		if ((newest.flags & ROW_DELETED) == 0 || (newest.flags & ROW_FORWARD) == 0 ||
 			newest.forward_offset == MovedPartitionsOffsetNumber)
 			return;
-		ItemPointerSet(tid, newest.forward_block, newest.forward_offset);
+		ItemPointerSet(&at, newest.forward_block, newest.forward_offset);
+		if (!was_made_by(scan, row_id_from_tid(&at), newest.xid))
+			return;
 	}
 }

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/fault.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "table/row_lock.h"
@@ -144,7 +145,8 @@ lock_where_it_went(RowTable *table, const RowWriter *writer, RowWait *wait, RowW
 	{
 		RowOutcome	there;
 
-		row_lock_moved(table, row_id_from_tid(&at), writer, work, &there);
+		FAULT_POINT(row_lock_follow);
+		row_lock_moved(table, row_id_from_tid(&at), mover, writer, work, &there);
 		if (there.result == TM_BeingModified)
 		{
 			wait_for_later(wait, &there);

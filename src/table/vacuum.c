@@ -203,17 +203,34 @@ init_index_info(Vacuum *vacuum, Relation index, bool estimated, IndexVacuumInfo 
 	info->strategy = vacuum->strategy;
 }
 
+/*
+ * Each pass is a first one to the access method: only then does GIN move its pending list to where
+ * it looks for dead entries, and rows may have died since the pass before whose entries are there.
+ */
+static void
+clean_index(Vacuum *vacuum, int which)
+{
+	IndexBulkDeleteResult *before = vacuum->index_stats[which];
+	IndexBulkDeleteResult *now;
+	IndexVacuumInfo info;
+
+	init_index_info(vacuum, vacuum->indexes[which], true, &info);
+	now = index_bulk_delete(&info, NULL, tid_is_dead, vacuum);
+	if (before != NULL && now != NULL)
+	{
+		now->tuples_removed += before->tuples_removed;
+		now->pages_newly_deleted += before->pages_newly_deleted;
+	}
+	vacuum->index_stats[which] = now;
+}
+
 static void
 clean_indexes(Vacuum *vacuum)
 {
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_INDEX);
 	for (int i = 0; i < vacuum->nindexes; i++)
 	{
-		IndexVacuumInfo info;
-
-		init_index_info(vacuum, vacuum->indexes[i], true, &info);
-		vacuum->index_stats[i] = index_bulk_delete(&info, vacuum->index_stats[i], tid_is_dead,
-												   vacuum);
+		clean_index(vacuum, i);
 		progress_indexes(i + 1, vacuum->nindexes);
 	}
 	progress_indexes(0, 0);
