@@ -32,6 +32,10 @@ def source(*path):
     return os.path.join(harness.cassert_directory(harness.major()), 'source', *path)
 
 
+def has_injection_points():
+    return os.path.exists(os.path.join(harness.pg_config('--sharedir'), 'extension', 'injection_points.control'))
+
+
 def exceptions():
     """(suite, file) -> (numbers of the tests that may fail, or None: all of them, reason).  Any may be missing: it may end early."""
     found = {}
@@ -91,7 +95,7 @@ class Runner:
         e = {k: v for k, v in os.environ.items() if not k.startswith(('PG', 'LC_', 'LANG'))}
         e.update(PATH=':'.join([CORE + '/bin', self.bin, source(SUITES[suite]), '/usr/bin', '/bin']), LC_ALL='C.UTF-8', HOME=out, TESTDIR=out,
                  TESTDATADIR=out + '/tmp_check', TESTLOGDIR=out + '/tmp_check/log',
-                 enable_injection_points='no',
+                 enable_injection_points='yes' if has_injection_points() else 'no',
                  ROWAN_TAP_BIN=self.bin, ROWAN_TAP_PRELOAD=self.preload, PERL5LIB=self.perl, PG_TEST_TIMEOUT_DEFAULT='180',
                  PG_REGRESS=source('src/test/regress/pg_regress'), REGRESS_SHLIB=source('src/test/regress/regress.so'),
                  top_builddir=self.dir, with_icu='no', with_ssl='openssl', with_lz4='yes', with_zstd='yes', with_gssapi='no', with_ldap='no',
