@@ -299,8 +299,7 @@ apply_deltas(Page page, char *data, Size size, const WalContext *context)
 	if (torn_control_is(TORN_BYTES_LEFT_OUT))
 		size = leave_last_out(data, size);
 #endif
-	delta_apply(page, data, size);
-	page_set_sum(page);
+	delta_apply(page, data, size, context->whole == WAL_NEEDS_PAGE);
 	return true;
 }
 

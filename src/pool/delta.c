@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "base/bytes.h"
+#include "base/page_sum.h"
 #include "pool/delta.h"
 #include "pool/pool.h"
 
@@ -167,8 +168,92 @@ delta_next(const char *list, Size size)
 	return list + sizeof(header) + header[1];
 }
 
-void
-delta_apply(Page page, const char *list, Size size)
+typedef struct Gap
+{
+	uint16		lower;
+	uint16		upper;
+} Gap;
+
+/*
+ * The part of the page's sum that the words have which the list touches, and those that go out of
+ * use with it: they lie in the new page's gap and not in the old one's.  Each is counted once.
+ */
+typedef struct TouchedWords
+{
+	Page		page;
+	PageSumBounds bounds;
+	uint32		sum;
+	int			done;			/* words before it are counted */
+} TouchedWords;
+
+static void
+count_words(TouchedWords *touched, int from, int to)
+{
+	int			first = from / PAGE_SUM_WORD;
+	int			end = (to + PAGE_SUM_WORD - 1) / PAGE_SUM_WORD;
+
+	if (from >= to)
+		return;
+	touched->sum += page_sum_of_words(touched->page, &touched->bounds,
+									  Max(first, touched->done), end);
+	touched->done = Max(end, touched->done);
+}
+
+static uint32
+touched_sum(Page page, const char *list, Size size, const PageSumBounds *before,
+			const Gap *after)
+{
+	TouchedWords touched = {.page = page, .bounds = page_sum_bounds(page)};
+	const char *end = list + size;
+	bool		passed_gap = false;
+
+	while (list < end || !passed_gap)
+	{
+		uint16		header[2] = {BLCKSZ, 0};
+
+		if (list < end)
+			(void) take_bytes(list, header, sizeof(header));
+		if (!passed_gap && header[0] >= after->lower)
+		{
+			count_words(&touched, after->lower, before->lower);
+			count_words(&touched, before->upper, after->upper);
+			passed_gap = true;
+		}
+		count_words(&touched, header[0], header[0] + header[1]);
+		if (list < end)
+			list += sizeof(header) + header[1];
+	}
+	return touched.sum;
+}
+
+/* Where the gap is then; PANICs if the list makes no sense. */
+static Gap
+gap_after(Page page, const char *list, Size size)
+{
+	char		header[SizeOfPageHeaderData];
+	const char *end = list + size;
+	Gap			gap;
+
+	memcpy(header, page, sizeof(header));
+	while (list < end)
+	{
+		const char *next = delta_next(list, end - list);
+		uint16		place[2];
+
+		if (next == NULL)
+			elog(PANIC, "rowan: a difference in WAL makes no sense");
+		list = take_bytes(list, place, sizeof(place));
+		if (place[0] < sizeof(header))
+			memcpy(header + place[0], list, Min(place[1], sizeof(header) - place[0]));
+		list = next;
+	}
+	memcpy(&gap.lower, header + offsetof(PageHeaderData, pd_lower), sizeof(gap.lower));
+	memcpy(&gap.upper, header + offsetof(PageHeaderData, pd_upper), sizeof(gap.upper));
+	return gap;
+}
+
+static void
+put_differences(Page page, const char *list, Size size)
 {
 	const char *end = list + size;
 
@@ -176,13 +261,34 @@ delta_apply(Page page, const char *list, Size size)
 		pool_forget_marks(page);
 	while (list < end)
 	{
-		const char *next = delta_next(list, end - list);
 		uint16		header[2];
 
-		if (next == NULL)
-			elog(PANIC, "rowan: a difference in WAL makes no sense");
 		list = take_bytes(list, header, sizeof(header));
 		memcpy((char *) page + header[0], list, header[1]);
-		list = next;
+		list += header[1];
 	}
+}
+
+/* From so many bytes on it is less work to sum up the page than twice what they touch. */
+#define MUCH_OF_A_PAGE	(BLCKSZ / 4)
+
+void
+delta_apply(Page page, const char *list, Size size, bool whole)
+{
+	Gap			after = gap_after(page, list, size);
+	PageSumBounds before = page_sum_bounds(page);
+	uint32		rest;
+
+	if (!whole || size > MUCH_OF_A_PAGE || after.lower > after.upper || after.upper > BLCKSZ)
+	{
+		put_differences(page, list, size);
+		page_set_sum(page);
+		return;
+	}
+	rest = page_sum_kept(page) - touched_sum(page, list, size, &before, &after);
+	put_differences(page, list, size);
+	if (page_sum_bounds(page).marks != before.marks)	/* other words count otherwise, too */
+		page_set_sum(page);
+	else
+		page_sum_kept(page) = rest + touched_sum(page, list, size, &before, &after);
 }
