@@ -33,7 +33,8 @@ def source(*path):
 
 
 def has_injection_points():
-    return os.path.exists(os.path.join(harness.pg_config('--sharedir'), 'extension', 'injection_points.control'))
+    return os.path.exists(harness.pg_config('--sharedir') +
+                          '/extension/injection_points.control')
 
 
 def exceptions():

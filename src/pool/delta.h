@@ -20,9 +20,9 @@ extern int	delta_compute(Page old_page, Page new_page, char *list);
 extern const char *delta_next(const char *list, Size size);
 
 /*
- * Makes the new page of the old one, but for LSN, pd_checksum and gap, with its sum.  Of a page that
- * is whole this is what it was, but for what differs; of another nothing is believed, not where its
- * gap is.  PANICs if the list makes no sense.
+ * Makes the new page of the old one, but for LSN, pd_checksum and gap, with its sum.  Of a page
+ * that is whole the sum is what it was, but for what differs; of another nothing is believed, not
+ * where its gap is.  PANICs if the list makes no sense.
  */
 extern void delta_apply(Page page, const char *list, Size size, bool whole);
 
