@@ -221,8 +221,29 @@ IS 'a picture (SVG) of the tree of a Rowan table or index, level by level, and o
 	'block of its file is; reads all of it';
 
 --
--- Damaged tables
+-- Checking, and damaged tables.  What depends on the functions as they were has to be dropped
+-- before.
 --
+DROP FUNCTION rowan.verify(regclass);
+CREATE FUNCTION rowan.verify(rel regclass,
+	OUT block bigint, OUT problem text, OUT severity text, OUT advice text)
+RETURNS SETOF record
+LANGUAGE C PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_verify';
+COMMENT ON FUNCTION rowan.verify(regclass)
+IS 'checks every page and link of a Rowan table or index, while others use it; one row for each '
+	'problem, with what to do about it';
+
+DROP FUNCTION rowan.verify(regclass, boolean);
+CREATE FUNCTION rowan.verify(index regclass, heapallindexed boolean,
+	OUT block bigint, OUT problem text, OUT severity text, OUT advice text)
+RETURNS SETOF record
+LANGUAGE C PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_verify_both_ways';
+COMMENT ON FUNCTION rowan.verify(regclass, boolean)
+IS 'checks every page and link of a rowan_btree index, and with heapallindexed its entries and the '
+	'table''s rows against each other; one row for each problem, with what to do about it';
+
 CREATE FUNCTION rowan.salvage(source regclass, target regclass, versions text DEFAULT 'visible',
 	OUT severity text,
 	OUT block bigint,
@@ -241,10 +262,14 @@ IS 'copies the rows of a damaged Rowan table that can be read into another table
 -- granted on objects of 0.1.0 stays.
 --
 REVOKE ALL ON FUNCTION rowan.pool_relations(), rowan.file_state(regclass),
+	rowan.verify(regclass), rowan.verify(regclass, boolean),
 	rowan.tree_activity(), rowan.worker_stat(), rowan.reset_stats(),
 	rowan.page_svg(regclass, bigint), rowan.page_svg(bytea), rowan.tree_svg(regclass) FROM PUBLIC;
 REVOKE ALL ON rowan.pool_relations, rowan.trees, rowan.version_holders,
 	rowan.versions, rowan.tree_activity, rowan.worker_stat FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION rowan.verify(regclass) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION rowan.verify(regclass, boolean) TO pg_monitor;
 
 -- asks whether the tables are one's own
 GRANT EXECUTE ON FUNCTION rowan.salvage(regclass, regclass, text) TO PUBLIC;

@@ -314,6 +314,14 @@ pass_report(BlockNumber block, const char *message, void *arg)
 }
 
 static void
+pass_damaged(BlockNumber block, const PoolDamage *damage, void *arg)
+{
+	const IndexVerify *how = arg;
+
+	how->damaged(block, damage, how->arg);
+}
+
+static void
 pass_met(Page page, BlockNumber block, void *arg)
 {
 	const IndexVerify *how = arg;
@@ -327,6 +335,7 @@ itree_verify(const IndexVerify *how)
 	Walk	   *walk = palloc0(sizeof(Walk));
 	TreeVerify	file = {
 		.report = pass_report,
+		.damaged = how->damaged != NULL ? pass_damaged : NULL,
 		.met = how->met != NULL ? pass_met : NULL,
 		.arg = unconstify(IndexVerify *, how),
 		.kind = &entry_verify_kind,

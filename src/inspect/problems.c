@@ -45,18 +45,94 @@ was_seen(Problems *problems, BlockNumber block, const char *message)
 	return found;
 }
 
-void
-problem_report(Problems *problems, BlockNumber block, const char *message)
+/* The columns of rowan.verify; 0.1.0 has the first two only. */
+enum
+{
+	PROBLEM_BLOCK,
+	PROBLEM_MESSAGE,
+	PROBLEM_SEVERITY,
+	PROBLEM_ADVICE,
+	PROBLEM_COLUMNS
+};
+
+static void
+put_problem(Problems *problems, BlockNumber block, const char *message, const char *severity,
+			const char *advice)
 {
 	ReturnSetInfo *result = problems->result;
-	Datum		values[2];
-	bool		isnull[2] = {!BlockNumberIsValid(block), false};
+	Datum		values[1 + PROBLEM_COLUMNS];
+	bool		isnull[1 + PROBLEM_COLUMNS] = {false};
+	int			first = OidIsValid(problems->relation) ? 1 : 0;
 
 	if (was_seen(problems, block, message))
 		return;
-	values[0] = Int64GetDatum(block);
-	values[1] = CStringGetTextDatum(message);
+	values[0] = ObjectIdGetDatum(problems->relation);
+	values[first + PROBLEM_BLOCK] = Int64GetDatum(block);
+	isnull[first + PROBLEM_BLOCK] = !BlockNumberIsValid(block);
+	values[first + PROBLEM_MESSAGE] = CStringGetTextDatum(message);
+	values[first + PROBLEM_SEVERITY] = CStringGetTextDatum(severity);
+	values[first + PROBLEM_ADVICE] = CStringGetTextDatum(advice);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
+}
+
+/* ---- what is to be done ---- */
+
+#define ADVICE_REINDEX \
+	"Rebuild the index: REINDEX INDEX, or rowan.repair()."
+#define ADVICE_REPAIR \
+	"No row is concerned. rowan.repair() puts it right."
+#define ADVICE_SALVAGE \
+	"Restore the table from a backup, or copy what can be read into another table by rowan.salvage()."
+#define ADVICE_COPY \
+	"What can be read, rowan.salvage() copies into another table."
+#define ADVICE_VERSION \
+	"Only old snapshots, and a rollback that is not cleaned up yet, need it. End long transactions; rowan.salvage() copies the rows that are there."
+
+typedef struct Meaning
+{
+	const char *part;			/* of the message */
+	const char *severity;
+	const char *advice;
+} Meaning;
+
+/* What is not named here is an error. */
+static const Meaning meanings[] = {
+	{"an older version of it is missing", "error", ADVICE_VERSION},
+	{"neither in the tree nor in a list", "warning", ADVICE_REPAIR},
+	{"free pages is wrong", "warning", ADVICE_REPAIR},
+	{"on the free list is not free", "error", ADVICE_REPAIR},
+	{"version pages is wrong", "warning", ADVICE_REPAIR},
+	{"version list does not end", "warning", ADVICE_REPAIR},
+	{"active version page", "warning", ADVICE_REPAIR}
+};
+
+static Meaning
+meaning_of(const Problems *problems, const char *message)
+{
+	if (problems->is_index)
+		return (Meaning) {message, "error", ADVICE_REINDEX};
+	for (int i = 0; i < (int) lengthof(meanings); i++)
+		if (strstr(message, meanings[i].part) != NULL)
+			return meanings[i];
+	return (Meaning) {message, "error", ADVICE_SALVAGE};
+}
+
+void
+problem_report(Problems *problems, BlockNumber block, const char *message)
+{
+	Meaning		meaning = meaning_of(problems, message);
+
+	put_problem(problems, block, message, meaning.severity, meaning.advice);
+}
+
+void
+problem_report_damage(Problems *problems, BlockNumber block, const PoolDamage *damage)
+{
+	const char *advice = problems->is_index ? ADVICE_REINDEX : ADVICE_SALVAGE;
+
+	if (damage->hint != NULL && !problems->is_index)
+		advice = psprintf("%s %s", damage->hint, ADVICE_COPY);
+	put_problem(problems, block, damage->message, "error", advice);
 }
 
 /* ---- refused ---- */

@@ -7,6 +7,7 @@
 
 #include "base/compat.h"
 #include "nodes/execnodes.h"
+#include "pool/pool.h"
 #include "storage/block.h"
 #include "utils/hsearch.h"
 #include "utils/relcache.h"
@@ -15,13 +16,19 @@ typedef struct Problems
 {
 	ReturnSetInfo *result;
 	HTAB	   *seen;			/* NULL: none yet */
+	Oid			relation;		/* the first column of rowan.verify_database's rows; or Invalid */
+	bool		is_index;
 } Problems;
 
 /*
  * A problem of a block, or of none (InvalidBlockNumber).  One that was reported before is not
- * reported again.
+ * reported again.  What it means and what to do follows from the message.
  */
 extern void problem_report(Problems *problems, BlockNumber block, const char *message);
+
+/* The same of a page that cannot be read: what the error says. */
+extern void problem_report_damage(Problems *problems, BlockNumber block,
+								  const PoolDamage *damage);
 
 /*
  * Refuses what cannot be verified (what: the phrase for what was expected) because it is of another

@@ -55,6 +55,12 @@ report_index_problem(BlockNumber block, const char *message, void *arg)
 }
 
 static void
+report_index_damage(BlockNumber block, const PoolDamage *damage, void *arg)
+{
+	problem_report_damage(&((Check *) arg)->problems, block, damage);
+}
+
+static void
 report_tid(Check *check, ItemPointer tid, const char *format)
 {
 	report_index_problem(InvalidBlockNumber,
@@ -262,8 +268,8 @@ may_compare(const Check *check)
 static void
 run_check(Check *check, bool both_ways)
 {
-	IndexVerify how = {.tree = &check->tree, .report = report_index_problem, .entry = check_entry,
-	.arg = check};
+	IndexVerify how = {.tree = &check->tree, .report = report_index_problem,
+		.damaged = report_index_damage, .entry = check_entry, .arg = check};
 	uint64		problems;
 
 	check->snapshot = RegisterSnapshot(GetTransactionSnapshot());
@@ -282,7 +288,8 @@ run_check(Check *check, bool both_ways)
 void
 verify_index(FunctionCallInfo fcinfo, Oid relid, bool both_ways)
 {
-	Check		check = {.problems.result = (ReturnSetInfo *) fcinfo->resultinfo};
+	Check		check = {.problems = {.result = (ReturnSetInfo *) fcinfo->resultinfo,
+	.is_index = true}};
 	Oid			user;
 	int			security,
 				nest_level;

@@ -56,11 +56,63 @@ report_problem(BlockNumber block, const char *message, void *arg)
 }
 
 static void
+report_damage(BlockNumber block, const PoolDamage *damage, void *arg)
+{
+	problem_report_damage(&((Verify *) arg)->problems, block, damage);
+}
+
+static void
 report_row(Verify *verify, RowId row, const char *message)
 {
 	report_problem(verify->block,
 				   psprintf("row (%u,%u): %s", (BlockNumber) (row >> 8),
 							(unsigned) (row & 0xFF) + 1, message), verify);
+}
+
+/* ---- pages that cannot be read ---- */
+
+typedef struct RecordRead
+{
+	const PoolFile *file;
+	BlockNumber block;
+	uint16		offset;
+	char	   *dest;
+	bool		found;
+} RecordRead;
+
+static void
+read_record_of(void *arg)
+{
+	RecordRead *read = arg;
+
+	read->found = version_read(read->file, read->block, read->offset, read->dest);
+}
+
+/* The same, where the file header, which says whether there is such a block, cannot be read. */
+static void
+copy_record_of(void *arg)
+{
+	RecordRead *read = arg;
+	PGAlignedBlock page;
+
+	pool_read_copy(read->file, read->block, NULL, page.data);
+	read->found = version_page_read((Page) page.data, read->offset, read->dest);
+}
+
+/* RowTable.read_record: a page that is damaged is reported, and has none. */
+static bool
+read_verified_record(void *arg, BlockNumber block, uint16 offset, char *dest)
+{
+	Verify	   *verify = arg;
+	RecordRead	read = {.file = &verify->table.file, .block = block, .offset = offset,
+	.dest = dest};
+	PoolDamage	damage;
+
+	if (pool_catch_damage(read_record_of, &read, &damage) ||
+		pool_catch_damage(copy_record_of, &read, &damage))
+		return read.found;
+	report_damage(block, &damage, verify);
+	return false;
 }
 
 /* ---- versions ---- */
@@ -151,15 +203,35 @@ find_on_leaf(Verify *verify, Page leaf, RowId row, RowVersion *version)
 }
 
 /*
- * The row as it is now.  It is looked for on the page that it was on first: searching a damaged
- * tree may raise an error.
+ * The row as it is now.  It is looked for on the page that it was on first: what is in the way of
+ * searching the tree is found in its turn.
  */
+typedef struct RowRead
+{
+	Verify	   *verify;
+	RowId		row;
+	RowVersion *version;
+	bool		found;
+} RowRead;
+
+static void
+read_row_again(void *arg)
+{
+	RowRead    *read = arg;
+	Verify	   *verify = read->verify;
+
+	pool_read_copy(&verify->table.file, verify->block, NULL, verify->leaf);
+	read->found = find_on_leaf(verify, (Page) verify->leaf, read->row, read->version) ||
+		row_read(&verify->table, read->row, NULL, verify->cell, read->version);
+}
+
 static bool
 read_again(Verify *verify, RowId row, RowVersion *version)
 {
-	pool_read_copy(&verify->table.file, verify->block, NULL, verify->leaf);
-	return find_on_leaf(verify, (Page) verify->leaf, row, version) ||
-		row_read(&verify->table, row, NULL, verify->cell, version);
+	RowRead		read = {.verify = verify, .row = row, .version = version};
+	PoolDamage	damage;
+
+	return pool_catch_damage(read_row_again, &read, &damage) && read.found;
 }
 
 /*
@@ -269,6 +341,7 @@ verify_table(Verify *verify)
 {
 	TreeVerify	how = {
 		.report = report_problem,
+		.damaged = report_damage,
 		.leaf_check = check_leaf,
 		.version_check = check_version_page,
 		.arg = verify
@@ -276,6 +349,8 @@ verify_table(Verify *verify)
 
 	verify->snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	table_row_table(verify->rel, &verify->table);
+	verify->table.read_record = read_verified_record;
+	verify->table.read_arg = verify;
 	verify->layout = row_layout_create(RelationGetDescr(verify->rel));
 	verify->work = row_work_create();
 	verify->values = palloc(sizeof(Datum) * Max(verify->layout->natts, 1));

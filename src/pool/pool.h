@@ -208,6 +208,23 @@ pool_is_in_frame(const PoolFile *file, BlockNumber block, const PoolFrame *frame
 /* A consistent private copy of the page (dest: BLCKSZ bytes, MAXALIGNed). */
 extern void pool_read_copy(const PoolFile *file, BlockNumber block, PoolRing *ring, char *dest);
 
+/* What an error says of a damaged page; palloc'd, hint may be NULL. */
+typedef struct PoolDamage
+{
+	const char *message;
+	const char *hint;
+} PoolDamage;
+
+/* As pool_read_begin, but a page that is damaged is no error: then false, and no read is begun. */
+extern bool pool_read_begin_checked(const PoolFile *file, BlockNumber block, int attempt,
+									PoolRing *ring, PoolRead *read, PoolDamage *damage);
+
+/*
+ * Does something that only reads; false: it came upon a damaged page.  No latches held, nor any
+ * other LWLock.
+ */
+extern bool pool_catch_damage(void (*action) (void *arg), void *arg, PoolDamage *damage);
+
 /*
  * A copy of the page of a file that may be damaged, checksums and all, and NULL; or what is wrong
  * with it (palloc'd or static), without an error.  To be believed while nobody changes the file

@@ -1,10 +1,10 @@
 /*
  * sound.c
- *	  Copies of pages of a file that may be damaged, without errors.
+ *	  Reading a file that may be damaged, without errors.
  *
- * What the pool has is taken first: it may be newer than the disk, or sound where that is not.
- * Otherwise the page is read past the pool, and judged by itself alone: not by the file id in block
- * 0, which may be damaged, too.
+ * Of copies past the pool: what it has is taken first, for it may be newer than the disk, or sound
+ * where that is not.  Otherwise the page is read from disk, and judged by itself alone: not by the
+ * file id in block 0, which may be damaged, too.
  *
  * Latches: that of the page, for the time of the copy; none may be held that comes after it.
  */
@@ -16,6 +16,91 @@
 #include "pool/frame.h"
 #include "storage/smgr.h"
 #include "utils/memutils.h"
+
+/* Errors that say that bytes cannot be had or believed, not that something else went wrong. */
+static bool
+is_of_the_disk(int code)
+{
+	return code == ERRCODE_DATA_CORRUPTED || code == ERRCODE_IO_ERROR ||
+		code == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;	/* another format */
+}
+
+/* Within PG_CATCH: what the error says, if it is one of these; else it goes on. */
+static void
+take_damage(MemoryContext context, uint32 holdoff, PoolDamage *damage)
+{
+	ErrorData  *error;
+
+	if (!is_of_the_disk(geterrcode()))
+		PG_RE_THROW();
+	InterruptHoldoffCount = holdoff;	/* elog(ERROR) has forgotten it */
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	damage->message = error->message;
+	damage->hint = error->hint;
+}
+
+bool
+pool_catch_damage(void (*action) (void *arg), void *arg, PoolDamage *damage)
+{
+	MemoryContext context = CurrentMemoryContext;
+	uint32		holdoff = InterruptHoldoffCount;
+	volatile bool done = true;
+
+	PG_TRY();
+	{
+		action(arg);
+	}
+	PG_CATCH();
+	{
+		if (is_of_the_disk(geterrcode()))
+			LWLockReleaseAll();
+		take_damage(context, holdoff, damage);
+		done = false;
+	}
+	PG_END_TRY();
+	return done;
+}
+
+bool
+pool_read_begin_checked(const PoolFile *file, BlockNumber block, int attempt, PoolRing *ring,
+						PoolRead *read, PoolDamage *damage)
+{
+	MemoryContext context = CurrentMemoryContext;
+	uint32		holdoff = InterruptHoldoffCount;
+	volatile bool begun = true;
+
+	PG_TRY();
+	{
+		pool_read_begin(file, block, attempt, ring, read);
+	}
+	PG_CATCH();
+	{
+		take_damage(context, holdoff, damage);	/* the latches of other pages stay */
+		begun = false;
+	}
+	PG_END_TRY();
+	return begun;
+}
+
+/* ---- past the pool ---- */
+
+typedef struct DiskRead
+{
+	const PoolFile *file;
+	BlockNumber block;
+	char	   *dest;
+} DiskRead;
+
+static void
+read_past_pool(void *arg)
+{
+	const DiskRead *read = arg;
+
+	smgrread(smgropen(read->file->locator, read->file->backend), MAIN_FORKNUM, read->block,
+			 read->dest);
+}
 
 /* A page was let into the pool in spite of its checksums, or its bytes were changed in memory. */
 static const char *
@@ -29,42 +114,6 @@ problem_in_pool(Page page, BlockNumber block)
 	return NULL;
 }
 
-/* Errors that say that bytes cannot be had, not that something else went wrong. */
-static bool
-is_of_the_disk(int code)
-{
-	return code == ERRCODE_DATA_CORRUPTED || code == ERRCODE_IO_ERROR;
-}
-
-/* Reads the block; what the error says if that fails, or NULL. */
-static const char *
-read_past_pool(const PoolFile *file, BlockNumber block, char *dest)
-{
-	MemoryContext context = CurrentMemoryContext;
-	uint32		holdoff = InterruptHoldoffCount;
-	const char *volatile problem = NULL;
-
-	PG_TRY();
-	{
-		smgrread(smgropen(file->locator, file->backend), MAIN_FORKNUM, block, dest);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		if (!is_of_the_disk(geterrcode()))
-			PG_RE_THROW();
-		InterruptHoldoffCount = holdoff;
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		problem = pstrdup(error->message);
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	return problem;
-}
-
 const char *
 pool_copy_sound(const PoolFile *file, BlockNumber block, char *dest)
 {
@@ -72,7 +121,8 @@ pool_copy_sound(const PoolFile *file, BlockNumber block, char *dest)
 	PoolTag		tag;
 	PoolFrame  *frame;
 	PageVerdict verdict;
-	const char *problem;
+	DiskRead	read = {.file = file, .block = block, .dest = bytes.data};
+	PoolDamage	damage;
 
 	tag_init(&tag, file, block);
 	frame = frame_latch_if_present(&tag, LW_SHARED);
@@ -84,9 +134,8 @@ pool_copy_sound(const PoolFile *file, BlockNumber block, char *dest)
 	}
 	if (block >= pool_file_blocks(file))
 		return "the file ends before it";
-	problem = read_past_pool(file, block, bytes.data);
-	if (problem != NULL)
-		return problem;
+	if (!pool_catch_damage(read_past_pool, &read, &damage))
+		return damage.message;
 	memcpy(dest, bytes.data, BLCKSZ);
 	return page_verify((Page) dest, block, &verdict) ? NULL : verdict.problem;
 }

@@ -19,6 +19,7 @@ typedef struct PageCopy
 	BlockNumber block;
 	PoolFrame  *frame;
 	uint64		version;		/* of the frame */
+	PoolDamage	damage;			/* no message: none.  Else there are neither bytes nor frame. */
 	PGAlignedBlock bytes;
 } PageCopy;
 
@@ -37,10 +38,13 @@ struct Verification
 	void	   *kind_arg;
 	TreeKey		cursor;			/* of a table's tree */
 	FileHeaderData header;		/* as it was in the beginning */
+	bool		has_header;		/* that one makes sense */
 	uint64		problems;
 	BlockNumber high_water;		/* the last one known */
 	BlockNumber nblocks;		/* the one in the beginning: pages that have to be met */
 	uint8	   *reached;		/* one byte for each of them */
+	bool		free_broken;	/* the list was not followed to its end */
+	bool		versions_broken;
 	int			depth;			/* of the last page on the path */
 	PathPage   *path[VERIFY_MAX_DEPTH];
 	PageCopy   *before[VERIFY_MAX_DEPTH];	/* by level: the page visited before */
@@ -67,6 +71,9 @@ extern void verification_copy(Verification *v, BlockNumber block, PageCopy *copy
 /* The page still is what was copied; and is going to be asked for again. */
 extern bool verification_stands(const PageCopy *copy);
 
+/* Reports what is wrong with the page; what cannot be read is damage. */
+extern void verification_report_page(Verification *v, const PageCopy *copy, const char *message);
+
 /* What is wrong with the page by itself, or NULL. */
 extern const char *verification_problem(Verification *v, PageCopy *copy);
 
@@ -80,6 +87,12 @@ extern void verification_reach(Verification *v, BlockNumber block);
 
 /* The page of that level that the cursor is on is that block. */
 extern bool verification_leads_to(Verification *v, int level, BlockNumber block);
+
+/*
+ * The last way down ended at a page that makes no sense: there may be anything where it would have
+ * led.
+ */
+extern bool verification_is_cut(Verification *v);
 
 /* ---- verify_lists.c ---- */
 

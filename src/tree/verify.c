@@ -27,6 +27,18 @@ verification_report(Verification *v, BlockNumber block, const char *message)
 }
 
 void
+verification_report_page(Verification *v, const PageCopy *copy, const char *message)
+{
+	if (message != copy->damage.message || v->how->damaged == NULL)
+	{
+		verification_report(v, copy->block, message);
+		return;
+	}
+	v->problems++;
+	v->how->damaged(copy->block, &copy->damage, v->how->arg);
+}
+
+void
 verification_reach(Verification *v, BlockNumber block)
 {
 	if (block < v->nblocks)
@@ -48,16 +60,27 @@ was_reached(const Verification *v, BlockNumber block)
 
 /* ---- copies ---- */
 
-/* The copy is to be believed only if *read, which the caller ends, is valid. */
-static void
+/*
+ * The copy is to be believed only if *read, which the caller ends, is valid.  False: the page is
+ * damaged, and no read is begun.
+ */
+static bool
 begin_copy(Verification *v, BlockNumber block, int attempt, PoolRing *ring, PageCopy *copy,
 		   PoolRead *read)
 {
-	pool_read_begin(v->file, block, attempt, ring, read);
-	memcpy(copy->bytes.data, read->page, BLCKSZ);
 	copy->block = block;
+	copy->damage.message = NULL;
+	if (!pool_read_begin_checked(v->file, block, attempt, ring, read, &copy->damage))
+	{
+		memset(copy->bytes.data, 0, BLCKSZ);
+		copy->frame = NULL;
+		copy->version = 0;
+		return false;
+	}
+	memcpy(copy->bytes.data, read->page, BLCKSZ);
 	copy->frame = read->frame;
 	copy->version = read->version;
+	return true;
 }
 
 void
@@ -68,8 +91,7 @@ verification_copy(Verification *v, BlockNumber block, PageCopy *copy)
 		PoolRead	read;
 
 		CHECK_FOR_INTERRUPTS();
-		begin_copy(v, block, attempt, &v->ring, copy, &read);
-		if (pool_read_end(&read))
+		if (!begin_copy(v, block, attempt, &v->ring, copy, &read) || pool_read_end(&read))
 			return;
 	}
 }
@@ -77,6 +99,8 @@ verification_copy(Verification *v, BlockNumber block, PageCopy *copy)
 static bool
 is_unchanged(const PageCopy *copy)
 {
+	if (copy->frame == NULL)
+		return true;
 	pg_read_barrier();
 	return pg_atomic_read_u64(&copy->frame->version) == copy->version;
 }
@@ -87,7 +111,7 @@ verification_stands(const PageCopy *copy)
 	bool		unchanged = is_unchanged(copy);
 
 	/* it is going to be asked for again */
-	if (unchanged)
+	if (unchanged && copy->frame != NULL)
 		pool_mark_referenced(copy->frame);
 	return unchanged;
 }
@@ -95,9 +119,11 @@ verification_stands(const PageCopy *copy)
 const char *
 verification_problem(Verification *v, PageCopy *copy)
 {
-	const char *message = page_check(copied_page(copy), copy->block);
+	const char *message = copy->damage.message;
 
-	if (message == NULL && copied_trailer(copy)->file_id != v->header.file_id)
+	if (message == NULL)
+		message = page_check(copied_page(copy), copy->block);
+	if (message == NULL && v->has_header && copied_trailer(copy)->file_id != v->header.file_id)
 		message = "page belongs to another file";
 	return message;
 }
@@ -109,7 +135,7 @@ verification_in_use(Verification *v, BlockNumber block)
 
 	if (block < v->high_water)
 		return true;
-	if (block == InvalidBlockNumber)
+	if (block == InvalidBlockNumber || !v->has_header)
 		return false;
 	space_read_header(v->file, &header);
 	v->high_water = Max(v->high_water, header.high_water);
@@ -175,21 +201,26 @@ try_descent(Verification *v, int level, int attempt)
 	PoolRead	read;
 
 	v->depth = 0;
-	begin_copy(v, ROWAN_ROOT_BLOCK, attempt, NULL, &path_page(v, 0)->copy, &read);
+	if (!begin_copy(v, ROWAN_ROOT_BLOCK, attempt, NULL, &path_page(v, 0)->copy, &read))
+		return true;
 	while (pool_read_valid(&read))
 	{
 		PoolRead	child_read;
 		BlockNumber child = child_at_cursor(v, level);
+		bool		sound;
 
 		if (child == InvalidBlockNumber)
 			return pool_read_end(&read);
-		begin_copy(v, child, attempt, NULL, &path_page(v, v->depth + 1)->copy, &child_read);
+		sound = begin_copy(v, child, attempt, NULL, &path_page(v, v->depth + 1)->copy, &child_read);
 		if (!pool_read_end(&read))
 		{
-			pool_read_end(&child_read);
+			if (sound)
+				pool_read_end(&child_read);
 			return false;
 		}
 		v->depth++;
+		if (!sound)
+			return true;
 		read = child_read;
 	}
 	pool_read_end(&read);
@@ -215,6 +246,12 @@ verification_leads_to(Verification *v, int level, BlockNumber block)
 	descend(v, level);
 	last = &v->path[v->depth]->copy;
 	return last->block == block && copied_trailer(last)->level == level;
+}
+
+bool
+verification_is_cut(Verification *v)
+{
+	return verification_problem(v, &v->path[v->depth]->copy) != NULL;
 }
 
 /* ---- pages of the tree ---- */
@@ -258,7 +295,8 @@ check_right(Verification *v, PageCopy *page)
 		verification_copy(v, block, right);
 		if (verification_stands(page))
 		{
-			check_right_of(v, page, right);
+			if (right->damage.message == NULL)
+				check_right_of(v, page, right);
 			return;
 		}
 		verification_copy(v, page->block, &v->scratch[1]);
@@ -319,7 +357,7 @@ visit_page(Verification *v, int depth)
 							   above ? copied_trailer(&above->copy) : NULL);
 	if (message != NULL)
 	{
-		verification_report(v, copy->block, message);
+		verification_report_page(v, copy, message);
 		return false;
 	}
 	if (!v->kind->check_fences(v, above ? copied_page(&above->copy) : NULL, above ? above->slot : 0,
@@ -528,16 +566,38 @@ static const VerifyKind id_kind = {
 
 /* ---- the file ---- */
 
-/* The file's length is asked after the header was copied: it grows before high_water does. */
-static bool
-check_file_header(Verification *v)
+typedef struct ExistsQuestion
 {
-	PageCopy   *copy = &v->scratch[0];
-	const char *message;
+	const PoolFile *file;
+	bool		exists;
+} ExistsQuestion;
 
-	verification_copy(v, ROWAN_HEADER_BLOCK, copy);
-	v->header = *file_header(copied_page(copy));
-	message = page_check(copied_page(copy), ROWAN_HEADER_BLOCK);
+static void
+ask_exists(void *arg)
+{
+	ExistsQuestion *question = arg;
+
+	question->exists = tree_exists(question->file);
+}
+
+/* A file whose first pages cannot be read exists. */
+static bool
+file_exists(const PoolFile *file)
+{
+	ExistsQuestion question = {.file = file, .exists = true};
+	PoolDamage	damage;
+
+	(void) pool_catch_damage(ask_exists, &question, &damage);
+	return question.exists;
+}
+
+static const char *
+header_problem(Verification *v, PageCopy *copy)
+{
+	const char *message = copy->damage.message;
+
+	if (message == NULL)
+		message = page_check(copied_page(copy), ROWAN_HEADER_BLOCK);
 	if (message == NULL && copied_trailer(copy)->type != ROWAN_PAGE_HEADER)
 		message = "block 0 is not a file header";
 	if (message == NULL && (v->header.page_size_kb != BLCKSZ / 1024 ||
@@ -546,20 +606,40 @@ check_file_header(Verification *v)
 	if (message == NULL && (v->header.high_water <= ROWAN_ROOT_BLOCK ||
 							v->header.high_water > pool_file_blocks(v->file)))
 		message = "file is shorter than the pages in use";
+	return message;
+}
+
+/*
+ * The file's length is asked after the header was copied: it grows before high_water does.  Without
+ * a header the tree can be walked all the same; the header leads to the lists.
+ */
+static void
+check_file_header(Verification *v)
+{
+	PageCopy   *copy = &v->scratch[0];
+	const char *message;
+
+	verification_copy(v, ROWAN_HEADER_BLOCK, copy);
+	v->header = *file_header(copied_page(copy));
+	message = header_problem(v, copy);
+	v->has_header = message == NULL;
 	if (message != NULL)
-		verification_report(v, ROWAN_HEADER_BLOCK, message);
-	return message == NULL;
+		verification_report_page(v, copy, message);
+	v->nblocks = v->high_water = v->has_header ? v->header.high_water : pool_file_blocks(v->file);
 }
 
 static void
 check_file(Verification *v)
 {
-	v->high_water = v->nblocks = v->header.high_water;
-	v->reached = palloc_extended(v->nblocks, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	check_file_header(v);
+	v->reached = palloc_extended(Max(v->nblocks, 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	verification_reach(v, ROWAN_HEADER_BLOCK);
 	walk_tree(v);
-	verification_lists(v);
-	verification_strays(v);
+	if (v->has_header)
+	{
+		verification_lists(v);
+		verification_strays(v);
+	}
 	pfree(v->reached);
 }
 
@@ -573,7 +653,7 @@ tree_verify(const PoolFile *file, const TreeVerify *how)
 	v->how = how;
 	v->kind = how->kind != NULL ? how->kind : &id_kind;
 	v->kind_arg = how->kind != NULL ? how->kind_arg : v;
-	if (tree_exists(file) && check_file_header(v))
+	if (file_exists(file))
 		check_file(v);
 	problems = v->problems;
 	for (int depth = 0; depth < VERIFY_MAX_DEPTH; depth++)

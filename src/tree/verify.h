@@ -57,6 +57,9 @@ typedef struct VerifyKind
 typedef struct TreeVerify
 {
 	void		(*report) (BlockNumber block, const char *message, void *arg);
+
+	/* A page that cannot be read; NULL: its message is reported as any other. */
+	void		(*damaged) (BlockNumber block, const PoolDamage *damage, void *arg);
 	void		(*leaf_check) (Page leaf, BlockNumber block, void *arg);	/* may be NULL */
 	void		(*version_check) (Page page, BlockNumber block, void *arg); /* may be NULL */
 
@@ -77,7 +80,7 @@ typedef struct TreeVerify
  * problems reported.  A page that is changed meanwhile may be checked, and its problems be
  * reported, more than once.  Callbacks get private copies, and only of pages that page_check
  * accepts; no latch is held then.  The file must not be cut meanwhile.  A page that fails its
- * checksums raises the pool's error.
+ * checksums is reported, and what only it leads to is passed over.
  */
 extern uint64 tree_verify(const PoolFile *file, const TreeVerify *how);
 

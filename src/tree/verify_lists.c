@@ -45,6 +45,16 @@ typedef struct ListWalk
 	bool		active_met[ROWAN_ACTIVE_VERSION_PAGES];
 } ListWalk;
 
+/* Pages behind that place are not met: nobody is to miss them. */
+static void
+note_broken(Verification *v, uint8 type)
+{
+	if (type == ROWAN_PAGE_FREE)
+		v->free_broken = true;
+	else
+		v->versions_broken = true;
+}
+
 static ListResult
 list_damaged(Verification *v, BlockNumber block, const char *message)
 {
@@ -67,6 +77,8 @@ begin_list(Verification *v, ListWalk *walk, PageCopy *page)
 	for (int attempt = 0; attempt < HEAD_ATTEMPTS; attempt++)
 	{
 		verification_copy(v, ROWAN_HEADER_BLOCK, header);
+		if (header->damage.message != NULL)
+			return LIST_DAMAGED;
 		walk->header = *file_header(copied_page(header));
 		v->high_water = Max(v->high_water, walk->header.high_water);
 		walk->first = walk->type == ROWAN_PAGE_FREE ?
@@ -188,7 +200,8 @@ follow_list(Verification *v, ListWalk *walk)
 		{
 			walk->count++;
 			verification_reach(v, page->block);
-			return list_damaged(v, page->block, message);
+			verification_report_page(v, page, message);
+			return LIST_DAMAGED;
 		}
 		meet_member(v, walk, page);
 		if (walk->type == ROWAN_PAGE_VERSION && page->block == walk->header.version_tail)
@@ -233,6 +246,8 @@ check_list(Verification *v, uint8 type)
 		CHECK_FOR_INTERRUPTS();
 		if (result == LIST_OVERTAKEN)
 			continue;
+		if (result == LIST_DAMAGED)
+			note_broken(v, type);
 		message = result == LIST_DONE ? list_problem(&walk) : NULL;
 		if (message != NULL && message == before)
 			verification_report(v, ROWAN_HEADER_BLOCK, message);
@@ -261,6 +276,7 @@ typedef struct Stray
 	uint64		version;
 	XLogRecPtr	lsn;
 	uint64		hash;			/* of all bytes, for files without WAL */
+	PoolDamage	damage;
 } Stray;
 
 static uint64
@@ -292,6 +308,7 @@ look_at(Verification *v, BlockNumber block, Stray *stray)
 	stray->version = copy->version;
 	stray->lsn = PageGetLSN(copied_page(copy));
 	stray->hash = hash_page(copied_page(copy));
+	stray->damage = copy->damage;
 }
 
 /*
@@ -310,14 +327,18 @@ is_still_so(Verification *v, const Stray *stray)
 		(!v->file->logged || XLogRecPtrIsInvalid(now.lsn) || now.lsn == stray->lsn);
 }
 
-/* A page of the tree is where its low fence leads to.  The page is in scratch[0]. */
+/*
+ * A page of the tree is where its low fence leads to, or may be, where that cannot be followed.
+ * The page is in scratch[0].
+ */
 static bool
 is_in_tree(Verification *v, const Stray *stray)
 {
 	Page		page = copied_page(&v->scratch[0]);
 
 	return page_check(page, stray->block) == NULL && v->kind->cursor_to_page(page, v->kind_arg) &&
-		verification_leads_to(v, page_trailer(page)->level, stray->block);
+		(verification_leads_to(v, page_trailer(page)->level, stray->block) ||
+		 verification_is_cut(v));
 }
 
 static inline bool
@@ -352,6 +373,17 @@ any_of_type(const Stray *strays, uint32 n, uint8 type)
 	return false;
 }
 
+static void
+report_stray(Verification *v, const Stray *stray)
+{
+	PageCopy   *copy = &v->scratch[0];
+
+	copy->block = stray->block;
+	copy->damage = stray->damage;
+	verification_report_page(v, copy, stray->damage.message != NULL ? stray->damage.message :
+							 "block is neither in the tree nor in a list");
+}
+
 /*
  * Reports those that were not found and have not changed; leaves the others to be looked for again.
  */
@@ -364,13 +396,14 @@ settle_strays(Verification *v, Stray *strays, uint32 n, bool versions_known, boo
 	{
 		const Stray *stray = &strays[i];
 
-		if (v->reached[stray->block])
+		if (v->reached[stray->block] || (stray->type == ROWAN_PAGE_FREE && v->free_broken) ||
+			(stray->type == ROWAN_PAGE_VERSION && v->versions_broken))
 			continue;
 		if ((stray->type == ROWAN_PAGE_VERSION && !versions_known) ||
 			(stray->type == ROWAN_PAGE_FREE && !free_known) || !is_still_so(v, stray))
 			strays[left++] = *stray;
 		else
-			verification_report(v, stray->block, "block is neither in the tree nor in a list");
+			report_stray(v, stray);
 	}
 	return left;
 }

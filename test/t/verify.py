@@ -23,7 +23,7 @@ CONF = {'rowan.buffers': '2MB', 'shared_buffers': '16MB', 'autovacuum': 'on', 'a
 
 
 def found(c, relation, *arguments):
-    return c.rows("SELECT * FROM rowan.verify(%s)" % ', '.join(["'%s'" % relation] + list(arguments)))
+    return c.rows("SELECT block, problem FROM rowan.verify(%s)" % ', '.join(["'%s'" % relation] + list(arguments)))
 
 
 def sound(c, what, relation, *arguments):
@@ -282,6 +282,63 @@ def damage_beside_writers(server):
     server.sql('DROP TABLE damaged')
 
 
+HURT = """
+CREATE TABLE hurt (id int, n int, s text) USING {am};
+CREATE INDEX hurt_i ON hurt USING {ix} (id);
+INSERT INTO hurt SELECT i, 0, repeat('x', 200) FROM generate_series(1, 6000) i;
+DELETE FROM hurt WHERE id BETWEEN 2000 AND 4000
+"""
+
+
+def found_of_damaged(server, path, relation, blocks):
+    """What verify says of the file with damages in these blocks."""
+    server.stop()
+    whole = open(path, 'rb').read()
+    data = bytearray(whole)
+    for b in blocks:
+        data[b * PAGE + 3000] ^= 1
+    said = []
+    for content in (data, whole):
+        if content is whole:
+            server.stop()
+        with open(path, 'r+b') as f:
+            f.write(content)
+        server.start()
+        with server.connect() as c:
+            said.append(c.rows('SELECT block, problem, severity, advice FROM '
+                               "rowan.verify('%s')" % relation))
+    check(not said[1], 'as it was: %s' % said[1])
+    return said[0]
+
+
+def damaged_pages(server):
+    """Pages that cannot be read: each is a row, with advice, and what it leads to is not missed."""
+    with server.connect() as c:
+        c.exec(HURT.format(am=AM, ix=INDEX_AM))
+        c.exec('VACUUM (TRUNCATE off) hurt')
+        c.exec('BEGIN; UPDATE hurt SET n = 1 WHERE id < 300; ROLLBACK')
+        sound(c, 'before it is damaged', 'hurt')
+        free, version = map(int, c.rows("SELECT free_head, version_head FROM "
+                                        "rowan.file_header('hurt')")[0])
+        leaf = int(c.one("SELECT b FROM generate_series(2, 100) b WHERE "
+                         "(rowan.page_header('hurt', b)).type = 'leaf' ORDER BY 1 DESC LIMIT 1"))
+    table, index = server.path_of('hurt'), server.path_of('hurt_i')
+    for blocks in ([leaf], [1], [0], [free], [version], [0, leaf, version], [1, leaf, free]):
+        said = found_of_damaged(server, table, 'hurt', blocks)
+        unreadable = {int(r[0]): r for r in said if 'checksum' in r[1]}
+        check(set(unreadable) == set(blocks), 'damaged %s: %s' % (blocks, said[:5]))
+        check(all(r[2] == 'error' and 'rowan.salvage' in r[3] for r in unreadable.values()),
+              'advice: %s' % said[:5])
+        other = [r for r in said if 'checksum' not in r[1]]
+        check(all(version in blocks and 'older version' in r[1] for r in other),
+              'damaged %s: %s' % (blocks, other[:5]))
+    for blocks in ([1], [0], [2]):
+        said = found_of_damaged(server, index, 'hurt_i', blocks)
+        check({int(r[0]) for r in said} == set(blocks) and all('REINDEX' in r[3] for r in said),
+              'index, damaged %s: %s' % (blocks, said))
+    server.sql('DROP TABLE hurt')
+
+
 # ---- under load ----
 
 SETUP = """
@@ -472,7 +529,8 @@ def under_load(options):
         s.check_log()
 
 
-CASES = (old_horizon, beyond_the_end, aborted_shapes, own_temporary, nobody_waits, broken_chains, refusals, missing_version, damage_beside_writers)
+CASES = (old_horizon, beyond_the_end, aborted_shapes, own_temporary, nobody_waits, broken_chains, refusals, missing_version, damage_beside_writers,
+         damaged_pages)
 
 
 def test(options):
