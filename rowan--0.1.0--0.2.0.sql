@@ -244,6 +244,44 @@ COMMENT ON FUNCTION rowan.verify(regclass, boolean)
 IS 'checks every page and link of a rowan_btree index, and with heapallindexed its entries and the '
 	'table''s rows against each other; one row for each problem, with what to do about it';
 
+CREATE FUNCTION rowan.verify_database(heapallindexed boolean DEFAULT true,
+	part integer DEFAULT 1, parts integer DEFAULT 1,
+	OUT relation regclass, OUT block bigint, OUT problem text, OUT severity text, OUT advice text)
+RETURNS SETOF record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_verify_database';
+COMMENT ON FUNCTION rowan.verify_database(boolean, integer, integer)
+IS 'rowan.verify of all Rowan tables and rowan_btree indexes of the database, or of one of so many '
+	'parts of them, for several sessions';
+
+CREATE FUNCTION rowan.verify_progress(
+	OUT pid integer,
+	OUT database oid,
+	OUT relation oid,
+	OUT pages_done bigint,
+	OUT pages bigint,
+	OUT relations_done bigint,
+	OUT relations bigint)
+RETURNS SETOF record
+LANGUAGE C STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'rowan_verify_progress';
+COMMENT ON FUNCTION rowan.verify_progress()
+IS 'verifications that are under way, and how far they have come';
+
+CREATE VIEW rowan.verify_progress AS
+	SELECT p.pid,
+		d.datname AS database,
+		CASE WHEN d.datname = pg_catalog.current_database()
+			THEN p.relation::regclass END AS relation,
+		p.pages_done,
+		p.pages,
+		p.relations_done,
+		p.relations
+	FROM rowan.verify_progress() p LEFT JOIN pg_catalog.pg_database d ON d.oid = p.database;
+COMMENT ON VIEW rowan.verify_progress
+IS 'verifications that are under way, and how far they have come: pages of the relation, relations '
+	'of the database';
+
 CREATE FUNCTION rowan.salvage(source regclass, target regclass, versions text DEFAULT 'visible',
 	OUT severity text,
 	OUT block bigint,
@@ -263,13 +301,16 @@ IS 'copies the rows of a damaged Rowan table that can be read into another table
 --
 REVOKE ALL ON FUNCTION rowan.pool_relations(), rowan.file_state(regclass),
 	rowan.verify(regclass), rowan.verify(regclass, boolean),
+	rowan.verify_database(boolean, integer, integer), rowan.verify_progress(),
 	rowan.tree_activity(), rowan.worker_stat(), rowan.reset_stats(),
 	rowan.page_svg(regclass, bigint), rowan.page_svg(bytea), rowan.tree_svg(regclass) FROM PUBLIC;
 REVOKE ALL ON rowan.pool_relations, rowan.trees, rowan.version_holders,
-	rowan.versions, rowan.tree_activity, rowan.worker_stat FROM PUBLIC;
+	rowan.versions, rowan.tree_activity, rowan.worker_stat, rowan.verify_progress FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION rowan.verify(regclass) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.verify(regclass, boolean) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION rowan.verify_database(boolean, integer, integer) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION rowan.verify_progress() TO pg_monitor;
 
 -- asks whether the tables are one's own
 GRANT EXECUTE ON FUNCTION rowan.salvage(regclass, regclass, text) TO PUBLIC;
@@ -282,4 +323,4 @@ GRANT EXECUTE ON FUNCTION rowan.page_svg(regclass, bigint) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.page_svg(bytea) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.tree_svg(regclass) TO pg_monitor;
 GRANT SELECT ON rowan.pool_relations, rowan.trees, rowan.version_holders,
-	rowan.versions, rowan.tree_activity, rowan.worker_stat TO pg_monitor;
+	rowan.versions, rowan.tree_activity, rowan.worker_stat, rowan.verify_progress TO pg_monitor;

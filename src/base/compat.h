@@ -310,6 +310,13 @@ named_wait_event(const char *name, uint32 *event)
 	tuplesort_getdatum(sort, true, value, isnull, NULL)
 #endif
 
+/* What is known of the backends of this server, from 1. */
+#if PG_VERSION_NUM >= 160000
+#define local_backend_status(i)		pgstat_get_local_beentry_by_index(i)
+#else
+#define local_backend_status(i)		pgstat_fetch_stat_local_beentry(i)
+#endif
+
 /* How many elements the planner expects an array to have. */
 #if PG_VERSION_NUM >= 170000
 #define expected_elements(root, array)	estimate_array_length(root, array)

@@ -125,14 +125,25 @@ problem_report(Problems *problems, BlockNumber block, const char *message)
 	put_problem(problems, block, message, meaning.severity, meaning.advice);
 }
 
+static const char *
+with_hint(const char *hint, const char *advice)
+{
+	return hint != NULL ? psprintf("%s %s", hint, advice) : advice;
+}
+
 void
 problem_report_damage(Problems *problems, BlockNumber block, const PoolDamage *damage)
 {
-	const char *advice = problems->is_index ? ADVICE_REINDEX : ADVICE_SALVAGE;
+	put_problem(problems, block, damage->message, "error",
+				problems->is_index ? ADVICE_REINDEX : damage->hint == NULL ? ADVICE_SALVAGE :
+				with_hint(damage->hint, ADVICE_COPY));
+}
 
-	if (damage->hint != NULL && !problems->is_index)
-		advice = psprintf("%s %s", damage->hint, ADVICE_COPY);
-	put_problem(problems, block, damage->message, "error", advice);
+void
+problem_report_table_damage(Problems *problems, const PoolDamage *damage)
+{
+	put_problem(problems, InvalidBlockNumber, damage->message, "error",
+				with_hint(damage->hint, "Verify the table."));
 }
 
 /* ---- refused ---- */

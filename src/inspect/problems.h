@@ -18,6 +18,11 @@ typedef struct Problems
 	HTAB	   *seen;			/* NULL: none yet */
 	Oid			relation;		/* the first column of rowan.verify_database's rows; or Invalid */
 	bool		is_index;
+
+	/* how far it has come */
+	uint64		pages;
+	uint64		relations_done;
+	uint64		relations;
 } Problems;
 
 /*
@@ -30,6 +35,9 @@ extern void problem_report(Problems *problems, BlockNumber block, const char *me
 extern void problem_report_damage(Problems *problems, BlockNumber block,
 								  const PoolDamage *damage);
 
+/* The same of a page, somewhere in the table of the index that is verified. */
+extern void problem_report_table_damage(Problems *problems, const PoolDamage *damage);
+
 /*
  * Refuses what cannot be verified (what: the phrase for what was expected) because it is of another
  * kind or access method, or another session's.
@@ -39,5 +47,11 @@ extern void verify_check_access(Relation rel);
 
 /* An unlogged relation has no content here: said as a NOTICE. */
 extern bool verify_is_absent(Relation rel);
+
+/* ---- verify_database.c: for others to see (rowan.verify_progress) ---- */
+
+extern void progress_begin(Problems *problems, Oid relid, const PoolFile *file);
+extern void progress_count_page(Problems *problems);
+extern void progress_end(void);
 
 #endif							/* ROWAN_INSPECT_PROBLEMS_H */

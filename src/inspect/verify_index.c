@@ -30,13 +30,14 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 ROWAN_SQL_FUNCTION(rowan_verify_both_ways);
 
 typedef struct Check
 {
-	Problems	problems;
+	Problems   *problems;
 	Relation	heap;
 	Relation	index;
 	IndexTree	tree;
@@ -51,13 +52,13 @@ typedef struct Check
 static void
 report_index_problem(BlockNumber block, const char *message, void *arg)
 {
-	problem_report(&((Check *) arg)->problems, block, message);
+	problem_report(((Check *) arg)->problems, block, message);
 }
 
 static void
 report_index_damage(BlockNumber block, const PoolDamage *damage, void *arg)
 {
-	problem_report_damage(&((Check *) arg)->problems, block, damage);
+	problem_report_damage(((Check *) arg)->problems, block, damage);
 }
 
 static void
@@ -67,6 +68,12 @@ report_tid(Check *check, ItemPointer tid, const char *format)
 						 psprintf(format, ItemPointerGetBlockNumberNoCheck(tid),
 								  ItemPointerGetOffsetNumberNoCheck(tid)),
 						 check);
+}
+
+static void
+count_index_page(Page page, BlockNumber block, void *arg)
+{
+	progress_count_page(((Check *) arg)->problems);
 }
 
 /* ---- from rows to entries ---- */
@@ -216,25 +223,50 @@ check_ready(Relation index)
 				 errhint("If nobody is about to do so, use REINDEX INDEX CONCURRENTLY or DROP INDEX.")));
 }
 
-/* The table first, as everybody locks them.  Both may be dropped until they are locked. */
-static void
-open_both(Check *check, Oid relid)
+/* The table first, as everybody locks them.  False: both, or one of them, are gone. */
+static bool
+try_open_both(Check *check, Oid relid)
 {
 	Oid			heap = InvalidOid;
 
 	if (get_rel_relkind(relid) == RELKIND_INDEX)
 		heap = IndexGetRelation(relid, true);
-	else
-		not_an_index(relid);
 	check->heap = OidIsValid(heap) ? try_table_open(heap, AccessShareLock) : NULL;
 	check->index = check->heap != NULL ? try_relation_open(relid, AccessShareLock) : NULL;
-	if (check->index == NULL || IndexGetRelation(relid, true) != heap)
+	return check->index != NULL && IndexGetRelation(relid, true) == heap;
+}
+
+static void
+close_both(Check *check)
+{
+	if (check->index != NULL)
+		relation_close(check->index, AccessShareLock);
+	if (check->heap != NULL)
+		table_close(check->heap, AccessShareLock);
+}
+
+static void
+open_both(Check *check, Oid relid)
+{
+	if (get_rel_relkind(relid) != RELKIND_INDEX)
+		not_an_index(relid);
+	if (!try_open_both(check, relid))
 		does_not_exist(relid);
 	if (!index_is_rowan(check->index))
 		verify_refuse(check->index, "a Rowan table or index");
 	verify_check_access(check->index);
 	check_ready(check->index);
-	index_tree(check->index, &check->tree);
+}
+
+/* Only what can be verified. */
+static bool
+open_both_if_there(Check *check, Oid relid)
+{
+	if (try_open_both(check, relid) && index_is_rowan(check->index) &&
+		check->index->rd_index->indisready)
+		return true;
+	close_both(check);
+	return false;
 }
 
 /* A snapshot from before the index was made may see rows that it has under their new keys only. */
@@ -266,35 +298,97 @@ may_compare(const Check *check)
 }
 
 static void
-run_check(Check *check, bool both_ways)
+verify_walk(Check *check, bool both_ways)
 {
 	IndexVerify how = {.tree = &check->tree, .report = report_index_problem,
-		.damaged = report_index_damage, .entry = check_entry, .arg = check};
+		.damaged = report_index_damage, .entry = check_entry, .met = count_index_page,
+	.arg = check};
 	uint64		problems;
 
-	check->snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	both_ways = both_ways && may_compare(check);
 	if (both_ways)
 		begin_fetching(check);
+	progress_begin(check->problems, RelationGetRelid(check->index), &check->tree.file);
 	problems = itree_verify(&how);
+	progress_end();
 	if (both_ways)
 		end_fetching(check);
 	/* in a damaged tree, searching may fail */
 	if (both_ways && problems == 0)
 		check_rows(check);
+}
+
+/* What reads the table, or calls functions of types, may raise an error because of damage. */
+static void
+put_caught_damage(Check *check, ErrorData *error)
+{
+	PoolDamage	damage = {.message = psprintf("index and table cannot be compared: %s",
+											  error->message)};
+
+	if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED &&
+		error->sqlerrcode != ERRCODE_INDEX_CORRUPTED && error->sqlerrcode != ERRCODE_IO_ERROR)
+		ReThrowError(error);
+	damage.hint = error->hint;
+	problem_report_table_damage(check->problems, &damage);
+}
+
+/* In a subtransaction, which an error leaves nothing of. */
+static void
+compare_both(Check *check)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		verify_walk(check, true);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		put_caught_damage(check, error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
+static void
+run_check(Check *check, bool both_ways)
+{
+	check->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	both_ways = both_ways && may_compare(check);
+	/* no subtransactions in parallel mode: there, it is an error */
+	if (both_ways && !IsInParallelMode())
+		compare_both(check);
+	else
+		verify_walk(check, both_ways);
 	UnregisterSnapshot(check->snapshot);
 }
 
 void
-verify_index(FunctionCallInfo fcinfo, Oid relid, bool both_ways)
+verify_index(Problems *problems, Oid relid, bool both_ways, bool may_be_gone)
 {
-	Check		check = {.problems = {.result = (ReturnSetInfo *) fcinfo->resultinfo,
-	.is_index = true}};
+	Check		check = {.problems = problems};
 	Oid			user;
 	int			security,
 				nest_level;
 
-	open_both(&check, relid);
+	problems->is_index = true;
+	if (!may_be_gone)
+		open_both(&check, relid);
+	else if (!open_both_if_there(&check, relid))
+		return;
+	index_tree(check.index, &check.tree);
 	/* expressions of the index are its owner's, and run as him */
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(check.heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
@@ -303,19 +397,20 @@ verify_index(FunctionCallInfo fcinfo, Oid relid, bool both_ways)
 		run_check(&check, both_ways);
 	AtEOXact_GUC(false, nest_level);
 	SetUserIdAndSecContext(user, security);
-	relation_close(check.index, AccessShareLock);
-	table_close(check.heap, AccessShareLock);
+	close_both(&check);
 }
 
 /* rowan.verify(index, heapallindexed) */
 Datum
 rowan_verify_both_ways(PG_FUNCTION_ARGS)
 {
+	Problems	problems = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
+
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("index to verify and heapallindexed must not be null")));
 	InitMaterializedSRF(fcinfo, 0);
-	verify_index(fcinfo, PG_GETARG_OID(0), PG_GETARG_BOOL(1));
+	verify_index(&problems, PG_GETARG_OID(0), PG_GETARG_BOOL(1), false);
 	return (Datum) 0;
 }

@@ -1,13 +1,19 @@
 /*
  * verify_index.h
- *	  rowan.verify() of an index.
+ *	  Verifying a table or an index, for whoever collects problems.
  */
 #ifndef ROWAN_INSPECT_VERIFY_INDEX_H
 #define ROWAN_INSPECT_VERIFY_INDEX_H
 
-#include "fmgr.h"
+#include "inspect/problems.h"
 
-/* Reports into the function's set; both_ways: the table's rows against the entries too. */
-extern void verify_index(FunctionCallInfo fcinfo, Oid relid, bool both_ways);
+/*
+ * both_ways: the table's rows against the entries too.  may_be_gone: what does not exist (any
+ * more), or is not ours, is passed over; else that is an error.
+ */
+extern void verify_index(Problems *problems, Oid relid, bool both_ways, bool may_be_gone);
+
+/* The same of a table. */
+extern void verify_table(Problems *problems, Oid relid, bool may_be_gone);
 
 #endif							/* ROWAN_INSPECT_VERIFY_INDEX_H */

@@ -36,7 +36,7 @@ ROWAN_SQL_FUNCTION(rowan_verify);
 
 typedef struct Verify
 {
-	Problems	problems;
+	Problems   *problems;
 	Relation	rel;
 	RowTable	table;
 	Snapshot	snapshot;
@@ -52,13 +52,13 @@ typedef struct Verify
 static void
 report_problem(BlockNumber block, const char *message, void *arg)
 {
-	problem_report(&((Verify *) arg)->problems, block, message);
+	problem_report(((Verify *) arg)->problems, block, message);
 }
 
 static void
 report_damage(BlockNumber block, const PoolDamage *damage, void *arg)
 {
-	problem_report_damage(&((Verify *) arg)->problems, block, damage);
+	problem_report_damage(((Verify *) arg)->problems, block, damage);
 }
 
 static void
@@ -321,11 +321,24 @@ check_version_page(Page page, BlockNumber block, void *arg)
 
 /* ---- the function ---- */
 
+static void
+count_table_page(Page page, BlockNumber block, void *arg)
+{
+	progress_count_page(((Verify *) arg)->problems);
+}
+
+/* NULL: there is no such relation, and that is no error. */
 static Relation
-open_to_verify(Oid relid)
+open_to_verify(Oid relid, bool may_be_gone)
 {
 	Relation	rel = try_relation_open(relid, AccessShareLock);
 
+	if (may_be_gone && (rel == NULL || !rowan_relation_is_rowan(rel)))
+	{
+		if (rel != NULL)
+			relation_close(rel, AccessShareLock);
+		return NULL;
+	}
 	if (rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -337,13 +350,14 @@ open_to_verify(Oid relid)
 }
 
 static void
-verify_table(Verify *verify)
+verify_file(Verify *verify)
 {
 	TreeVerify	how = {
 		.report = report_problem,
 		.damaged = report_damage,
 		.leaf_check = check_leaf,
 		.version_check = check_version_page,
+		.met = count_table_page,
 		.arg = verify
 	};
 
@@ -357,14 +371,28 @@ verify_table(Verify *verify)
 	verify->isnull = palloc(sizeof(bool) * Max(verify->layout->natts, 1));
 	verify->leaf = palloc(BLCKSZ);
 	verify->cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
+	progress_begin(verify->problems, RelationGetRelid(verify->rel), &verify->table.file);
 	(void) tree_verify(&verify->table.file, &how);
+	progress_end();
 	UnregisterSnapshot(verify->snapshot);
+}
+
+void
+verify_table(Problems *problems, Oid relid, bool may_be_gone)
+{
+	Verify		verify = {.problems = problems, .rel = open_to_verify(relid, may_be_gone)};
+
+	if (verify.rel == NULL)
+		return;
+	if (!verify_is_absent(verify.rel))
+		verify_file(&verify);
+	relation_close(verify.rel, AccessShareLock);
 }
 
 Datum
 rowan_verify(PG_FUNCTION_ARGS)
 {
-	Verify		verify = {.problems.result = (ReturnSetInfo *) fcinfo->resultinfo};
+	Problems	problems = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
 	Oid			relid;
 
 	if (PG_ARGISNULL(0))
@@ -374,13 +402,8 @@ rowan_verify(PG_FUNCTION_ARGS)
 	relid = PG_GETARG_OID(0);
 	InitMaterializedSRF(fcinfo, 0);
 	if (get_rel_relkind(relid) == RELKIND_INDEX)
-	{
-		verify_index(fcinfo, relid, false);
-		return (Datum) 0;
-	}
-	verify.rel = open_to_verify(relid);
-	if (!verify_is_absent(verify.rel))
-		verify_table(&verify);
-	relation_close(verify.rel, AccessShareLock);
+		verify_index(&problems, relid, false, false);
+	else
+		verify_table(&problems, relid, false);
 	return (Datum) 0;
 }

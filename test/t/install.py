@@ -18,12 +18,13 @@ OPEN_TO_MONITOR = {'rowan.page_header(regclass,bigint)', 'rowan.page_header(byte
                    'rowan.verify(regclass,boolean)', 'rowan.pool_stat()', 'rowan.pool_relations()',
                    'rowan.file_state(regclass)', 'rowan.tree_activity()', 'rowan.worker_stat()',
                    'rowan.page_svg(regclass,bigint)', 'rowan.page_svg(bytea)',
-                   'rowan.tree_svg(regclass)'}
+                   'rowan.tree_svg(regclass)', 'rowan.verify_progress()',
+                   'rowan.verify_database(boolean,integer,integer)'}
 # as pg_walinspect's
 OPEN_TO_READER = {'rowan.wal_records(pg_lsn,pg_lsn)', 'rowan.wal_blocks(pg_lsn,pg_lsn)'}
 
 VIEWS_OF_MONITOR = {'pool_stat', 'pool_relations', 'trees', 'version_holders', 'versions',
-                    'tree_activity', 'worker_stat'}
+                    'tree_activity', 'worker_stat', 'verify_progress'}
 
 # What core looks up by name, besides the functions of the script.
 EXPORTED = {'Pg_magic_func', '_PG_init', 'rowan_pool_worker_main', 'rowan_recovery_writer_main', 'rowan_index_build_worker'}

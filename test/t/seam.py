@@ -58,6 +58,7 @@ NAMES = {
     'index_beginscan': 'scan_whole_index',
     'nsearches': 'count_index_search',
     'tuplesort_getdatum': 'next_sorted_datum',
+    'pgstat_get_local_beentry_by_index|pgstat_fetch_stat_local_beentry': 'local_backend_status',
     'estimate_array_length': 'expected_elements',
     'make_restrictinfo': 'implied_restriction',
     'heap_form_minimal_tuple': 'form_minimal_tuple',

@@ -339,6 +339,84 @@ def damaged_pages(server):
     server.sql('DROP TABLE hurt')
 
 
+MANY = """
+CREATE TABLE m{0} (id int, s text) USING {1};
+CREATE INDEX m{0}_i ON m{0} USING {2} (id);
+INSERT INTO m{0} SELECT i, repeat('x', 100) FROM generate_series(1, 3000) i
+"""
+
+
+def flip_in(paths):
+    for path in paths:
+        with open(path, 'r+b') as f:
+            f.seek(2 * PAGE + 3000)
+            byte = f.read(1)[0]
+            f.seek(2 * PAGE + 3000)
+            f.write(bytes([byte ^ 1]))
+
+
+def of_database(c, *arguments):
+    """What verify_database says, without words."""
+    return sorted(c.rows('SELECT relation, block, severity FROM rowan.verify_database(%s)'
+                         % ', '.join(arguments)), key=str)
+
+
+def dropped_meanwhile(c, other):
+    other.exec('BEGIN; DROP TABLE m3')
+    c.send('SELECT * FROM rowan.verify_database()')
+    harness.wait_for(lambda: other.one(
+        "SELECT wait_event_type FROM pg_stat_activity WHERE query LIKE '%%verify_database()' "
+        'AND pid <> pg_backend_pid()') == 'Lock', 'verify_database waits for the lock')
+    other.exec('COMMIT')
+    r = c.receive()
+    check(r.error is None and r.rows == [], 'a table dropped meanwhile: %s' % r.error)
+
+
+def progress(c, other):
+    check(c.rows('SELECT * FROM rowan.verify_progress') == [], 'progress of nobody')
+    seen = set()
+
+    def see():
+        if c.ready():
+            c.receive()
+            c.send('SELECT * FROM rowan.verify_database()')
+        seen.update(other.rows('SELECT relation, pages_done <= pages, relations_done < relations, '
+                               'relations FROM rowan.verify_progress'))
+        return len(seen) > 2
+    c.send('SELECT * FROM rowan.verify_database()')
+    harness.wait_for(see, 'progress of verify_database', pause_s=0.001)
+    c.receive()
+    check(all(r[0][0] == 'm' and r[1:] == ('t', 't', '12') for r in seen), 'progress: %s' % seen)
+
+
+def whole_database(server):
+    """All there is, in one session or in parts; what is dropped meanwhile; how far it is."""
+    server.sql('CREATE DATABASE many')
+    server.create_extension('many')
+    with server.connect('many') as c, server.connect('many') as other:
+        for i in range(6):
+            c.exec(MANY.format(i, AM, INDEX_AM))
+        check(of_database(c) == [], 'a sound database')
+        parts = [c.try_('SELECT * FROM rowan.verify_database(true, %d, 4)' % p).error
+                 for p in range(6)]
+        check([e and e.sqlstate for e in parts] == ['22023', None, None, None, None, '22023'],
+              'parts')
+        progress(c, other)
+        dropped_meanwhile(c, other)
+        paths = [server.path_of(name, 'many') for name in ('m2', 'm4_i')]
+    server.stop()
+    flip_in(paths)
+    server.start()
+    with server.connect('many') as c:
+        rows = of_database(c)
+        check(rows == [('m2', '2', 'error'), ('m2_i', None, 'error'), ('m4_i', '2', 'error')],
+              'damages: %s' % rows)
+        found_by = [r for p in '123' for r in of_database(c, 'true', p, '3')]
+        check(sorted(found_by, key=str) == rows, 'parts: %s' % found_by)
+        check(of_database(c, 'false') == [rows[0], rows[2]], 'without comparing')
+    server.sql('DROP DATABASE many')
+
+
 # ---- under load ----
 
 SETUP = """
@@ -530,7 +608,7 @@ def under_load(options):
 
 
 CASES = (old_horizon, beyond_the_end, aborted_shapes, own_temporary, nobody_waits, broken_chains, refusals, missing_version, damage_beside_writers,
-         damaged_pages)
+         damaged_pages, whole_database)
 
 
 def test(options):
