@@ -78,9 +78,9 @@ put_problem(Problems *problems, BlockNumber block, const char *message, const ch
 /* ---- what is to be done ---- */
 
 #define ADVICE_REINDEX \
-	"Rebuild the index: REINDEX INDEX, or rowan.repair()."
+	"Rebuild the index by REINDEX INDEX."
 #define ADVICE_REPAIR \
-	"No row is concerned. rowan.repair() puts it right."
+	"No row is concerned, only space. VACUUM FULL writes the table anew."
 #define ADVICE_SALVAGE \
 	"Restore the table from a backup, or copy what can be read into another table by rowan.salvage()."
 #define ADVICE_COPY \
