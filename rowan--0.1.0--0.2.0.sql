@@ -282,6 +282,14 @@ COMMENT ON VIEW rowan.verify_progress
 IS 'verifications that are under way, and how far they have come: pages of the relation, relations '
 	'of the database';
 
+CREATE FUNCTION rowan.repair(rel regclass, OUT part text, OUT action text)
+RETURNS SETOF record
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'rowan_repair';
+COMMENT ON FUNCTION rowan.repair(regclass)
+IS 'makes anew what can be made without losing a row: of a table the free list, counts, the '
+	'visibility map and the free space map; an index; says what it did';
+
 CREATE FUNCTION rowan.salvage(source regclass, target regclass, versions text DEFAULT 'visible',
 	OUT severity text,
 	OUT block bigint,
@@ -312,7 +320,8 @@ GRANT EXECUTE ON FUNCTION rowan.verify(regclass, boolean) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.verify_database(boolean, integer, integer) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION rowan.verify_progress() TO pg_monitor;
 
--- asks whether the tables are one's own
+-- they ask whether the tables are one's own
+GRANT EXECUTE ON FUNCTION rowan.repair(regclass) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION rowan.salvage(regclass, regclass, text) TO PUBLIC;
 
 GRANT EXECUTE ON FUNCTION rowan.pool_relations() TO pg_monitor;

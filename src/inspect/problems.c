@@ -78,9 +78,9 @@ put_problem(Problems *problems, BlockNumber block, const char *message, const ch
 /* ---- what is to be done ---- */
 
 #define ADVICE_REINDEX \
-	"Rebuild the index by REINDEX INDEX."
+	"Rebuild the index: REINDEX INDEX, or rowan.repair()."
 #define ADVICE_REPAIR \
-	"No row is concerned, only space. VACUUM FULL writes the table anew."
+	"No row is concerned, only space. rowan.repair() puts it right."
 #define ADVICE_SALVAGE \
 	"Restore the table from a backup, or copy what can be read into another table by rowan.salvage()."
 #define ADVICE_COPY \

@@ -9,14 +9,18 @@
 #include "access/relation.h"
 #include "base/checksum.h"
 #include "btree/btree.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "inspect/result.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "table/table.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 /* ---- opening ---- */
 
@@ -70,6 +74,12 @@ inspect_open_table(Oid relid, PoolFile *file)
 }
 
 Relation
+inspect_open_exclusively(Oid relid, PoolFile *file)
+{
+	return open_for_looking(relid, true, AccessExclusiveLock, file);
+}
+
+Relation
 inspect_open_table_alone(Oid relid, PoolFile *file)
 {
 	return open_for_looking(relid, true, ShareLock, file);
@@ -97,6 +107,21 @@ inspect_open_if_free(Oid relid, PoolFile *file)
 	check_relation(rel, false);
 	table_pool_file(rel, file);
 	return rel;
+}
+
+void
+inspect_require_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class class;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	class = (Form_pg_class) GETSTRUCT(tuple);
+	if (!has_privs_of_role(GetUserId(), class->relowner))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(class->relkind),
+					   NameStr(class->relname));
+	ReleaseSysCache(tuple);
 }
 
 static BlockNumber

@@ -29,6 +29,15 @@ extern Relation inspect_open_table(Oid relid, PoolFile *file);
 /* The same; nobody changes it meanwhile, nor does VACUUM (ShareLock). */
 extern Relation inspect_open_table_alone(Oid relid, PoolFile *file);
 
+/* The same; nobody else uses it. */
+extern Relation inspect_open_exclusively(Oid relid, PoolFile *file);
+
+/*
+ * Error unless we own it, before anybody is made to wait for its lock.  What does not exist is for
+ * others to say.
+ */
+extern void inspect_require_owner(Oid relid);
+
 /* A copy of the page as it would be written now, sums included. */
 extern Page inspect_copy_page(Oid relid, int64 block);
 

@@ -16,7 +16,6 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "base/export.h"
-#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "funcapi.h"
 #include "inspect/result.h"
@@ -25,12 +24,10 @@
 #include "storage/predicate.h"
 #include "table/table.h"
 #include "tree/remains.h"
-#include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 ROWAN_SQL_FUNCTION(rowan_salvage);
 
@@ -403,22 +400,6 @@ versions_by_name(const char *name)
 			 errhint("Say \"visible\", \"deleted\" or \"all\".")));
 }
 
-/* Before anybody is made to wait for a lock.  What does not exist is somebody else's to say. */
-static void
-require_owner(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Form_pg_class class;
-
-	if (!HeapTupleIsValid(tuple))
-		return;
-	class = (Form_pg_class) GETSTRUCT(tuple);
-	if (!has_privs_of_role(GetUserId(), class->relowner))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(class->relkind),
-					   NameStr(class->relname));
-	ReleaseSysCache(tuple);
-}
-
 static Relation
 open_target(Oid relid, Oid source)
 {
@@ -485,12 +466,12 @@ rowan_salvage(PG_FUNCTION_ARGS)
 	PoolFile	file;
 
 	PreventCommandIfReadOnly("rowan.salvage()");
-	require_owner(source);
-	require_owner(target);
+	inspect_require_owner(source);
+	inspect_require_owner(target);
 	salvage->source = inspect_open_table_alone(source, &file);
 	salvage->target = open_target(target, source);
-	require_owner(source);
-	require_owner(target);
+	inspect_require_owner(source);
+	inspect_require_owner(target);
 	salvage->versions = versions_by_name(text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	salvage->fcinfo = fcinfo;
 	InitMaterializedSRF(fcinfo, 0);

@@ -12,7 +12,8 @@ import harness
 from harness import ENGINE, TOP, check, run, say
 
 # Functions that everybody may call: they ask for the privileges of whom they serve.
-OPEN_TO_PUBLIC = {'rowan.prewarm(regclass)', 'rowan.salvage(regclass,regclass,text)'}
+OPEN_TO_PUBLIC = {'rowan.prewarm(regclass)', 'rowan.repair(regclass)',
+                  'rowan.salvage(regclass,regclass,text)'}
 OPEN_TO_MONITOR = {'rowan.page_header(regclass,bigint)', 'rowan.page_header(bytea)', 'rowan.file_header(regclass)',
                    'rowan.tree_stats(regclass)', 'rowan.version_store_stats(regclass)', 'rowan.verify(regclass)',
                    'rowan.verify(regclass,boolean)', 'rowan.pool_stat()', 'rowan.pool_relations()',
