@@ -339,6 +339,22 @@ pool_read_begin(const PoolFile *file, BlockNumber block, int attempt, PoolRing *
 	begin_read(block, attempt >= POOL_OPTIMISTIC_ATTEMPTS, read);
 }
 
+/* No page is damaged. */
+bool
+pool_read_begin_checked(const PoolFile *file, BlockNumber block, int attempt, PoolRing *ring,
+						PoolRead *read, PoolDamage *damage)
+{
+	pool_read_begin(file, block, attempt, ring, read);
+	return true;
+}
+
+bool
+pool_catch_damage(void (*action) (void *arg), void *arg, PoolDamage *damage)
+{
+	action(arg);
+	return true;
+}
+
 void
 pool_read_begin_unordered(const PoolFile *file, BlockNumber block, PoolRead *read)
 {
