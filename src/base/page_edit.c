@@ -7,34 +7,49 @@
 #include "base/page_edit.h"
 #include "base/page_sum.h"
 
-/* Each word is counted once. */
-uint32
-page_edits_sum(Page page, const PageEdits *edits)
+/* The words that the edits touch, each of them once; returns the number of ranges. */
+static inline int
+touched_words(const PageEdits *edits, PageSumRange *ranges)
 {
-	PageSumBounds bounds = page_sum_bounds(page);
-	uint32		sum = 0;
-	int			done = 0;		/* words before it are counted */
+	int			n = 0;
+	int			done = 0;		/* words before it are in a range */
 
 	for (int i = 0; i < edits->n; i++)
 	{
 		const PageEdit *edit = &edits->edit[i];
-		int			first = edit->at / PAGE_SUM_WORD;
+		int			first = Max(edit->at / PAGE_SUM_WORD, done);
 		int			end = (edit->at + edit->size + PAGE_SUM_WORD - 1) / PAGE_SUM_WORD;
 
-		if (edit->size == 0)
+		if (edit->size == 0 || first >= end)
 			continue;
-		sum += page_sum_of_words(page, &bounds, Max(first, done), end);
-		done = Max(end, done);
+		ranges[n].first = first;
+		ranges[n].end = done = end;
+		n++;
 	}
-	return sum;
+	return n;
+}
+
+uint32
+page_edits_sum(Page page, const PageEdits *edits)
+{
+	PageSumRange ranges[PAGE_EDITS_MAX];
+
+	return page_sum_of_ranges(page, ranges, touched_words(edits, ranges));
 }
 
 void
 page_edit(Page page, const PageEdits *edits)
 {
-	uint32		rest = page_sum_kept(page) - page_edits_sum(page, edits);
+	PageSumRange ranges[PAGE_EDITS_MAX];
+	int			n = touched_words(edits, ranges);
+	uint32		rest = page_sum_kept(page) - page_sum_of_ranges(page, ranges, n);
 
 	for (int i = 0; i < edits->n; i++)
-		memcpy((char *) page + edits->edit[i].at, edits->edit[i].bytes, edits->edit[i].size);
-	page_sum_kept(page) = rest + page_edits_sum(page, edits);
+	{
+		const PageEdit *edit = &edits->edit[i];
+
+		if (edit->bytes != NULL)
+			memcpy((char *) page + edit->at, edit->bytes, edit->size);
+	}
+	page_sum_kept(page) = rest + page_sum_of_ranges(page, ranges, n);
 }

@@ -20,7 +20,8 @@ typedef struct PageEdit
 {
 	uint16		at;				/* offset in the page, bytes */
 	uint16		size;
-	const void *bytes;			/* the caller's, until page_edit has been called */
+	const void *bytes;			/* the caller's, until page_edit has been called; NULL: they are
+								 * there already, in what has been the gap */
 } PageEdit;
 
 /* In the order of `at`, without overlap. */

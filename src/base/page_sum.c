@@ -30,7 +30,9 @@ static inline uint64
 fold_product(uint64 a, uint64 b)
 {
 #ifdef HAVE_INT128
-	uint128		product = (uint128) a * b;
+	unsigned PG_INT128_TYPE product = (unsigned PG_INT128_TYPE) a * b;	/* uint128, which is
+																		 * aligned, goes through
+																		 * memory */
 
 	return (uint64) product ^ (uint64) (product >> 64);
 #else
@@ -133,10 +135,10 @@ sum_of_whole(const uint64 *words, int first, int end)
 	return sum;
 }
 
-uint32
-page_sum_of_words(Page page, const PageSumBounds *bounds, int first, int end)
+/* The part of the words [first, end). */
+static inline uint32
+sum_of_words(const uint64 *words, const PageSumBounds *bounds, int first, int end)
 {
-	const uint64 *words = (const uint64 *) page;
 	uint32		sum = 0;
 	int			place = Max(first, FIRST_WORD);
 
@@ -166,9 +168,26 @@ page_sum_of_words(Page page, const PageSumBounds *bounds, int first, int end)
 }
 
 uint32
+page_sum_of_words(Page page, const PageSumBounds *bounds, int first, int end)
+{
+	return sum_of_words((const uint64 *) page, bounds, first, end);
+}
+
+uint32
+page_sum_of_ranges(Page page, const PageSumRange *ranges, int n)
+{
+	PageSumBounds bounds = page_sum_bounds(page);
+	uint32		sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += sum_of_words((const uint64 *) page, &bounds, ranges[i].first, ranges[i].end);
+	return sum;
+}
+
+uint32
 page_sum(Page page)
 {
 	PageSumBounds bounds = page_sum_bounds(page);
 
-	return page_sum_of_words(page, &bounds, FIRST_WORD, WORDS);
+	return sum_of_words((const uint64 *) page, &bounds, FIRST_WORD, WORDS);
 }

@@ -43,6 +43,16 @@ extern PageSumBounds page_sum_bounds(Page page);
 /* The part of the words [first, end). */
 extern uint32 page_sum_of_words(Page page, const PageSumBounds *bounds, int first, int end);
 
+/* The words [first, end), counted from the page's start. */
+typedef struct PageSumRange
+{
+	uint16		first;
+	uint16		end;
+} PageSumRange;
+
+/* The part of all the words of the ranges. */
+extern uint32 page_sum_of_ranges(Page page, const PageSumRange *ranges, int n);
+
 static inline void
 page_set_sum(Page page)
 {

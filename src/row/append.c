@@ -449,15 +449,18 @@ read_cell(const char *from, const char *end, const InsertPlan *plan, Transaction
 }
 
 /*
- * Puts the cells where they go, in an image of the page that has nothing else but padding, and
- * makes the slots of them; returns the new pd_upper.
+ * Puts the cells where they go, which is in the gap, and makes the slots of them; returns the new
+ * pd_upper.
  */
 static int
-lay_out_cells(const InsertPlan *plan, const char *from, const char *end, TransactionId xid,
-			  char *image, SlotData *slots)
+lay_out_cells(Page page, const InsertPlan *plan, const char *from, const char *end,
+			  TransactionId xid, SlotData *slots)
 {
+	char	   *bytes = (char *) page;
 	int			upper = plan->record.top;
 
+	if (upper > (int) ROWAN_PAGE_SPECIAL)
+		elog(PANIC, "rowan: rows in WAL do not fit on a page");
 	for (int i = 0; i < plan->nrows; i++)
 	{
 		RowCellBuffer buffer;
@@ -466,12 +469,13 @@ lay_out_cells(const InsertPlan *plan, const char *from, const char *end, Transac
 		RowShape	shape = row_cell_shape(buffer.bytes, size, plan->page_natts);
 		int			top = upper;
 		int			offset;
+		int			padding = place_row(&shape, &upper, &offset);
 
-		(void) place_row(&shape, &upper, &offset);
 		if (upper < (int) ROWAN_PAGE_BODY)
 			elog(PANIC, "rowan: rows in WAL do not fit on a page");
-		memset(image + upper, 0, top - upper);
-		memcpy(image + offset, buffer.bytes, size);
+		memset(bytes + upper, 0, offset - upper);
+		memcpy(bytes + offset, buffer.bytes, size);
+		memset(bytes + top - padding, 0, padding);
 		slots[i].offset = offset;
 		slots[i].delta = plan->delta + i;
 		from = next;
@@ -508,9 +512,8 @@ append_edits(Page page, const InsertPlan *plan, const char *cells, const char *e
 			 TransactionId xid)
 {
 	PageEdits	edits;
-	PGAlignedBlock image;
 	SlotData	slots[ROWAN_PAGE_ROOM / sizeof(SlotData)];
-	int			upper = lay_out_cells(plan, cells, end, xid, image.data, slots);
+	int			upper = lay_out_cells(page, plan, cells, end, xid, slots);
 	int			first_slot = ROWAN_PAGE_BODY + plan->slot * sizeof(SlotData);
 	int			moved_slots = first_slot + plan->nrows * sizeof(SlotData);
 	uint64		next_delta = (uint64) plan->delta + plan->nrows;
@@ -522,7 +525,7 @@ append_edits(Page page, const InsertPlan *plan, const char *cells, const char *e
 	page_edits_add(&edits, offsetof(PageHeaderData, pd_lower), bounds, sizeof(bounds));
 	page_edits_add(&edits, first_slot, slots, plan->nrows * sizeof(SlotData));
 	page_edits_add(&edits, moved_slots, plan->moved, plan->nmoved * sizeof(SlotData));
-	page_edits_add(&edits, upper, image.data + upper, plan->record.top - upper);
+	page_edits_add(&edits, upper, NULL, plan->record.top - upper);
 	add_trailer_edits(plan, &next_delta, &edits);
 	page_edit(page, &edits);
 }
