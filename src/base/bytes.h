@@ -76,13 +76,11 @@ put_number(char *to, uint64 number)
 	return to;
 }
 
-/* As take_within: NULL if the number does not end before `end`, too. */
+/* A number of any length, `from` not being NULL. */
 static inline const char *
-take_number(const char *from, const char *end, uint64 *number)
+take_long_number(const char *from, const char *end, uint64 *number)
 {
 	*number = 0;
-	if (from == NULL)
-		return NULL;
 	for (int shift = 0; from < end && shift < 7 * NUMBER_MAX_BYTES; shift += 7)
 	{
 		uint8		byte = (uint8) *from++;
@@ -92,6 +90,19 @@ take_number(const char *from, const char *end, uint64 *number)
 			return from;
 	}
 	return NULL;
+}
+
+/* As take_within: NULL if the number does not end before `end`, too.  Most take one byte. */
+static inline const char *
+take_number(const char *from, const char *end, uint64 *number)
+{
+	if (likely(from != NULL && from < end && (*from & 0x80) == 0))
+	{
+		*number = (uint8) *from;
+		return from + 1;
+	}
+	*number = 0;
+	return from == NULL ? NULL : take_long_number(from, end, number);
 }
 
 /* NULL if it has more than 16 bits, too. */
