@@ -404,23 +404,30 @@ pool_latch(const PoolFile *file, BlockNumber block, LWLockMode mode)
 }
 
 PoolFrame *
-pool_latch_near(const PoolFile *file, BlockNumber block, PoolFrame *near, LWLockMode mode)
+pool_latch_here(const PoolFile *file, BlockNumber block, PoolFrame *frame, LWLockMode mode)
 {
 	PoolTag		tag;
 
 	tag_init(&tag, file, block);
-	if (LWLockConditionalAcquire(&near->latch, mode))
+	if (!LWLockConditionalAcquire(&frame->latch, mode))
+		return NULL;
+	if (tag_equal(&frame->tag, &tag))
 	{
-		if (tag_equal(&near->tag, &tag))
-		{
-			count_hit(file);
-			pool_mark_referenced(near);
-			held_add(near, HELD_IN_ORDER);
-			return near;
-		}
-		LWLockRelease(&near->latch);
+		count_hit(file);
+		pool_mark_referenced(frame);
+		held_add(frame, HELD_IN_ORDER);
+		return frame;
 	}
-	return pool_latch(file, block, mode);
+	LWLockRelease(&frame->latch);
+	return NULL;
+}
+
+PoolFrame *
+pool_latch_near(const PoolFile *file, BlockNumber block, PoolFrame *near, LWLockMode mode)
+{
+	PoolFrame  *frame = pool_latch_here(file, block, near, mode);
+
+	return frame != NULL ? frame : pool_latch(file, block, mode);
 }
 
 PoolFrame *
@@ -577,15 +584,11 @@ spin_for_change(PoolFrame *frame, uint64 *version)
 }
 
 /* The common case: the page is in the pool and nobody changes it. */
-static inline bool
-begin_optimistic(const PoolTag *tag, PoolRead *read)
+static pg_attribute_always_inline bool
+begin_in_frame(const PoolTag *tag, PoolFrame *frame, PoolRead *read)
 {
-	PoolFrame  *frame = map_find_optimistic(tag);
-	uint64		version;
+	uint64		version = pg_atomic_read_u64(&frame->version);
 
-	if (unlikely(frame == NULL))
-		return false;
-	version = pg_atomic_read_u64(&frame->version);
 	if (unlikely((version & 1) != 0) && !spin_for_change(frame, &version))
 		return false;
 	pg_read_barrier();
@@ -597,6 +600,14 @@ begin_optimistic(const PoolTag *tag, PoolRead *read)
 	read->version = version;
 	read->latched = false;
 	return true;
+}
+
+static pg_attribute_always_inline bool
+begin_optimistic(const PoolTag *tag, PoolRead *read)
+{
+	PoolFrame  *frame = map_find_optimistic(tag);
+
+	return likely(frame != NULL) && begin_in_frame(tag, frame, read);
 }
 
 /* Under the latch, loading the page if need be; keeps the latch if asked to. */
@@ -642,6 +653,18 @@ pool_read_begin(const PoolFile *file, BlockNumber block, int attempt, PoolRing *
 		count_hit(file);
 	else
 		begin_latched(file, &tag, ring, attempt >= POOL_OPTIMISTIC_ATTEMPTS, read);
+}
+
+bool
+pool_read_here(const PoolFile *file, BlockNumber block, PoolFrame *frame, PoolRead *read)
+{
+	PoolTag		tag;
+
+	tag_init(&tag, file, block);
+	if (!begin_in_frame(&tag, frame, read))
+		return false;
+	count_hit(file);
+	return true;
 }
 
 bool

@@ -178,6 +178,13 @@ pool_mark_referenced(PoolFrame *frame)
 }
 
 /*
+ * Begins to read the page, if it is in that frame and nobody changes it: without a lookup, and
+ * without waiting.
+ */
+extern bool pool_read_here(const PoolFile *file, BlockNumber block, PoolFrame *frame,
+						   PoolRead *read);
+
+/*
  * Try again at a frame that was read before (its frame and version remembered
  * from an ended PoolRead): true and *read begun if it still holds the same,
  * unchanged page (an unchanged version means an unchanged tag).  Costs no lookup, and is not
@@ -256,6 +263,10 @@ extern PoolFrame *pool_latch(const PoolFile *file, BlockNumber block, LWLockMode
 
 /* The same, if the page was in that frame a moment ago. */
 extern PoolFrame *pool_latch_near(const PoolFile *file, BlockNumber block, PoolFrame *near,
+								  LWLockMode mode);
+
+/* The same, only if the page is in that frame and can be latched at once; else NULL. */
+extern PoolFrame *pool_latch_here(const PoolFile *file, BlockNumber block, PoolFrame *frame,
 								  LWLockMode mode);
 
 /*

@@ -185,6 +185,65 @@ id_search_init(IdSearch *search, const PoolFile *file, TreeKey key)
 
 /* ---- leaves ---- */
 
+/*
+ * The leaf that this backend found last in a file: a change of a row reads it, reads it again and
+ * latches it.  It is the right one if it covers the key, as after any descent.
+ */
+typedef struct KnownLeaf
+{
+	FileKey		key;
+	PoolFrame  *frame;
+	BlockNumber block;
+	TreeKey		low;
+	TreeKey		high;
+} KnownLeaf;
+
+FILE_CACHE(known_leaves, KnownLeaf, 16);
+
+static inline const KnownLeaf *
+recall_leaf(const PoolFile *file, TreeKey key)
+{
+	const KnownLeaf *known = file_cache_find(&known_leaves, file, 0);
+
+	return known != NULL && known->low <= key && key < known->high ? known : NULL;
+}
+
+/* It may be changing meanwhile: what is noted then is of no use, and does no harm. */
+static inline void
+remember_leaf(const PoolFile *file, PoolFrame *frame)
+{
+	PageTrailer trailer = page_trailer(pool_page(frame));
+	KnownLeaf  *known = file_cache_make(&known_leaves, file, 0);
+
+	known->frame = frame;
+	known->block = pool_block(frame);
+	known->low = trailer->low_fence;
+	known->high = trailer->high_fence;
+}
+
+static inline bool
+read_known_leaf(const PoolFile *file, TreeKey key, PoolRead *read)
+{
+	const KnownLeaf *known = recall_leaf(file, key);
+
+	return known != NULL && pool_read_here(file, known->block, known->frame, read) &&
+		page_covers(read->page, 0, key) && pool_read_valid(read);
+}
+
+/* NULL: it is not known, or not the right one, or somebody has latched it. */
+static inline PoolFrame *
+latch_known_leaf(const PoolFile *file, TreeKey key, LWLockMode mode)
+{
+	const KnownLeaf *known = recall_leaf(file, key);
+	PoolFrame  *frame = known == NULL ? NULL :
+		pool_latch_here(file, known->block, known->frame, mode);
+
+	if (frame == NULL || page_covers(pool_page(frame), 0, key))
+		return frame;
+	pool_unlatch(frame);
+	return NULL;
+}
+
 static bool
 find_page(const PoolFile *file, TreeKey key, int level, int attempt, PoolRing *ring, PoolRead *read)
 {
@@ -198,7 +257,10 @@ find_page(const PoolFile *file, TreeKey key, int level, int attempt, PoolRing *r
 void
 tree_read_leaf(const PoolFile *file, TreeKey key, int attempt, PoolRing *ring, PoolRead *read)
 {
+	if (attempt == 0 && read_known_leaf(file, key, read))
+		return;
 	find_page(file, key, 0, attempt, ring, read);
+	remember_leaf(file, read->frame);
 }
 
 bool
@@ -260,7 +322,14 @@ tree_latch_page(const PoolFile *file, TreeKey key, int level, LWLockMode mode)
 PoolFrame *
 tree_latch_leaf(const PoolFile *file, TreeKey key, LWLockMode mode)
 {
-	return tree_latch_page(file, key, 0, mode);
+	PoolFrame  *frame = latch_known_leaf(file, key, mode);
+
+	if (frame == NULL)
+	{
+		frame = tree_latch_page(file, key, 0, mode);
+		remember_leaf(file, frame);
+	}
+	return frame;
 }
 
 /*
@@ -289,11 +358,23 @@ last_leaf_or_none(const PoolFile *file, PoolFrame *frame)
 	return NULL;
 }
 
+/* Without a look at the file's header: what is in the pool is in the file. */
+static PoolFrame *
+latch_known_last_leaf(const PoolFile *file)
+{
+	PoolFrame  *frame = latch_known_leaf(file, TREE_KEY_MAX - 1, LW_EXCLUSIVE);
+
+	return frame == NULL ? NULL : checked_last_leaf(file, frame);
+}
+
 PoolFrame *
 tree_try_last_leaf(const PoolFile *file, BlockNumber block)
 {
-	PoolFrame  *frame = space_has_block(file, block) ? pool_latch_try(file, block) : NULL;
+	PoolFrame  *frame = latch_known_last_leaf(file);
 
+	if (frame != NULL)
+		return frame;
+	frame = space_has_block(file, block) ? pool_latch_try(file, block) : NULL;
 	return frame == NULL ? NULL : last_leaf_or_none(file, frame);
 }
 
@@ -318,12 +399,14 @@ tree_latch_some_leaf(const PoolFile *file, BlockNumber block, bool try)
 PoolFrame *
 tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block)
 {
-	if (hint_block != InvalidBlockNumber && space_has_block(file, hint_block))
-	{
-		PoolFrame  *frame = last_leaf_or_none(file, pool_latch(file, hint_block, LW_EXCLUSIVE));
+	PoolFrame  *frame = latch_known_last_leaf(file);
 
-		if (frame != NULL)
-			return frame;
-	}
-	return checked_last_leaf(file, tree_latch_page(file, TREE_KEY_MAX - 1, 0, LW_EXCLUSIVE));
+	if (frame != NULL)
+		return frame;
+	if (hint_block != InvalidBlockNumber && space_has_block(file, hint_block))
+		frame = last_leaf_or_none(file, pool_latch(file, hint_block, LW_EXCLUSIVE));
+	if (frame == NULL)
+		frame = checked_last_leaf(file, tree_latch_page(file, TREE_KEY_MAX - 1, 0, LW_EXCLUSIVE));
+	remember_leaf(file, frame);
+	return frame;
 }

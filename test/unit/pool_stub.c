@@ -255,6 +255,12 @@ pool_latch_near(const PoolFile *file, BlockNumber block, PoolFrame *near, LWLock
 	return pool_latch(file, block, mode);
 }
 
+PoolFrame *
+pool_latch_here(const PoolFile *file, BlockNumber block, PoolFrame *frame, LWLockMode mode)
+{
+	return frame == frame_of(block) ? take_latch(frame, mode) : NULL;
+}
+
 /* Only asked for where there is one thread: nobody to wait for. */
 PoolFrame *
 pool_latch_try(const PoolFile *file, BlockNumber block)
@@ -352,6 +358,15 @@ bool
 pool_catch_damage(void (*action) (void *arg), void *arg, PoolDamage *damage)
 {
 	action(arg);
+	return true;
+}
+
+bool
+pool_read_here(const PoolFile *file, BlockNumber block, PoolFrame *frame, PoolRead *read)
+{
+	if (frame != frame_of(block))
+		return false;
+	pool_read_begin(file, block, 0, NULL, read);
 	return true;
 }
 
