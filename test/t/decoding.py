@@ -262,7 +262,9 @@ class Random:
         sql = 'INSERT INTO %s (%s) VALUES %s' % (table, ', '.join(rows[0]),
             ', '.join('(%s)' % ', '.join(r.values()) for r in rows))
         conflict = self.rnd.random()
-        if conflict < 0.5 or table == 'ours':
+        if table == 'ours' and ENGINE and harness.major() < 18:
+            pass                        # core refuses it with a unique index of ours
+        elif conflict < 0.5 or table == 'ours':
             sql += ' ON CONFLICT DO NOTHING'
         elif conflict < 0.8 and table in ('plain', 'made', 'wide', 'fk', 'nothing', 'parts',
                 'longkey'):
