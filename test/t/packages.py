@@ -19,7 +19,7 @@ import chroot
 import harness
 from harness import ENGINE, TOP, check, run, say
 
-SUITES = ('trixie', 'forky')
+SUITES = ('bookworm', 'trixie', 'forky')
 
 
 def read(name):
