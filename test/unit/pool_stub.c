@@ -255,10 +255,17 @@ pool_latch_near(const PoolFile *file, BlockNumber block, PoolFrame *near, LWLock
 	return pool_latch(file, block, mode);
 }
 
+/* The file may have been another one, with more blocks, when the frame was remembered. */
+static bool
+is_in_frame(BlockNumber block, const PoolFrame *frame)
+{
+	return block < nblocks && frame == frame_of(block);
+}
+
 PoolFrame *
 pool_latch_here(const PoolFile *file, BlockNumber block, PoolFrame *frame, LWLockMode mode)
 {
-	return frame == frame_of(block) ? take_latch(frame, mode) : NULL;
+	return is_in_frame(block, frame) ? take_latch(frame, mode) : NULL;
 }
 
 /* Only asked for where there is one thread: nobody to wait for. */
@@ -364,7 +371,7 @@ pool_catch_damage(void (*action) (void *arg), void *arg, PoolDamage *damage)
 bool
 pool_read_here(const PoolFile *file, BlockNumber block, PoolFrame *frame, PoolRead *read)
 {
-	if (frame != frame_of(block))
+	if (!is_in_frame(block, frame))
 		return false;
 	pool_read_begin(file, block, 0, NULL, read);
 	return true;
