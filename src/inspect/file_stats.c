@@ -173,7 +173,7 @@ Datum
 rowan_version_store_stats(PG_FUNCTION_ARGS)
 {
 	PoolFile	file;
-	Relation	rel = inspect_open_table(PG_GETARG_OID(0), &file);
+	Relation	rel = inspect_open_table(PG_GETARG_OID(0), AccessShareLock, &file);
 	FileHeaderData header;
 	VersionStat stat;
 	ResultRow	row;

@@ -127,7 +127,7 @@ rowan_repair(PG_FUNCTION_ARGS)
 		repair_index(fcinfo, relid);
 		return (Datum) 0;
 	}
-	rel = inspect_open_exclusively(relid, &file);
+	rel = inspect_open_table(relid, AccessExclusiveLock, &file);
 	inspect_require_owner(relid);
 	CheckTableNotInUse(rel, "rowan.repair");
 	repair_table(fcinfo, rel, &file);

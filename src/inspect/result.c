@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/xact.h"
 #include "base/checksum.h"
 #include "btree/btree.h"
 #include "catalog/objectaddress.h"
@@ -20,6 +21,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 /* ---- opening ---- */
@@ -53,8 +55,8 @@ check_relation(Relation rel, bool tables_only)
 				 errmsg("cannot access temporary tables of other sessions")));
 }
 
-static Relation
-open_for_looking(Oid relid, bool tables_only, LOCKMODE lock, PoolFile *file)
+Relation
+inspect_open_any(Oid relid, LOCKMODE lock)
 {
 	Relation	rel = try_relation_open(relid, lock);
 
@@ -62,27 +64,23 @@ open_for_looking(Oid relid, bool tables_only, LOCKMODE lock, PoolFile *file)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation with OID %u does not exist", relid)));
+	return rel;
+}
+
+static Relation
+open_for_looking(Oid relid, bool tables_only, LOCKMODE lock, PoolFile *file)
+{
+	Relation	rel = inspect_open_any(relid, lock);
+
 	check_relation(rel, tables_only);
 	table_pool_file(rel, file);
 	return rel;
 }
 
 Relation
-inspect_open_table(Oid relid, PoolFile *file)
+inspect_open_table(Oid relid, LOCKMODE lock, PoolFile *file)
 {
-	return open_for_looking(relid, true, AccessShareLock, file);
-}
-
-Relation
-inspect_open_exclusively(Oid relid, PoolFile *file)
-{
-	return open_for_looking(relid, true, AccessExclusiveLock, file);
-}
-
-Relation
-inspect_open_table_alone(Oid relid, PoolFile *file)
-{
-	return open_for_looking(relid, true, ShareLock, file);
+	return open_for_looking(relid, true, lock, file);
 }
 
 Relation
@@ -122,6 +120,33 @@ inspect_require_owner(Oid relid)
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(class->relkind),
 					   NameStr(class->relname));
 	ReleaseSysCache(tuple);
+}
+
+ErrorData *
+inspect_try(void (*action) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		action(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return error;
 }
 
 static BlockNumber

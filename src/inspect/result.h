@@ -1,7 +1,7 @@
 /*
  * result.h
- *	  What the inspection functions of tables and of indexes share: opening, and
- *	  making SQL values of what is on a page.
+ *	  What the inspection functions of tables and of indexes share: opening, going on
+ *	  after errors, and making SQL values of what is on a page.
  */
 #ifndef ROWAN_INSPECT_RESULT_H
 #define ROWAN_INSPECT_RESULT_H
@@ -23,20 +23,23 @@ extern Relation inspect_open(Oid relid, PoolFile *file);
 /* The same, without waiting for a lock: NULL if it is not to be had, or the relation is gone. */
 extern Relation inspect_open_if_free(Oid relid, PoolFile *file);
 
-/* The same as inspect_open; a table. */
-extern Relation inspect_open_table(Oid relid, PoolFile *file);
+/* The same as inspect_open; a table, and the lock that is asked for. */
+extern Relation inspect_open_table(Oid relid, LOCKMODE lock, PoolFile *file);
 
-/* The same; nobody changes it meanwhile, nor does VACUUM (ShareLock). */
-extern Relation inspect_open_table_alone(Oid relid, PoolFile *file);
-
-/* The same; nobody else uses it. */
-extern Relation inspect_open_exclusively(Oid relid, PoolFile *file);
+/* Opens a relation of any kind; an error if there is none. */
+extern Relation inspect_open_any(Oid relid, LOCKMODE lock);
 
 /*
  * Error unless we own it, before anybody is made to wait for its lock.  What does not exist is for
  * others to say.
  */
 extern void inspect_require_owner(Oid relid);
+
+/*
+ * Runs the action in a subtransaction, of which an error leaves nothing.  The error, palloc'd, or
+ * NULL.
+ */
+extern ErrorData *inspect_try(void (*action) (void *arg), void *arg);
 
 /* A copy of the page as it would be written now, sums included. */
 extern Page inspect_copy_page(Oid relid, int64 block);

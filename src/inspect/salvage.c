@@ -14,7 +14,6 @@
 
 #include "access/detoast.h"
 #include "access/relation.h"
-#include "access/xact.h"
 #include "base/export.h"
 #include "catalog/pg_class.h"
 #include "funcapi.h"
@@ -26,7 +25,6 @@
 #include "tree/remains.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 ROWAN_SQL_FUNCTION(rowan_salvage);
@@ -157,8 +155,9 @@ is_damage(int code)
  * without checksums of the server's, that alone may tell of damage.
  */
 static void
-fetch_values(Salvage *salvage)
+fetch_values(void *arg)
 {
+	Salvage    *salvage = arg;
 	TupleTableSlot *slot = salvage->slot;
 
 	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
@@ -180,33 +179,13 @@ fetch_values(Salvage *salvage)
 static const char *
 fetch_problem(Salvage *salvage)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	const char *volatile problem = NULL;
+	ErrorData  *error = inspect_try(fetch_values, salvage);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		fetch_values(salvage);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (!is_damage(error->sqlerrcode))
-			ReThrowError(error);
-		problem = error->message;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return problem;
+	if (error == NULL)
+		return NULL;
+	if (!is_damage(error->sqlerrcode))
+		ReThrowError(error);
+	return error->message;
 }
 
 /* ---- rows ---- */
@@ -403,12 +382,8 @@ versions_by_name(const char *name)
 static Relation
 open_target(Oid relid, Oid source)
 {
-	Relation	rel = try_relation_open(relid, RowExclusiveLock);
+	Relation	rel = inspect_open_any(relid, RowExclusiveLock);
 
-	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
 	if (rel->rd_rel->relkind != RELKIND_RELATION &&
 		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,
@@ -468,7 +443,8 @@ rowan_salvage(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("rowan.salvage()");
 	inspect_require_owner(source);
 	inspect_require_owner(target);
-	salvage->source = inspect_open_table_alone(source, &file);
+	/* nobody changes it meanwhile, nor does VACUUM */
+	salvage->source = inspect_open_table(source, ShareLock, &file);
 	salvage->target = open_target(target, source);
 	inspect_require_owner(source);
 	inspect_require_owner(target);

@@ -24,13 +24,13 @@
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "inspect/problems.h"
+#include "inspect/result.h"
 #include "inspect/verify_index.h"
 #include "miscadmin.h"
 #include "tree/tree.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 ROWAN_SQL_FUNCTION(rowan_verify_both_ways);
@@ -331,35 +331,19 @@ put_caught_damage(Check *check, ErrorData *error)
 	problem_report_table_damage(check->problems, &damage);
 }
 
-/* In a subtransaction, which an error leaves nothing of. */
+static void
+walk_both_ways(void *arg)
+{
+	verify_walk(arg, true);
+}
+
 static void
 compare_both(Check *check)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *error = inspect_try(walk_both_ways, check);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		verify_walk(check, true);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+	if (error != NULL)
 		put_caught_damage(check, error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 }
 
 static void

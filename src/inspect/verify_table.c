@@ -19,6 +19,7 @@
 #include "catalog/pg_class.h"
 #include "funcapi.h"
 #include "inspect/problems.h"
+#include "inspect/result.h"
 #include "inspect/verify_index.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
@@ -331,7 +332,8 @@ count_table_page(Page page, BlockNumber block, void *arg)
 static Relation
 open_to_verify(Oid relid, bool may_be_gone)
 {
-	Relation	rel = try_relation_open(relid, AccessShareLock);
+	Relation	rel = may_be_gone ? try_relation_open(relid, AccessShareLock) :
+		inspect_open_any(relid, AccessShareLock);
 
 	if (may_be_gone && (rel == NULL || !rowan_relation_is_rowan(rel)))
 	{
@@ -339,10 +341,6 @@ open_to_verify(Oid relid, bool may_be_gone)
 			relation_close(rel, AccessShareLock);
 		return NULL;
 	}
-	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
 	if (!rowan_relation_is_rowan(rel))
 		verify_refuse(rel, "a Rowan table or index");
 	verify_check_access(rel);
