@@ -17,14 +17,9 @@ touched_words(const PageEdits *edits, PageSumRange *ranges)
 	for (int i = 0; i < edits->n; i++)
 	{
 		const PageEdit *edit = &edits->edit[i];
-		int			first = Max(edit->at / PAGE_SUM_WORD, done);
-		int			end = (edit->at + edit->size + PAGE_SUM_WORD - 1) / PAGE_SUM_WORD;
 
-		if (edit->size == 0 || first >= end)
-			continue;
-		ranges[n].first = first;
-		ranges[n].end = done = end;
-		n++;
+		if (page_sum_next_range(edit->at, edit->at + edit->size, &done, &ranges[n]))
+			n++;
 	}
 	return n;
 }

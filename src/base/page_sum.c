@@ -30,9 +30,8 @@ static inline uint64
 fold_product(uint64 a, uint64 b)
 {
 #ifdef HAVE_INT128
-	unsigned PG_INT128_TYPE product = (unsigned PG_INT128_TYPE) a * b;	/* uint128, which is
-																		 * aligned, goes through
-																		 * memory */
+	/* not uint128: PostgreSQL aligns that, and the compiler then takes it through memory */
+	unsigned PG_INT128_TYPE product = (unsigned PG_INT128_TYPE) a * b;
 
 	return (uint64) product ^ (uint64) (product >> 64);
 #else

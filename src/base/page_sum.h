@@ -50,6 +50,23 @@ typedef struct PageSumRange
 	uint16		end;
 } PageSumRange;
 
+/*
+ * The words of the bytes [from, to) from *done on, which is moved behind them: so that of bytes
+ * that come in order each word is counted once.  False: there are none.
+ */
+static inline bool
+page_sum_next_range(int from, int to, int *done, PageSumRange *range)
+{
+	int			first = Max(from / PAGE_SUM_WORD, *done);
+	int			end = (to + PAGE_SUM_WORD - 1) / PAGE_SUM_WORD;
+
+	if (from >= to || first >= end)
+		return false;
+	range->first = first;
+	range->end = *done = end;
+	return true;
+}
+
 /* The part of all the words of the ranges. */
 extern uint32 page_sum_of_ranges(Page page, const PageSumRange *ranges, int n);
 

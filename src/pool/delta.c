@@ -189,14 +189,10 @@ typedef struct TouchedWords
 static void
 count_words(TouchedWords *touched, int from, int to)
 {
-	int			first = from / PAGE_SUM_WORD;
-	int			end = (to + PAGE_SUM_WORD - 1) / PAGE_SUM_WORD;
+	PageSumRange range;
 
-	if (from >= to)
-		return;
-	touched->sum += page_sum_of_words(touched->page, &touched->bounds,
-									  Max(first, touched->done), end);
-	touched->done = Max(end, touched->done);
+	if (page_sum_next_range(from, to, &touched->done, &range))
+		touched->sum += page_sum_of_words(touched->page, &touched->bounds, range.first, range.end);
 }
 
 static uint32

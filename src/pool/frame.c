@@ -403,23 +403,32 @@ pool_latch(const PoolFile *file, BlockNumber block, LWLockMode mode)
 	return latch_or_load(file, block, mode, NULL, LOAD_READ);
 }
 
+/* Latches the frame, if that is free and has the page; else NULL. */
+static inline PoolFrame *
+latch_if_free(const PoolFile *file, const PoolTag *tag, PoolFrame *frame, LWLockMode mode)
+{
+	if (!LWLockConditionalAcquire(&frame->latch, mode))
+		return NULL;
+	if (tag_equal(&frame->tag, tag))
+	{
+		count_hit(file);
+		pool_mark_referenced(frame);
+		return frame;
+	}
+	LWLockRelease(&frame->latch);
+	return NULL;
+}
+
 PoolFrame *
 pool_latch_here(const PoolFile *file, BlockNumber block, PoolFrame *frame, LWLockMode mode)
 {
 	PoolTag		tag;
 
 	tag_init(&tag, file, block);
-	if (!LWLockConditionalAcquire(&frame->latch, mode))
-		return NULL;
-	if (tag_equal(&frame->tag, &tag))
-	{
-		count_hit(file);
-		pool_mark_referenced(frame);
+	frame = latch_if_free(file, &tag, frame, mode);
+	if (frame != NULL)
 		held_add(frame, HELD_IN_ORDER);
-		return frame;
-	}
-	LWLockRelease(&frame->latch);
-	return NULL;
+	return frame;
 }
 
 PoolFrame *
@@ -440,24 +449,11 @@ pool_latch_try(const PoolFile *file, BlockNumber block)
 	frame = map_find_optimistic(&tag);
 	if (frame == NULL)
 		frame = map_find(&tag);
-	if (frame == NULL)
-	{
-		frame = frame_load(file, &tag, NULL, LOAD_READ);
-		if (frame != NULL)
-			held_add(frame, HELD_TRIED);
-		return frame;
-	}
-	if (!LWLockConditionalAcquire(&frame->latch, LW_EXCLUSIVE))
-		return NULL;
-	if (tag_equal(&frame->tag, &tag))
-	{
-		count_hit(file);
-		pool_mark_referenced(frame);
+	frame = frame == NULL ? frame_load(file, &tag, NULL, LOAD_READ) :
+		latch_if_free(file, &tag, frame, LW_EXCLUSIVE);
+	if (frame != NULL)
 		held_add(frame, HELD_TRIED);
-		return frame;
-	}
-	LWLockRelease(&frame->latch);
-	return NULL;
+	return frame;
 }
 
 PoolFrame *

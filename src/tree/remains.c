@@ -303,45 +303,27 @@ contradicts(const PageClaim *other, const PageClaim *leaf)
 	return other->lsn >= leaf->lsn;
 }
 
-/* Those that begin before a certain key and reach beyond it. */
-typedef struct OpenClaims
-{
-	PageClaim **claims;
-	int			n;
-	int			size;
-} OpenClaims;
-
+/* Open claims (PageClaim *) begin before a certain key and reach beyond it. */
 static void
-close_claims(OpenClaims *open, TreeKey low)
+close_claims(Pile *open, TreeKey low)
 {
-	int			kept = 0;
+	PageClaim **claims = open->items;
+	uint64		kept = 0;
 
-	for (int i = 0; i < open->n; i++)
-		if (open->claims[i]->high > low)
-			open->claims[kept++] = open->claims[i];
+	for (uint64 i = 0; i < open->n; i++)
+		if (claims[i]->high > low)
+			claims[kept++] = claims[i];
 	open->n = kept;
-}
-
-static void
-open_claim(OpenClaims *open, PageClaim *claim)
-{
-	if (open->n == open->size)
-	{
-		open->size = Max(open->size * 2, 64);
-		open->claims = open->claims == NULL ? palloc(open->size * sizeof(PageClaim *)) :
-			repalloc(open->claims, open->size * sizeof(PageClaim *));
-	}
-	open->claims[open->n++] = claim;
 }
 
 /* Compares the claim with all that overlap it and begin before it. */
 static void
-judge_claim(OpenClaims *open, PageClaim *claim)
+judge_claim(const Pile *open, PageClaim *claim)
 {
 	claim->believed = claim->own;
-	for (int i = 0; i < open->n; i++)
+	for (uint64 i = 0; i < open->n; i++)
 	{
-		PageClaim  *other = open->claims[i];
+		PageClaim  *other = ((PageClaim **) open->items)[i];
 
 		if (claim->believed && contradicts(other, claim))
 			claim->believed = false;
@@ -354,7 +336,7 @@ judge_claim(OpenClaims *open, PageClaim *claim)
 static void
 believe_leaves(Survey *survey, uint64 n)
 {
-	OpenClaims	open = {0};
+	Pile		open = {0};
 
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -363,7 +345,7 @@ believe_leaves(Survey *survey, uint64 n)
 		CHECK_FOR_INTERRUPTS();
 		close_claims(&open, claim->low);
 		judge_claim(&open, claim);
-		open_claim(&open, claim);
+		*(PageClaim **) pile_add(&open, sizeof(PageClaim *)) = claim;
 	}
 	for (uint64 i = 0; i < n; i++)
 	{
