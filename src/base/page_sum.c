@@ -31,7 +31,7 @@ fold_product(uint64 a, uint64 b)
 {
 #ifdef HAVE_INT128
 	/* not uint128: PostgreSQL aligns that, and the compiler then takes it through memory */
-	unsigned PG_INT128_TYPE product = (unsigned PG_INT128_TYPE) a * b;
+	unsigned	PG_INT128_TYPE product = (unsigned PG_INT128_TYPE) a * b;
 
 	return (uint64) product ^ (uint64) (product >> 64);
 #else

@@ -11,8 +11,10 @@ typedef struct IndexVerify
 {
 	const IndexTree *tree;
 	void		(*report) (BlockNumber block, const char *message, void *arg);
-	void		(*damaged) (BlockNumber block, const PoolDamage *damage, void *arg);	/* as of
-																				 * TreeVerify */
+
+	/* as of TreeVerify */
+	void		(*damaged) (BlockNumber block, const PoolDamage *damage, void *arg);
+
 	void		(*entry) (const IndexItem *item, void *arg);	/* each cell of a leaf; may be
 																 * NULL */
 	void		(*met) (Page page, BlockNumber block, void *arg);	/* as of TreeVerify */

@@ -141,9 +141,10 @@ find_candidates(int *n)
 			continue;
 		if (*n == size)
 			candidates = repalloc(candidates, (size *= 2) * sizeof(Candidate));
-		candidates[(*n)++] = (Candidate) {
-			class->oid, class->relkind == RELKIND_INDEX, class->relpages
-		};
+		candidates[*n].relid = class->oid;
+		candidates[*n].is_index = class->relkind == RELKIND_INDEX;
+		candidates[*n].pages = class->relpages;
+		(*n)++;
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);

@@ -823,8 +823,8 @@ row_lock_moved(RowTable *table, RowId row, TransactionId mover, const RowWriter 
 
 		/*
 		 * Unless he has, the id is that row's still: VACUUM needs the latch, and whoever
-		 * deletes it after he has committed had not ended when our snapshot was taken,
-		 * which saw the row where it was.
+		 * deletes it after he has committed had not ended when our snapshot was taken, which
+		 * saw the row where it was.
 		 */
 		if (xid_state(mover) == XID_ABORTED)
 		{
