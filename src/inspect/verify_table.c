@@ -11,6 +11,10 @@
  * could be removed before it was taken.  So what was removed rightly is never missed, however old
  * what we know of other transactions' horizon is.  Our own snapshot is registered before the first
  * page is read.
+ *
+ * On a standby a version goes without regard for its queries if none of them can need it, and which
+ * ones those are does not show once they have gone (row/reclaim.c).  So there only versions that
+ * may be taken back are missing; when it has become a primary, what was superseded since is, too.
  */
 #include "postgres.h"
 
@@ -150,6 +154,15 @@ others_may_need(TransactionId xid)
 	return n > 0;
 }
 
+/* What xid superseded may have gone while this server was, or is, a standby. */
+static bool
+may_be_replayed(TransactionId xid)
+{
+	TransactionId first = pool_first_xid();
+
+	return !TransactionIdIsValid(first) || TransactionIdPrecedes(xid, first);
+}
+
 /*
  * Somebody needs the version before the one that xid made: because xid may roll back, or has, and a
  * writer will put the older one back; or because of his snapshot.  Others' snapshots don't see
@@ -158,7 +171,11 @@ others_may_need(TransactionId xid)
 static bool
 older_is_needed(Verify *verify, TransactionId xid)
 {
-	if (xid_state(xid) != XID_COMMITTED || XidInMVCCSnapshot(xid, verify->snapshot))
+	if (xid_state(xid) != XID_COMMITTED)
+		return true;
+	if (may_be_replayed(xid))
+		return false;
+	if (XidInMVCCSnapshot(xid, verify->snapshot))
 		return true;
 	return !RelationUsesLocalBuffers(verify->rel) && others_may_need(xid);
 }

@@ -22,6 +22,7 @@
 
 #include <signal.h>
 
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "base/compat.h"
 #include "base/export.h"
@@ -384,6 +385,12 @@ worker_loop(void)
 	PG_exception_stack = NULL;
 }
 
+TransactionId
+pool_first_xid(void)
+{
+	return pool_control->first_xid;
+}
+
 void
 rowan_pool_worker_main(Datum arg)
 {
@@ -397,6 +404,8 @@ rowan_pool_worker_main(Datum arg)
 	pgstat_report_activity(STATE_IDLE, NULL);
 	pg_atomic_write_u64(&pool_control->tick_time, (uint64) GetCurrentTimestamp());
 	gate_close();
+	if (!TransactionIdIsValid(pool_control->first_xid))
+		pool_control->first_xid = ReadNextTransactionId();
 	arm();
 	worker_loop();
 	exit_is_clean = true;

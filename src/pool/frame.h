@@ -50,6 +50,9 @@ typedef struct PoolControl
 	uint64		flush_wanted;	/* number of the last request to write all that is dirty */
 	uint64		flush_done;		/* of the last one that was served */
 
+	/* set once: pool_first_xid */
+	volatile TransactionId first_xid;
+
 	/* set without a lock, never reset: some page was read in spite of wrong checksums */
 	volatile bool has_damaged_pages;
 

@@ -316,6 +316,13 @@ extern void pool_prepare_write(void);
 /* The same question without an error or a wait, for work that may as well be left undone. */
 extern bool pool_can_write(void);
 
+/*
+ * Transactions from this one on began after recovery, if there was one, had ended: no snapshot that
+ * was taken on a standby sees what they did.  Invalid: the server is in recovery, or was a moment
+ * ago.
+ */
+extern TransactionId pool_first_xid(void);
+
 /* ---- files ---- */
 
 /* Serialises the initialisation of files (tree_create); comes before all latches. */

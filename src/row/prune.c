@@ -33,12 +33,26 @@ typedef struct PruneState
 	TransactionId newest_xid;
 } PruneState;
 
+static bool
+is_newer_horizon(const PruneState *state, TransactionId xid)
+{
+	return TransactionIdIsNormal(xid) &&
+		(!TransactionIdIsValid(state->horizon) || TransactionIdFollows(xid, state->horizon));
+}
+
 static void
 note_removed(PruneState *state, TransactionId xid)
 {
-	if (TransactionIdIsNormal(xid) &&
-		(!TransactionIdIsValid(state->horizon) || TransactionIdFollows(xid, state->horizon)))
+	if (is_newer_horizon(state, xid))
 		state->horizon = xid;
+}
+
+/* A row goes, as its newest version is a deletion.  Steps *version down. */
+static void
+note_deleted(PruneState *state, RowId row, RowVersion *version)
+{
+	if (is_newer_horizon(state, version->meta.xid))
+		note_removed(state, row_deletion_horizon(state->table, row, version, state->work));
 }
 
 static void
@@ -152,7 +166,7 @@ prune_row(PruneState *state, RowId row, RowVersion *version)
 		return changed;
 	if (meta->flags & ROW_DELETED)
 	{
-		note_removed(state, meta->xid);
+		note_deleted(state, row, version);
 		make_stub(state, meta, &version->data);
 		return true;
 	}
@@ -394,7 +408,7 @@ row_prune_leaf(RowTable *table, TreeKey key, RowPruneStat *stat)
 
 /* Everybody sees that the row of slot pos is deleted, and it is no stub yet. */
 static bool
-is_dead_to_all(RowTable *table, Page page, int pos, TransactionId *deleter)
+is_dead_to_all(RowTable *table, Page page, int pos)
 {
 	PageTrailer trailer = page_trailer(page);
 	RowMeta		meta;
@@ -405,20 +419,35 @@ is_dead_to_all(RowTable *table, Page page, int pos, TransactionId *deleter)
 		!row_parse_meta(cell, size, trailer->page_xid, trailer->page_cid, &meta) ||
 		row_is_stub(&meta))
 		return false;
-	*deleter = meta.xid;
 	return TransactionIdIsNormal(meta.xid) && xid_visible_to_all(meta.xid, table->horizon);
 }
 
 int
 row_count_dead(RowTable *table, Page page)
 {
-	TransactionId deleter;
 	int			n = 0;
 
 	for (int pos = 0; pos < page_nslots(page); pos++)
-		if (is_dead_to_all(table, page, pos, &deleter))
+		if (is_dead_to_all(table, page, pos))
 			n++;
 	return n;
+}
+
+static void
+prune_dead_slot(PruneState *state, int pos)
+{
+	RowId		row = leaf_key(state->page, pos);
+	RowCellBuffer copy;
+	RowVersion	version;
+
+	if (!copy_row(state->page, pos, &copy, &version.meta, &version.data))
+		row_corrupt(&state->table->file, page_trailer(state->page)->self_block, row,
+					"its cell makes no sense");
+	row_version_init(&version, row);
+	note_deleted(state, row, &version);
+	make_stub(state, &version.meta, &version.data);
+	if (write_back(state->page, pos, &version.meta, &version.data))
+		state->changed = true;
 }
 
 bool
@@ -427,22 +456,14 @@ row_prune_dead(RowTable *table, TreeKey key)
 	PruneState	state = {.table = table};
 	PoolFrame  *leaf = tree_latch_leaf(&table->file, key, LW_EXCLUSIVE);
 	PageChange	change;
-	TransactionId deleter;
 
 	change_begin(&change, &table->file);
 	state.page = change_page(&change, leaf, false);
+	state.work = row_work_create();
 	for (int pos = 0; pos < page_nslots(state.page); pos++)
-	{
-		RowMeta		stub;
-		RowData		nothing;
-
-		if (!is_dead_to_all(table, state.page, pos, &deleter))
-			continue;
-		note_removed(&state, deleter);
-		make_stub(&state, &stub, &nothing);
-		if (write_back(state.page, pos, &stub, &nothing))
-			state.changed = true;
-	}
+		if (is_dead_to_all(table, state.page, pos))
+			prune_dead_slot(&state, pos);
+	row_work_free(state.work);
 	if (state.changed)
 	{
 		page_trailer(state.page)->flags |= PAGE_STUBS;

@@ -293,6 +293,17 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 }
 
 /*
+ * A query on a standby that does not see what xid did, and does not find the record of what xid
+ * superseded, sees no version below it: else it was cancelled when that record went (reclaim.c).
+ */
+static bool
+is_no_loss(TransactionId xid, Snapshot snapshot)
+{
+	return snapshot->snapshot_type == SNAPSHOT_MVCC && snapshot->takenDuringRecovery &&
+		xid_state(xid) == XID_COMMITTED;
+}
+
+/*
  * A version page goes when a horizon has passed all its superseders, and no horizon for a table that
  * others can see ever passes the xmin of a backend that counts: computed before that was set, it is
  * not newer than what was running then; computed later, it has regard for it.  The horizon of a
@@ -542,6 +553,8 @@ row_fetch_visible(RowTable *table, RowId row, Snapshot snapshot, RowHint *hint, 
 				*all_dead = row_is_dead_to_all(table, &newest, &removed);
 			return false;
 		}
+		if (is_no_loss(version->meta.xid, snapshot))
+			return false;
 		exists = row_read_changed(table, row, &newest, hint, dest, version);
 		if (all_dead != NULL)
 			*all_dead = !exists;

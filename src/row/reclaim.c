@@ -6,6 +6,18 @@
  * snapshot, and what aborted transactions pushed there was popped; the latter
  * is made true here, row by row.  No latch is held across rows: the page is judged by a copy, and
  * freed only if it still has the records that were judged (version_free_head).
+ *
+ * Queries on a standby hold no horizon back; they are cancelled if they need what goes.  A record
+ * that X made is needed by who does not see what X did, and so X counts for the horizon that the
+ * freeing says; but not for a record of X's own: one that keeps a version which X had made himself,
+ * and leads to none that somebody else misses.  That is so if it leads nowhere, as X had inserted
+ * the row; or to a record on the same page, which is judged as well (it has been there since before
+ * this one, as X was running then); or to a record that is gone already.  Claim: if the record of
+ * what X superseded is gone, then those who don't see what X did are cancelled, or see no version
+ * below it.  By induction, over the freed pages and each page's records: X counted when it went, or
+ * it was X's own.  Then who does not see what X did does not see the version that it kept, and for
+ * those below that the claim was true of the record that it led to, which was gone then, or goes at
+ * once.  That pages are filled and freed in any order is not asked for.
  */
 #include "postgres.h"
 
@@ -16,14 +28,48 @@
 /* So often somebody else may come first before a VACUUM leaves the rest to others. */
 #define RECLAIM_ATTEMPTS	100
 
+/* So many of its own versions of a row that a transaction deleted are looked at. */
+#define MAX_OWN_STEPS		1000
+
+/* The record's superseder counts for no horizon: above. */
+static bool
+is_own(RowTable *table, BlockNumber block, const VersionRecordData *record, RowWork *work)
+{
+	if (record->xid != record->superseder || row_flags_frozen(record->flags))
+		return false;
+	if ((record->flags & ROW_VERSION) == 0 || record->older_block == block)
+		return true;
+	return !version_read(&table->file, record->older_block, record->older_offset, work->record) ||
+		!version_is_for((VersionRecordData *) work->record, version_row(record), record->xid,
+						record->tag);
+}
+
+TransactionId
+row_deletion_horizon(RowTable *table, RowId row, RowVersion *version, RowWork *work)
+{
+	TransactionId deleter = version->meta.xid;
+	bool		gone;
+
+	Assert((version->meta.flags & ROW_DELETED) && !row_is_stub(&version->meta));
+	for (int i = 0; i < MAX_OWN_STEPS; i++)
+	{
+		if (!row_step_older(table, row, version, work, &gone))
+			return InvalidTransactionId;	/* he had inserted it, or the claim above */
+		if (version->meta.xid != deleter)
+			break;
+	}
+	return deleter;
+}
+
 /*
  * Every superseder has ended, and its records are of no use for popping what it did.  *horizon: the
- * newest one that has committed, which queries on a standby may not have seen yet.  What aborted
- * was popped, so that nobody comes by its records.
+ * newest one that has committed, which queries on a standby may not have seen yet, and need a
+ * record of.  What aborted was popped, so that nobody comes by its records.
  */
 static bool
 records_all_settled(RowTable *table, Page copy, RowWork *work, TransactionId *horizon)
 {
+	BlockNumber block = page_trailer(copy)->self_block;
 	const VersionRecordData *record;
 	uint16		offset = 0;
 
@@ -33,8 +79,9 @@ records_all_settled(RowTable *table, Page copy, RowWork *work, TransactionId *ho
 		switch (xid_state(record->superseder))
 		{
 			case XID_COMMITTED:
-				if (!TransactionIdIsValid(*horizon) ||
-					TransactionIdFollows(record->superseder, *horizon))
+				if ((!TransactionIdIsValid(*horizon) ||
+					 TransactionIdFollows(record->superseder, *horizon)) &&
+					!is_own(table, block, record, work))
 					*horizon = record->superseder;
 				break;
 			case XID_ABORTED:

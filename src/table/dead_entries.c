@@ -117,31 +117,65 @@ may_go_on(Progress *progress, BlockNumber block)
 	return true;
 }
 
+/* Looks at the rows of entries. */
+typedef struct Look
+{
+	RowTable	table;
+	RowHint		hint;
+	char	   *cell;			/* BLCKSZ + 8 */
+	RowWork    *work;
+	TransactionId horizon;		/* of those that are dead */
+} Look;
+
+static void
+look_begin(Look *look, Relation rel)
+{
+	memset(look, 0, sizeof(*look));
+	table_row_table(rel, &look->table);
+	look->cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
+	look->work = row_work_create();
+	look->horizon = InvalidTransactionId;
+}
+
+static void
+look_end(Look *look)
+{
+	row_work_free(look->work);
+	pfree(look->cell);
+}
+
 /*
- * *removed: the deletion's xid.  A row reduced to a stub, or gone, had its conflict with snapshots
- * on a standby resolved when that was logged; an aborted insertion was seen by nobody.
+ * A row reduced to a stub, or gone, had its conflict with snapshots on a standby resolved when that
+ * was logged; an aborted insertion was seen by nobody.
  */
 static bool
-is_dead(RowTable *table, ItemPointer tid, RowHint *hint, char *cell, TransactionId *removed)
+is_dead(Look *look, ItemPointer tid)
 {
+	RowId		row = row_id_from_tid(tid);
 	RowVersion	version;
+	TransactionId removed;
 
-	*removed = InvalidTransactionId;
-	return !row_read(table, row_id_from_tid(tid), hint, cell, &version) ||
-		row_is_dead_to_all(table, &version.meta, removed);
+	if (!row_read(&look->table, row, &look->hint, look->cell, &version))
+		return true;
+	if (!row_is_dead_to_all(&look->table, &version.meta, &removed))
+		return false;
+	if (!TransactionIdIsNormal(removed) ||
+		(TransactionIdIsValid(look->horizon) && !TransactionIdFollows(removed, look->horizon)))
+		return true;
+	removed = row_deletion_horizon(&look->table, row, &version, look->work);
+	if (TransactionIdIsValid(removed))
+		look->horizon = removed;
+	return true;
 }
 
 TransactionId
 rowan_index_delete_tuples(Relation rel, TM_IndexDeleteOp *op)
 {
-	TransactionId horizon = InvalidTransactionId;
 	Progress	progress = {.goal = op->bottomupfreespace, .block = InvalidBlockNumber};
-	RowHint		hint = {0};
-	RowTable	table;
-	char	   *cell = palloc(BLCKSZ + MAXIMUM_ALIGNOF);
+	Look		look;
 	int			end = 0;
 
-	table_row_table(rel, &table);
+	look_begin(&look, rel);
 	qsort(op->deltids, op->ndeltids, sizeof(TM_IndexDelete), compare_tids);
 	if (op->bottomup)
 		choose_blocks(op);
@@ -149,21 +183,17 @@ rowan_index_delete_tuples(Relation rel, TM_IndexDeleteOp *op)
 	{
 		TM_IndexDelete *entry = &op->deltids[i];
 		TM_IndexStatus *status = op->status + entry->id;
-		TransactionId removed;
 
 		if (op->bottomup && block_of(entry) != progress.block &&
 			!may_go_on(&progress, block_of(entry)))
 			break;
-		if (!is_dead(&table, &entry->tid, &hint, cell, &removed) && !status->knowndeletable)
+		if (!is_dead(&look, &entry->tid) && !status->knowndeletable)
 			continue;
 		status->knowndeletable = true;
 		progress.freed += status->freespace;
-		if (TransactionIdIsNormal(removed) &&
-			(!TransactionIdIsValid(horizon) || TransactionIdFollows(removed, horizon)))
-			horizon = removed;
 		end = i + 1;
 	}
-	pfree(cell);
+	look_end(&look);
 	op->ndeltids = end;			/* none of those behind is dead */
-	return horizon;
+	return look.horizon;
 }
