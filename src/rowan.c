@@ -15,6 +15,7 @@
 #include "base/export.h"
 #include "base/fault.h"
 #include "base/preload.h"
+#include "btree/btree.h"
 #include "core/hooks.h"
 #include "entry/entry.h"
 #include "miscadmin.h"
@@ -139,6 +140,7 @@ _PG_init(void)
 	check_wal_level();
 	rowan_set_preloaded();
 	define_settings();
+	index_options_define();
 	install_shmem_hooks();
 	wal_register();
 	row_wal_init();

@@ -149,6 +149,13 @@ typedef enum TU_UpdateIndexes
 /* Do ON CONFLICT and foreign keys insist on btree indexes?  Else core asks an index's method. */
 #define UNIQUE_INDEXES_NEED_BTREE	(PG_VERSION_NUM < 180000)
 
+/* A constraint that excludes what overlaps. */
+#if PG_VERSION_NUM >= 180000
+#define CONSTRAINT_WITHOUT_OVERLAPS(constraint)	((constraint)->without_overlaps)
+#else
+#define CONSTRAINT_WITHOUT_OVERLAPS(constraint)	false
+#endif
+
 /* ---- the executor's hook: of one argument core found that nobody uses it ---- */
 
 #if PG_VERSION_NUM >= 180000

@@ -27,6 +27,10 @@ typedef struct Bound
 /* index_handler.c */
 extern void index_tree(Relation index, IndexTree *tree);
 extern bool index_is_rowan(Relation rel);
+
+/* index_options.c */
+extern void index_options_define(void);
+extern bytea *rowan_index_options(Datum options, bool validate);
 extern int	index_fillfactor(Relation index);
 extern bool index_may_deduplicate(Relation index);
 

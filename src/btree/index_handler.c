@@ -4,7 +4,7 @@
  *
  * The only file of btree/ that asks which major of PostgreSQL it is.
  *
- * Strategies, support functions and options are btree's.
+ * Strategies and support functions are btree's.
  */
 #include "postgres.h"
 
@@ -135,21 +135,6 @@ index_is_rowan(Relation rel)
 		rel->rd_indam->ambuild == rowan_index_build;
 }
 
-/* ---- options, which are btree's ---- */
-
-int
-index_fillfactor(Relation index)
-{
-	return index->rd_options == NULL ? BTREE_DEFAULT_FILLFACTOR :
-		((BTOptions *) index->rd_options)->fillfactor;
-}
-
-bool
-index_may_deduplicate(Relation index)
-{
-	return index->rd_options == NULL || ((BTOptions *) index->rd_options)->deduplicate_items;
-}
-
 /* ---- interlock ---- */
 
 /* Not a page lock: core allows no other lock to be taken with one held. */
@@ -253,7 +238,7 @@ rowan_btree_handler(PG_FUNCTION_ARGS)
 	routine->amvacuumcleanup = rowan_index_cleanup;
 	routine->amcanreturn = can_return;
 	routine->amcostestimate = rowan_index_cost;
-	routine->amoptions = btoptions;
+	routine->amoptions = rowan_index_options;
 	routine->amproperty = btproperty;
 	routine->ambuildphasename = btbuildphasename;
 	routine->amvalidate = opclass_validate;

@@ -9,6 +9,9 @@
 
 #define ROWAN_INDEX_AM "rowan_btree"
 
+/* The storage parameter that makes a key's index one of rowan_btree. */
+#define KEY_MARKER "rowan_btree"
+
 /*
  * Carries out CREATE OPERATOR CLASS ... USING rowan_btree FAMILY f if f is a family of btree; false
  * if the statement is something else, and core's.

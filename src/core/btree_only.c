@@ -21,6 +21,7 @@
 #include "catalog/pg_class.h"
 #include "commands/defrem.h"
 #include "core/btree_only.h"
+#include "core/key_method.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -29,6 +30,7 @@
 
 #define CORE_CONFLICT_ERROR "unexpected non-btree speculative unique index"
 #define CORE_FOREIGN_KEY_ERROR "only b-tree indexes are supported for foreign keys"
+#define CORE_METHOD_ERROR "access method \"%s\" does not exist"
 
 #define CONFLICT_HINT \
 	"Use a UNIQUE constraint or a unique index USING btree instead of the index, or MERGE instead of ON CONFLICT."
@@ -183,22 +185,28 @@ say_foreign_key(ErrorData *error)
 }
 
 static void
-hint_at_adoption(ErrorData *error)
+hint_at_missing(ErrorData *error)
 {
-	if (error->message != NULL && strstr(error->message, "\"" ROWAN_INDEX_AM "\"") != NULL)
+	if (error->message == NULL || strstr(error->message, "\"" ROWAN_INDEX_AM "\"") == NULL)
+		return;
+	if (error->message_id != NULL && strcmp(error->message_id, CORE_METHOD_ERROR) == 0)
+		error->hint = "CREATE EXTENSION rowan.";
+	else
 		error->hint = "If btree has one: SELECT rowan.adopt_operator_classes().";
 }
 
 void
-btree_only_rethrow(MemoryContext context)
+btree_only_rethrow(MemoryContext context, Node *statement)
 {
 	ErrorData  *error;
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
 	FlushErrorState();
+	if (statement != NULL)
+		key_method_explain(error, statement);
 	if (error->sqlerrcode == ERRCODE_UNDEFINED_OBJECT)
-		hint_at_adoption(error);
+		hint_at_missing(error);
 	else if (error->sqlerrcode == ERRCODE_INTERNAL_ERROR && error->message != NULL)
 	{
 		if (strcmp(error->message, CORE_CONFLICT_ERROR) == 0)

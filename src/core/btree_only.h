@@ -1,6 +1,6 @@
 /*
  * btree_only.h
- *	  What core 15 does with btree indexes only: clear errors instead of internal ones.
+ *	  What core before 18 does with btree indexes only: clear errors instead of internal ones.
  */
 #ifndef ROWAN_CORE_BTREE_ONLY_H
 #define ROWAN_CORE_BTREE_ONLY_H
@@ -20,15 +20,15 @@ extern void btree_only_check_plan(PlannedStmt *plan);
 extern bool btree_only_may_fail(PlannedStmt *plan);
 
 /*
- * Whether the utility statement may fail with an error that btree_only_explain has better words
+ * Whether the utility statement may fail with an error that btree_only_rethrow has better words
  * for.
  */
 extern bool btree_only_utility(Node *statement);
 
 /*
  * In PG_CATCH: rethrows the current error, in better words if there are some.  context outlives the
- * error.
+ * error; statement is the utility statement, or NULL.
  */
-pg_noreturn extern void btree_only_rethrow(MemoryContext context);
+pg_noreturn extern void btree_only_rethrow(MemoryContext context, Node *statement);
 
 #endif							/* ROWAN_CORE_BTREE_ONLY_H */

@@ -20,15 +20,19 @@
 
 /* As core writes them in its source, before translation. */
 #define INVALID_PAGE	"invalid page in block %u of relation %s"
+#define INVALID_PAGE_FUNCTION "buffer_readv_report"
 #define SHORT_READ		"could not read block %u in file \"%s\": read only %d of %d bytes"
 
+/* From 18 on core's message about a page is of several, and translated: known by who says it. */
 static bool
 is_about_page(const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_DATA_CORRUPTED && error->message != NULL &&
-		error->message_id != NULL &&
-		(strcmp(error->message_id, INVALID_PAGE) == 0 ||
-		 strcmp(error->message_id, SHORT_READ) == 0);
+	if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED || error->message == NULL ||
+		error->message_id == NULL)
+		return false;
+	return strcmp(error->message_id, INVALID_PAGE) == 0 ||
+		strcmp(error->message_id, SHORT_READ) == 0 ||
+		(error->funcname != NULL && strcmp(error->funcname, INVALID_PAGE_FUNCTION) == 0);
 }
 
 /* The path in the message, in whatever language that is; false: none. */
@@ -90,7 +94,7 @@ heap_errors_rethrow(MemoryContext context)
 								  path);
 		error->detail = pstrdup("A function that works with those only was given a Rowan table or index, or the catalog names "
 								"another access method for the file. Nothing was changed.");
-		error->hint = pstrdup("If it is a table of an extension, try ALTER TABLE ... SET ACCESS METHOD heap.");
+		error->hint = pstrdup("If it is an index, use REINDEX. If it is a table of an extension, try ALTER TABLE ... SET ACCESS METHOD heap.");
 	}
 	ReThrowError(error);
 }

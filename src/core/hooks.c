@@ -16,7 +16,8 @@
  * (repack.c), and core's errors about pages of ours are said in other words (heap_errors.c).
  *
  * What core does with btree indexes only is refused or said in clear words: see btree_only.c,
- * opclass.c.
+ * opclass.c.  Indexes of PRIMARY KEY and UNIQUE constraints are always btree's for core: see
+ * key_method.c.
  *
  * DROP DATABASE and ALTER DATABASE ... SET TABLESPACE take files away under our frames, after a
  * checkpoint, with nobody connected: so all frames of those files are clean.  Before we get to
@@ -31,20 +32,45 @@
 #include "core/btree_only.h"
 #include "core/hooks.h"
 #include "core/index_move.h"
+#include "core/key_method.h"
 #include "core/rowcompare.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
+#include "optimizer/planner.h"
 #include "pool/copied.h"
 #include "table/table.h"
 #include "tcop/utility.h"
 
+static planner_hook_type next_planner;
 static ExecutorStart_hook_type next_executor_start;
 static ExecutorRun_hook_type next_executor_run;
 static ExecutorFinish_hook_type next_executor_finish;
 static ProcessUtility_hook_type next_process_utility;
+
+/* ---- planning ---- */
+
+/* Core looks into indexes here. */
+static PlannedStmt *
+plan_query(Query *parse, const char *query, int cursor_options, ParamListInfo params)
+{
+	MemoryContext context = CurrentMemoryContext;
+	PlannedStmt *volatile plan = NULL;
+
+	PG_TRY();
+	{
+		plan = (next_planner ? next_planner : standard_planner) (parse, query, cursor_options,
+																 params);
+	}
+	PG_CATCH();
+	{
+		heap_errors_rethrow(context);
+	}
+	PG_END_TRY();
+	return plan;
+}
 
 /* ---- bitmap scans ---- */
 
@@ -114,7 +140,7 @@ executor_run(EXECUTOR_RUN_PARAMETERS)
 	{
 		running_query = outer;
 		if (btree_only_may_fail(query->plannedstmt))
-			btree_only_rethrow(context);
+			btree_only_rethrow(context, NULL);
 		heap_errors_rethrow(context);
 	}
 	PG_END_TRY();
@@ -249,7 +275,7 @@ run_clearly(const UtilityCall *call)
 	}
 	PG_CATCH();
 	{
-		btree_only_rethrow(memory);
+		btree_only_rethrow(memory, call->statement->utilityStmt);
 	}
 	PG_END_TRY();
 }
@@ -294,6 +320,12 @@ prepare_utility(UtilityCall *call)
 	Node	   *node = call->statement->utilityStmt;
 	Node	   *instead;
 
+	if (key_method_concerns(node))
+	{
+		make_changeable(call);
+		node = call->statement->utilityStmt;
+		key_method_apply(node);
+	}
 	if (IsA(node, CreatedbStmt))
 	{
 		make_changeable(call);
@@ -341,6 +373,8 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 void
 hooks_install(void)
 {
+	next_planner = planner_hook;
+	planner_hook = plan_query;
 	next_executor_start = ExecutorStart_hook;
 	ExecutorStart_hook = executor_start;
 	next_executor_run = ExecutorRun_hook;

@@ -138,8 +138,9 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 {
 	if (next_set_rel_pathlist)
 		next_set_rel_pathlist(root, rel, rti, rte);
-	if (rte->rtekind == RTE_RELATION && rel->indexlist != NIL && has_row_comparison(rel) &&
-		!IS_DUMMY_REL(rel))
+	/* core knows the indexes of a partitioned table, too, from 16 on, but none can be read */
+	if (rte->rtekind == RTE_RELATION && !rte->inh && rel->indexlist != NIL &&
+		has_row_comparison(rel) && !IS_DUMMY_REL(rel))
 	{
 		List	   *indexes = indexes_of_ours(rel);
 		List	   *conditions = indexes != NIL ? implied_conditions(root, rel) : NIL;

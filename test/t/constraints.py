@@ -1,0 +1,330 @@
+#!/usr/bin/env python3
+"""PRIMARY KEY and UNIQUE constraints on rowan_btree: WITH (rowan_btree).
+
+* the same statements on heap tables with btree and on Rowan tables with such keys give the same
+  rows, counts and errors: ON CONFLICT, foreign keys in both roles, deferrable keys, NULLS NOT
+  DISTINCT, INCLUDE, partitions, replica identity, REFRESH CONCURRENTLY, ALTER TABLE, exclusion by
+  equality, CLUSTER
+* the parameter is where the index is ours and nowhere else, whatever made the constraint
+* what cannot be done is refused with a hint
+* a catalog that names btree for a file of ours is an error before anything is changed
+* before 18 the same text makes btree indexes, with a notice
+
+Runs on the server under test and, if that is older, on a cassert build of 18 that is there.
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+import cluster
+import harness
+from harness import ENGINE, check, say
+
+KEY = 'rowan_btree' if ENGINE else 'deduplicate_items = on'
+
+# {key}: the parameter; {am}: of tables; {index}: of indexes that say it
+STATEMENTS = [
+    # column and table constraints, and what ON CONFLICT does with them
+    """CREATE TABLE t (id int PRIMARY KEY WITH ({key}), u text UNIQUE WITH ({key}, fillfactor = 70),
+       a int, b int, v int DEFAULT 0,
+       CONSTRAINT t_ab UNIQUE (a, b) INCLUDE (v) WITH ({key})) USING {am}""",
+    "INSERT INTO t SELECT g, 'u' || g, g % 10, g FROM generate_series(1, 500) g",
+    "INSERT INTO t VALUES (7, 'new', -1, -1)",
+    "INSERT INTO t VALUES (-7, 'u7', -1, -1)",
+    "INSERT INTO t VALUES (-7, 'new', 7, 7)",
+    "INSERT INTO t SELECT g, 'u' || g, g % 10, g FROM generate_series(450, 550) g "
+    "ON CONFLICT DO NOTHING",
+    "INSERT INTO t SELECT g, 'u' || g, g % 10, g FROM generate_series(540, 560) g "
+    "ON CONFLICT (id) DO UPDATE SET v = t.v + excluded.id RETURNING id, v",
+    "INSERT INTO t VALUES (9, 'u3', 1, 1000) ON CONFLICT (u) DO UPDATE SET v = -1",
+    "INSERT INTO t VALUES (1003, 'u3', 1, 1000) ON CONFLICT (u) DO UPDATE SET v = -1 RETURNING *",
+    "INSERT INTO t VALUES (1003, 'u1003', 3, 3) ON CONFLICT ON CONSTRAINT t_ab DO UPDATE SET v = 5 "
+    "WHERE t.v = 0 RETURNING *",
+    "INSERT INTO t VALUES (1003, 'u1003', 3, 3) ON CONFLICT ON CONSTRAINT t_pkey DO NOTHING",
+    "INSERT INTO t VALUES (2000, 'x', 0, 0), (2000, 'y', 1, 0) "
+    "ON CONFLICT (id) DO UPDATE SET v = 1",
+    "INSERT INTO t VALUES (1, 'z', 0, 0) ON CONFLICT (v) DO NOTHING",
+    "UPDATE t SET id = id + 1 WHERE id = 1",
+    "UPDATE t SET id = -id WHERE id < 10 RETURNING id",
+    "MERGE INTO t USING (SELECT generate_series(-3, 3) AS g) s ON t.id = s.g "
+    "WHEN MATCHED THEN UPDATE SET v = 9 WHEN NOT MATCHED THEN INSERT (id, a, b) VALUES (g, g, g)",
+    # NULLs
+    "CREATE TABLE n (k int, m int, UNIQUE (k) WITH ({key}), "
+    "UNIQUE NULLS NOT DISTINCT (m) WITH ({key})) USING {am}",
+    "INSERT INTO n VALUES (NULL, 1), (NULL, 2), (1, NULL)",
+    "INSERT INTO n VALUES (2, NULL)",
+    "INSERT INTO n VALUES (2, NULL) ON CONFLICT (m) DO UPDATE SET k = -1",
+    "INSERT INTO n VALUES (NULL, 3) ON CONFLICT (k) DO NOTHING",
+    # deferrable
+    "CREATE TABLE d (id int, CONSTRAINT d_id UNIQUE (id) WITH ({key}) "
+    "DEFERRABLE INITIALLY DEFERRED, x int, "
+    "CONSTRAINT d_x UNIQUE (x) WITH ({key}) DEFERRABLE) USING {am}",
+    "INSERT INTO d SELECT g, g FROM generate_series(1, 20) g",
+    "UPDATE d SET x = x + 1",
+    "BEGIN; UPDATE d SET id = id % 19 + 1; UPDATE d SET id = 20 WHERE id = 2 AND x = 21; COMMIT",
+    "BEGIN; INSERT INTO d VALUES (3, 100); SET CONSTRAINTS d_id IMMEDIATE",
+    "ROLLBACK",
+    "BEGIN; INSERT INTO d VALUES (3, 100); DELETE FROM d WHERE x = 100; COMMIT",
+    "INSERT INTO d VALUES (3, 100)",
+    "INSERT INTO d VALUES (3, 3) ON CONFLICT (x) DO NOTHING",
+    "INSERT INTO d VALUES (3, 100) ON CONFLICT DO NOTHING",
+    # foreign keys, in both roles
+    "CREATE TABLE child (id int PRIMARY KEY WITH ({key}), p int REFERENCES t ON DELETE CASCADE "
+    "ON UPDATE CASCADE, q text REFERENCES t (u) ON DELETE SET NULL DEFERRABLE) USING {am}",
+    "INSERT INTO child SELECT g, g, 'u' || g FROM generate_series(100, 200) g",
+    "INSERT INTO child VALUES (1, 100000)",
+    "INSERT INTO child VALUES (1, 100, 'nobody')",
+    "UPDATE t SET id = id + 10000 WHERE id BETWEEN 100 AND 120",
+    "DELETE FROM t WHERE id BETWEEN 10100 AND 10110",
+    "SELECT count(*), sum(id), sum(p), count(q) FROM child",
+    "CREATE TABLE self (id int PRIMARY KEY WITH ({key}), up int REFERENCES self) USING {am}",
+    "INSERT INTO self VALUES (1, NULL), (2, 1), (3, 2)",
+    "DELETE FROM self WHERE id = 1",
+    "DELETE FROM self",
+    "CREATE TABLE wide (a int, b int, PRIMARY KEY (b, a) WITH ({key})) USING {am}",
+    "CREATE TABLE narrow (a int, b int, FOREIGN KEY (a, b) REFERENCES wide (a, b)) USING {am}",
+    "INSERT INTO wide VALUES (1, 2); INSERT INTO narrow VALUES (1, 2)",
+    "INSERT INTO narrow VALUES (2, 1)",
+    "DROP TABLE wide",
+    "ALTER TABLE wide DROP CONSTRAINT wide_pkey",
+    # ALTER TABLE
+    "ALTER TABLE n ADD COLUMN id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY WITH ({key})",
+    "ALTER TABLE n ADD COLUMN o int, ADD UNIQUE (o) WITH ({key}), ADD UNIQUE (k, m) WITH ({key})",
+    "ALTER TABLE n ADD UNIQUE (nothing) WITH ({key})",
+    "ALTER TABLE n ADD PRIMARY KEY (o) WITH ({key})",
+    "ALTER TABLE d ADD COLUMN one int DEFAULT 1, ADD CONSTRAINT d_one UNIQUE (one) WITH ({key})",
+    "INSERT INTO n (k, o) VALUES (10, 1) ON CONFLICT (o) DO NOTHING",
+    "INSERT INTO n (k, o) VALUES (11, 1) ON CONFLICT (o) DO UPDATE SET k = n.k + 100",
+    "ALTER TABLE n RENAME CONSTRAINT n_k_m_key TO pair",
+    "ALTER TABLE n DROP CONSTRAINT n_o_key",
+    # LIKE, inheritance
+    "CREATE TABLE copy (LIKE t INCLUDING INDEXES) USING {am}",
+    "INSERT INTO copy SELECT * FROM t; INSERT INTO copy SELECT * FROM t ON CONFLICT DO NOTHING",
+    "CREATE TABLE copy_more (LIKE n INCLUDING ALL, UNIQUE (m, k) WITH ({key})) USING {am}",
+    "CREATE TABLE heir (more int, PRIMARY KEY (id) WITH ({key})) INHERITS (t) USING {am}",
+    "INSERT INTO heir (id) VALUES (3), (4)",
+    "INSERT INTO heir (id) VALUES (3)",
+    # partitions
+    "CREATE TABLE parts (a int, b int, v int, PRIMARY KEY (a, b) WITH ({key})) "
+    "PARTITION BY LIST (a)",
+    "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1) USING {am}",
+    "CREATE TABLE parts_2 PARTITION OF parts (UNIQUE (v) WITH ({key})) FOR VALUES IN (2) "
+    "PARTITION BY RANGE (b)",
+    "CREATE TABLE parts_2a PARTITION OF parts_2 FOR VALUES FROM (0) TO (10) USING {am}",
+    "CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2) PARTITION BY RANGE (b)",
+    "CREATE TABLE parts_2a PARTITION OF parts_2 FOR VALUES FROM (0) TO (10) USING {am}",
+    "CREATE TABLE parts_3 (a int NOT NULL, b int NOT NULL, v int) USING {am}",
+    "ALTER TABLE parts ATTACH PARTITION parts_3 FOR VALUES IN (3)",
+    "CREATE TABLE parts_4 (a int, b int, v int, CONSTRAINT four PRIMARY KEY (a, b) WITH ({key})) "
+    "USING {am}",
+    "ALTER TABLE parts ATTACH PARTITION parts_4 FOR VALUES IN (4)",
+    "ALTER TABLE parts ADD UNIQUE (b, a) WITH ({key})",
+    "INSERT INTO parts SELECT 1 + g % 4, g / 4, 0 FROM generate_series(0, 39) g",
+    "INSERT INTO parts SELECT 1 + g % 4, g / 4, 0 FROM generate_series(20, 30) g "
+    "ON CONFLICT (b, a) DO UPDATE SET v = excluded.a + excluded.b RETURNING *",
+    "INSERT INTO parts VALUES (3, 3, 3)",
+    "CREATE TABLE of_parts (a int, b int, FOREIGN KEY (a, b) REFERENCES parts) USING {am}",
+    "INSERT INTO of_parts VALUES (2, 2), (4, 4)",
+    "INSERT INTO of_parts VALUES (5, 2)",
+    "DELETE FROM parts WHERE a = 4",
+    "UPDATE parts SET a = 1, b = 100 WHERE a = 4 AND b = 5",
+    "ALTER TABLE of_parts DROP CONSTRAINT of_parts_a_b_fkey",
+    "ALTER TABLE parts DETACH PARTITION parts_3",
+    "INSERT INTO parts_3 VALUES (3, 3, 3)",
+    # replica identity, CLUSTER, materialized views
+    "ALTER TABLE t REPLICA IDENTITY USING INDEX t_pkey",
+    "ALTER TABLE copy REPLICA IDENTITY USING INDEX copy_u_key",
+    "CLUSTER t USING t_pkey",
+    "CREATE MATERIALIZED VIEW m USING {am} AS SELECT a, sum(v) FROM t GROUP BY a",
+    "CREATE UNIQUE INDEX ON m USING {index} (a)",
+    "UPDATE t SET v = v + 1 WHERE a = 3",
+    "SELECT * FROM m ORDER BY a",
+    # equality and order by the key
+    "CREATE TABLE e (r int, s text, EXCLUDE USING {index} (r WITH =, s WITH =)) USING {am}",
+    "INSERT INTO e VALUES (1, 'a'), (1, 'b'), (NULL, 'a'), (NULL, 'a')",
+    "INSERT INTO e VALUES (1, 'a')",
+    "INSERT INTO e VALUES (1, 'a') ON CONFLICT DO NOTHING",
+    "SELECT * FROM parts WHERE (a, b) > (2, 5) ORDER BY a, b",
+    "SELECT id, u, count(*) FROM t GROUP BY id ORDER BY id LIMIT 5",
+    "SELECT count(*) FROM (SELECT DISTINCT id FROM t) x",
+    "SELECT max(id), min(u) FROM t",
+    "ALTER TABLE t SET ACCESS METHOD heap",
+    "INSERT INTO t (id) VALUES (10111)",
+    "ALTER TABLE t SET ACCESS METHOD {am}",
+    "INSERT INTO t (id) VALUES (10111)",
+    "VACUUM FULL t",
+    "REINDEX TABLE t",
+    "TRUNCATE e; INSERT INTO e VALUES (1, 'a')",
+    "BEGIN; DROP TABLE copy; ROLLBACK",
+]
+
+# Each index of a constraint: its definition without the method, and that.
+KEYS = """SELECT replace(pg_get_indexdef(i.indexrelid), current_schema || '.', ''), amname,
+    array_to_string(c.reloptions, ',')
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+    JOIN pg_constraint n ON n.conindid = c.oid AND n.contype IN ('p', 'u')
+    WHERE c.relnamespace = current_schema::regnamespace
+    ORDER BY n.conrelid::regclass::text, conname"""
+
+
+# from 18 on
+WITH_ANY_UNIQUE_INDEX = ["UPDATE t SET v = v + 1 WHERE a = 4",
+                         "REFRESH MATERIALIZED VIEW CONCURRENTLY m",
+                         "SELECT * FROM m ORDER BY a"]
+
+
+def outcome(result):
+    if result.error is None:
+        return sorted(result.rows, key=str), result.count
+    return result.error.sqlstate, result.error.primary or str(result.error)
+
+
+class Side:
+    def __init__(self, server, schema, **words):
+        self.c, self.schema, self.words = server.connect(), schema, words
+        self.c.exec('CREATE SCHEMA %s; SET search_path = %s, public' % (schema, schema))
+
+    def run(self, statement):
+        return outcome(self.c.try_(statement.format(**self.words)))
+
+    def contents(self):
+        tables = self.c.rows("SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'm') AND "
+                             "relnamespace = current_schema::regnamespace ORDER BY 1")
+        return {t: self.c.rows('SELECT count(*), md5(string_agg(t::text, chr(10) ORDER BY t::text))'
+                               'FROM %s t' % t) for (t,) in tables}
+
+
+def is_marked(options):
+    return 'rowan_btree=true' in (options or '').split(',')
+
+
+def check_methods(c, of, what):
+    """The parameter and the method say the same, and are as expected."""
+    rows = c.rows(KEYS)
+    check(len(rows) > 5, '%s: no keys' % what)
+    for definition, method, options in rows:
+        check(method == of and is_marked(options) == (method == 'rowan_btree'),
+              '%s: %s, %s, %s' % (what, definition, method, options))
+    return rows
+
+
+def same_on_both(server, expected):
+    """expected: the method of our keys."""
+    heap = Side(server, 'on_heap', key='deduplicate_items = on', am='heap', index='btree')
+    ours = Side(server, 'on_ours', key=KEY, am=harness.AM,
+                index='rowan_btree' if ENGINE else 'btree')
+    for statement in STATEMENTS + WITH_ANY_UNIQUE_INDEX * (expected == 'rowan_btree'):
+        a, b = heap.run(statement), ours.run(statement)
+        check(a == b, '%s\non heap: %s\nhere: %s' % (statement, a, b))
+    a, b = heap.contents(), ours.contents()
+    check(len(a) > 10 and a == b, 'contents: %s\n%s' % (a, b))
+    a = check_methods(heap.c, 'btree', 'on heap')
+    b = check_methods(ours.c, expected, 'here')
+    check(len(a) == len(b), 'keys: %d on heap, %d here' % (len(a), len(b)))
+    say('%d statements, %d keys' % (len(STATEMENTS), len(b)))
+    return ours
+
+
+def refused(c, statement, sqlstate, hint):
+    r = c.try_(statement)
+    check(r.error is not None and r.error.sqlstate == sqlstate and hint in r.error.hint,
+          '%s: %s, hint %s' % (statement, r.error, r.error and r.error.hint))
+
+
+def refusals(server):
+    with server.connect() as c:
+        c.exec('CREATE TABLE r (id int PRIMARY KEY WITH (rowan_btree), v int) USING rowan')
+        for statement in ('ALTER INDEX r_pkey RESET (rowan_btree)',
+                          'ALTER INDEX r_pkey SET (fillfactor = 80, rowan_btree = off)',
+                          'ALTER TABLE r_pkey RESET (rowan_btree)'):
+            refused(c, statement, '0A000', 'Drop the constraint')
+        c.exec('ALTER INDEX r_pkey SET (fillfactor = 80)')
+        c.exec('CREATE UNIQUE INDEX r_v ON r USING rowan_btree (v)')
+        refused(c, 'ALTER TABLE r ADD UNIQUE USING INDEX r_v', '42809', 'WITH (rowan_btree)')
+        refused(c, 'CREATE TABLE w (a int4range, PRIMARY KEY (a WITHOUT OVERLAPS) '
+                'WITH (rowan_btree))', '0A000', 'gist')
+        for options in ('rowan_btree = maybe', 'rowan_btree = off, rowan_btree = maybe',
+                        'rowan_btree, nothing', 'rowan_btree, fillfactor = 1',
+                        'rowan_btree, rowan_btree'):
+            r = c.try_('CREATE TABLE w (a int PRIMARY KEY WITH (%s))' % options)
+            check(r.error is not None, options + ' is accepted')
+        c.exec('CREATE TABLE w (a int PRIMARY KEY WITH (rowan_btree = off, fillfactor = 50), '
+               'b int UNIQUE WITH (rowan_btree = 1))')
+        rows = c.rows("SELECT amname, reloptions FROM pg_class c JOIN pg_am a ON a.oid = relam "
+                      "WHERE relname ~ '^w_.*key$' ORDER BY relname")
+        check(rows == [('rowan_btree', '{rowan_btree=1}'), ('btree', '{fillfactor=50}')],
+              'keys of w: %s' % rows)
+        c.exec('CREATE TABLE q (a int PRIMARY KEY WITH (rowan_btree)) PARTITION BY LIST (a);'
+               'CREATE TABLE q1 (a int PRIMARY KEY)')
+        refused(c, 'ALTER TABLE q ATTACH PARTITION q1 FOR VALUES IN (1)', '42P16', 'drop it first')
+        c.exec('CREATE DATABASE without TEMPLATE template0')
+    with server.connect('without') as c:
+        refused(c, 'CREATE TABLE r (id int PRIMARY KEY WITH (rowan_btree))', '42704',
+                'CREATE EXTENSION')
+
+
+def disagreement(server):
+    """Whoever names btree for our file is told, and the file stays as it is."""
+    with server.connect() as c:
+        c.exec('CREATE TABLE x (id int PRIMARY KEY WITH (rowan_btree), v int) USING rowan;'
+               'INSERT INTO x SELECT g, 0 FROM generate_series(1, 1000) g; CHECKPOINT')
+        catalog = c.rows("SELECT relam, indclass FROM pg_class c JOIN pg_index i ON indexrelid = "
+                         "c.oid WHERE relname = 'x_pkey'")[0]
+        change = ("UPDATE pg_class SET relam = %s WHERE relname = 'x_pkey'; UPDATE pg_index "
+                  "SET indclass = '%s' WHERE indexrelid = 'x_pkey'::regclass")
+        c.exec(change % (403, '1978'))
+    with open(server.path_of('x_pkey'), 'rb') as f:
+        before = f.read()
+    with server.connect() as c:
+        for statement in ('SELECT * FROM x WHERE id = 1', 'INSERT INTO x VALUES (2, 2)',
+                          'INSERT INTO x VALUES (2, 2) ON CONFLICT DO NOTHING', 'DELETE FROM x',
+                          'UPDATE x SET id = 1', 'VACUUM x', 'SELECT max(id) FROM x',
+                          'CREATE TABLE y (id int REFERENCES x); INSERT INTO y VALUES (3)'):
+            refused(c, statement, '0A000', 'REINDEX')
+        c.exec('CHECKPOINT')
+    with open(server.path_of('x_pkey'), 'rb') as f:
+        check(f.read() == before, 'the file was changed')
+    with server.connect() as c:
+        c.exec(change % catalog)
+    server.sql('INSERT INTO x VALUES (2, 3) ON CONFLICT (id) DO UPDATE SET v = 9')
+    check(server.sql('SELECT v FROM x WHERE id = 2') == [('9',)], 'the index, put right')
+
+
+def notices(server):
+    """Before 18: a notice for each, and btree."""
+    with server.connect() as c:
+        c.exec('CREATE TABLE old (id int PRIMARY KEY WITH (rowan_btree, fillfactor = 80), '
+               'u int UNIQUE WITH (rowan_btree = off))')
+        c.exec('ALTER TABLE old ADD UNIQUE (id, u) WITH (rowan_btree)')
+        said = [n for n in c.notices if 'using access method "btree" instead of "rowan_btree"' in n]
+        check(len(said) == 2, 'notices: %s' % list(c.notices))
+        rows = c.rows("SELECT amname, reloptions FROM pg_class c JOIN pg_am a ON a.oid = relam "
+                      "WHERE relname ~ '^old_.*key$' ORDER BY relname")
+        check(rows == [('btree', None), ('btree', '{fillfactor=80}'), ('btree', None)],
+              'keys of old: %s' % rows)
+
+
+def run(origin):
+    major = harness.major(origin)
+    server = cluster.make('constraints', origin=origin)
+    ours = 'rowan_btree' if ENGINE and major >= 18 else 'btree'
+    same_on_both(server, ours)
+    if ENGINE and major >= 18:
+        refusals(server)
+        disagreement(server)
+    elif ENGINE:
+        notices(server)
+    server.verify()
+    server.check_log()
+    server.stop()
+
+
+def test(options):
+    run(harness.BINDIR)
+    newer = harness.cassert_directory(18) + '/pg/bin'
+    if harness.major() < 18 and os.path.exists(newer):
+        run(newer)
+
+
+if __name__ == '__main__':
+    harness.main(test, harness.arguments(__doc__))
