@@ -151,6 +151,7 @@ _PG_init(void)
 	pool_forget_marks = ipage_forget_marks;
 	table_bitmap_scan_begins = hooks_stop_prefetching;
 	table_size_is_asked = guard_check_size;
+	table_index_finds_by_key = index_is_rowan;
 	hooks_install();
 	core_events_register();
 	checkpoint_register_worker();

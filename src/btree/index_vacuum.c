@@ -2,8 +2,9 @@
  * index_vacuum.c
  *	  VACUUM of an index: removing dead entries, merging leaves, making the file shorter.
  *
- * Leaves are visited in key order; the next one is found by the high fence of the one before, so
- * splits and merges in between skip nothing.  A leaf without dead entries is only read.
+ * Few dead rows are looked for by key (index_by_key.c).  Else all leaves are visited in key order;
+ * the next one is found by the high fence of the one before, so splits and merges in between skip
+ * nothing.  A leaf without dead entries is only read.
  *
  * Removing a TID from the index allows the table to use it for another row.  A scan that holds
  * copied TIDs and will not look at the row, or not through an MVCC snapshot, would then be wrong;
@@ -16,6 +17,7 @@
 
 #include "base/fault.h"
 #include "btree/btree.h"
+#include "btree/index_by_key.h"
 #include "catalog/pg_type_d.h"
 #include "commands/progress.h"
 #include "commands/vacuum.h"
@@ -46,8 +48,8 @@ typedef struct Cleaning
  */
 #define UNDERFULL_BYTES	(ROWAN_PAGE_ROOM * 2 / 5)
 
-static inline bool
-is_underfull(Page page)
+bool
+index_leaf_is_small(Page page)
 {
 	return page_nslots(page) <= SLOT_FIRST || page_packed_bytes(page) < (int) UNDERFULL_BYTES;
 }
@@ -98,18 +100,18 @@ has_dead(Cleaning *cleaning, const KeyPoint *point, Page page, int64 *living)
 	return dead > 0;
 }
 
-/* Removes the dead entries of a latched leaf, whose latch is given away; returns how many. */
-static int64
-clean_latched(Cleaning *cleaning, PoolFrame *frame, bool *underfull)
+int
+index_clean_latched(const IndexTree *tree, PoolFrame *frame, IndexKeepTids keep, void *arg,
+					bool *is_small)
 {
 	PageChange	change;
 	Page		page;
-	int64		removed;
+	int			removed;
 
-	change_begin(&change, &cleaning->tree.file);
+	change_begin(&change, &tree->file);
 	page = change_page(&change, frame, false);
-	removed = ipage_remove_tids(&cleaning->tree, frame, page, keep_living, cleaning);
-	*underfull = is_underfull(page);
+	removed = ipage_remove_tids(tree, frame, page, keep, arg);
+	*is_small = index_leaf_is_small(page);
 	FAULT_POINT(index_vacuum);
 	change_commit(&change, InvalidTransactionId);
 	return removed;
@@ -127,13 +129,13 @@ clean_leaf(Cleaning *cleaning, const KeyPoint *point, BlockNumber *hint, IndexIt
 	PoolFrame  *frame;
 	uint64		version;
 	int64		living;
-	bool		underfull;
+	bool		is_small;
 
 	itree_copy_leaf(&cleaning->tree, point, false, *hint, leaf.data, &frame, &version);
 	view_page(&view, &cleaning->tree, (Page) leaf.data, NULL);
 	view_item(&view, SLOT_HIGH_FENCE, high, high_buffer);
 	*hint = page_trailer(view.page)->right_block;
-	underfull = is_underfull(view.page);
+	is_small = index_leaf_is_small(view.page);
 	if (has_dead(cleaning, point, view.page, &living))
 	{
 		/* it may have been split since: then the rest is visited next */
@@ -141,10 +143,11 @@ clean_leaf(Cleaning *cleaning, const KeyPoint *point, BlockNumber *hint, IndexIt
 		view_page(&view, &cleaning->tree, pool_page(frame), NULL);
 		view_item(&view, SLOT_HIGH_FENCE, high, high_buffer);
 		*hint = page_trailer(view.page)->right_block;
-		cleaning->stats->tuples_removed += clean_latched(cleaning, frame, &underfull);
+		cleaning->stats->tuples_removed += index_clean_latched(&cleaning->tree, frame, keep_living,
+															   cleaning, &is_small);
 	}
 	cleaning->stats->num_index_tuples += living;
-	if (underfull && itree_merge_leaf(&cleaning->tree, point))
+	if (is_small && itree_merge_leaf(&cleaning->tree, point))
 	{
 		cleaning->stats->pages_newly_deleted++;
 		*hint = InvalidBlockNumber;
@@ -317,6 +320,24 @@ wait_for_scans(Relation index)
 
 /* ---- the callbacks ---- */
 
+/* False: all of the index has to be gone through. */
+static bool
+clean_by_key(Relation index, Cleaning *cleaning)
+{
+	DeadRows   *rows = table_dead_rows(cleaning->callback, cleaning->arg);
+	bool		all;
+
+	if (rows == NULL)
+		return false;
+	all = index_delete_by_key(index, &cleaning->tree, rows, cleaning->stats);
+	if (!all && !rows->optional)
+		return false;
+	/* nothing was counted */
+	cleaning->stats->estimated_count = true;
+	cleaning->stats->num_index_tuples = Max(index->rd_rel->reltuples, 0);
+	return true;
+}
+
 IndexBulkDeleteResult *
 rowan_index_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 						IndexBulkDeleteCallback callback, void *arg)
@@ -332,7 +353,8 @@ rowan_index_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	if (tree_exists(&cleaning.tree.file))
 	{
 		pool_prepare_write();
-		clean_all(&cleaning);
+		if (!clean_by_key(info->index, &cleaning))
+			clean_all(&cleaning);
 		wait_for_scans(info->index);
 	}
 	return stats;
@@ -370,6 +392,12 @@ rowan_index_cleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->num_pages = header.high_water;
 		stats->pages_free = header.free_count;
 		stats->pages_deleted = header.free_count;
+	}
+	if (stats->estimated_count && RelationGetIndexPredicate(info->index) == NIL)
+	{
+		/* cleaned by key: it has as many entries as the table has rows */
+		stats->estimated_count = info->estimated_count;
+		stats->num_index_tuples = info->num_heap_tuples;
 	}
 	if (!info->estimated_count && stats->num_index_tuples > info->num_heap_tuples)
 		stats->num_index_tuples = info->num_heap_tuples;

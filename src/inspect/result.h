@@ -35,12 +35,6 @@ extern Relation inspect_open_any(Oid relid, LOCKMODE lock);
  */
 extern void inspect_require_owner(Oid relid);
 
-/*
- * Runs the action in a subtransaction, of which an error leaves nothing.  The error, palloc'd, or
- * NULL.
- */
-extern ErrorData *inspect_try(void (*action) (void *arg), void *arg);
-
 /* A copy of the page as it would be written now, sums included. */
 extern Page inspect_copy_page(Oid relid, int64 block);
 

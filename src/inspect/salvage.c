@@ -14,6 +14,7 @@
 
 #include "access/detoast.h"
 #include "access/relation.h"
+#include "base/attempt.h"
 #include "base/export.h"
 #include "catalog/pg_class.h"
 #include "funcapi.h"
@@ -179,7 +180,7 @@ fetch_values(void *arg)
 static const char *
 fetch_problem(Salvage *salvage)
 {
-	ErrorData  *error = inspect_try(fetch_values, salvage);
+	ErrorData  *error = attempt(fetch_values, salvage);
 
 	if (error == NULL)
 		return NULL;

@@ -17,6 +17,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "base/attempt.h"
 #include "base/export.h"
 #include "btree/btree.h"
 #include "catalog/index.h"
@@ -340,7 +341,7 @@ walk_both_ways(void *arg)
 static void
 compare_both(Check *check)
 {
-	ErrorData  *error = inspect_try(walk_both_ways, check);
+	ErrorData  *error = attempt(walk_both_ways, check);
 
 	if (error != NULL)
 		put_caught_damage(check, error);

@@ -13,10 +13,12 @@
 /*
  * What folders above hand down at load (rowan.c), since includes point only downward; NULL without
  * preload.  Called before the first block of a bitmap scan, and when the size of a main fork is
- * asked for, which an ERROR refuses.
+ * asked for, which an ERROR refuses.  Whether an index finds the entries of dead rows, if these are
+ * known, by key (dead_rows.h).
  */
 extern void (*table_bitmap_scan_begins) (void);
 extern void (*table_size_is_asked) (Relation rel);
+extern bool (*table_index_finds_by_key) (Relation index);
 
 /* The relation as the pool and the row layer see it; valid in this transaction. */
 extern void table_pool_file(Relation rel, PoolFile *file);

@@ -20,6 +20,7 @@
 #include "postmaster/autovacuum.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "table/dead_rows.h"
 #include "table/table.h"
 #include "table/vacuum_report.h"
 #include "utils/memutils.h"
@@ -38,6 +39,7 @@ typedef struct Vacuum
 	VacuumReport report;
 	BufferAccessStrategy strategy;
 	char	   *page;			/* copy of a leaf */
+	char	   *before;			/* the same before it was pruned */
 	PoolRing	ring;
 
 	int			nindexes;
@@ -66,7 +68,10 @@ typedef struct Vacuum
 	Size		max_dead;
 	Size		last_found;		/* index in dead where the last search ended */
 	bool		flushed_dead;	/* there were more than fit */
+	DeadRows   *rows;			/* those whose content is known; NULL: no index asks for it */
 } Vacuum;
+
+bool		(*table_index_finds_by_key) (Relation index);
 
 /* ---- leaves ---- */
 
@@ -116,8 +121,9 @@ next_key_with_work(Vacuum *vacuum, TreeKey key)
 	return block < vacuum->nblocks ? (TreeKey) block << 8 : TREE_KEY_MAX;
 }
 
+/* pruned: the leaf was copied to vacuum->before, and pruned since. */
 static void
-collect_stubs(Vacuum *vacuum)
+collect_stubs(Vacuum *vacuum, bool pruned)
 {
 	PageTrailer trailer = page_trailer(vacuum->page);
 
@@ -132,7 +138,11 @@ collect_stubs(Vacuum *vacuum)
 		if (!row_is_stub(&version.meta))
 			continue;
 		for (RowId last = leaf_last_key((Page) vacuum->page, pos); row <= last; row++)
+		{
 			vacuum->dead[vacuum->ndead++] = row;
+			if (pruned && vacuum->rows != NULL)
+				dead_rows_note(vacuum->rows, &vacuum->table.file, (Page) vacuum->before, row);
+		}
 	}
 }
 
@@ -190,6 +200,16 @@ tid_is_dead(ItemPointer tid, void *arg)
 	return dead[low] == row;
 }
 
+DeadRows *
+table_dead_rows(IndexBulkDeleteCallback callback, void *arg)
+{
+	Vacuum	   *vacuum = (Vacuum *) arg;
+
+	if (callback != tid_is_dead || vacuum->rows == NULL)
+		return NULL;
+	return (Size) vacuum->rows->n == vacuum->ndead ? vacuum->rows : NULL;
+}
+
 static void
 init_index_info(Vacuum *vacuum, Relation index, bool estimated, IndexVacuumInfo *info)
 {
@@ -239,16 +259,12 @@ clean_indexes(Vacuum *vacuum)
 	pgstat_progress_update_param(PROGRESS_VACUUM_NUM_INDEX_VACUUMS, vacuum->index_passes);
 }
 
-/* Indexes first, then the stubs: the order that makes an absent row id absent everywhere. */
+/* The indexes are clean of them. */
 static void
-remove_dead_rows(Vacuum *vacuum)
+remove_stubs(Vacuum *vacuum)
 {
 	Size		done = 0;
 
-	if (vacuum->ndead == 0)
-		return;
-	if (vacuum->nindexes > 0)
-		clean_indexes(vacuum);
 	FAULT_POINT(vacuum_index_cleaned);
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_HEAP);
 	while (done < vacuum->ndead)
@@ -262,6 +278,47 @@ remove_dead_rows(Vacuum *vacuum)
 	vacuum->rows_removed += vacuum->ndead;
 	vacuum->ndead = 0;
 	progress_dead(0, 0);
+}
+
+/* Indexes first, then the stubs: the order that makes an absent row id absent everywhere. */
+static void
+remove_dead_rows(Vacuum *vacuum)
+{
+	if (vacuum->ndead == 0)
+		return;
+	if (vacuum->nindexes > 0)
+		clean_indexes(vacuum);
+	remove_stubs(vacuum);
+	if (vacuum->rows != NULL)
+		dead_rows_forget(vacuum->rows);
+}
+
+/*
+ * The stubs are too few for the indexes to be gone through.  But those whose entries can be found
+ * by key, in all indexes, need not stay.
+ */
+static void
+remove_known_rows(Vacuum *vacuum)
+{
+	DeadRows   *rows = vacuum->rows;
+
+	if (rows == NULL || rows->n == 0)
+		return;
+	for (int i = 0; i < vacuum->nindexes; i++)
+		if (!table_index_finds_by_key(vacuum->indexes[i]))
+			return;
+	for (int i = 0; i < rows->n; i++)
+		vacuum->dead[i] = rows->rows[i].row;
+	vacuum->ndead = rows->n;
+	rows->optional = true;
+	clean_indexes(vacuum);
+	vacuum->ndead = 0;
+	for (int i = 0; i < rows->n; i++)
+		if (rows->rows[i].indexes == vacuum->nindexes)
+			vacuum->dead[vacuum->ndead++] = rows->rows[i].row;
+	if (vacuum->ndead > 0)
+		remove_stubs(vacuum);
+	vacuum->bypassed = vacuum->rows_removed < vacuum->stat.stubs;
 }
 
 static void
@@ -290,6 +347,7 @@ prune_pass(Vacuum *vacuum)
 {
 	TreeKey		key = next_key_with_work(vacuum, TREE_KEY_MIN);
 	bool		cleanup = vacuum->params->index_cleanup != VACOPTVALUE_DISABLED;
+	bool		pruned;
 	int			nstubs;
 
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_SCAN_HEAP);
@@ -298,10 +356,13 @@ prune_pass(Vacuum *vacuum)
 	{
 		vacuum_pause();
 		copy_vacuumed_leaf(vacuum, key);
-		if (row_leaf_is_settled((Page) vacuum->page))
+		pruned = !row_leaf_is_settled((Page) vacuum->page);
+		if (!pruned)
 			vacuum->stat.rows += page_nslots((Page) vacuum->page);
 		else
 		{
+			if (vacuum->rows != NULL)
+				memcpy(vacuum->before, vacuum->page, BLCKSZ);
 			(void) row_prune_leaf(&vacuum->table, key, &vacuum->stat);
 			copy_vacuumed_leaf(vacuum, key);
 		}
@@ -312,7 +373,7 @@ prune_pass(Vacuum *vacuum)
 			vacuum->flushed_dead = true;
 		}
 		if (vacuum->ndead + nstubs <= vacuum->max_dead)
-			collect_stubs(vacuum);
+			collect_stubs(vacuum, pruned);
 		progress_dead(vacuum->ndead * sizeof(RowId), vacuum->ndead);
 		key = next_key_with_work(vacuum, page_trailer(vacuum->page)->high_fence);
 		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, ++vacuum->leaves);
@@ -474,6 +535,8 @@ vacuum_tree(Vacuum *vacuum)
 	vacuum->bypassed = !cleanup || may_bypass_indexes(vacuum);
 	if (!vacuum->bypassed)
 		remove_dead_rows(vacuum);
+	else if (cleanup)
+		remove_known_rows(vacuum);
 	if (vacuum->rows_removed > 0)
 		merge_pass(vacuum);
 
@@ -506,17 +569,25 @@ update_statistics(Vacuum *vacuum, TransactionId oldest_xid, MultiXactId oldest_m
 	vacuum->report.new_min_multi = multi_set ? oldest_multi : InvalidMultiXactId;
 }
 
+/* Bytes that the settings allow. */
+static Size
+vacuum_memory(void)
+{
+	int			memory_kb = AmAutoVacuumWorkerProcess() && autovacuum_work_mem != -1 ?
+		autovacuum_work_mem : maintenance_work_mem;
+
+	return (Size) memory_kb * 1024;
+}
+
 /* As much as the settings allow, but no more than the table has row ids. */
 static void
 allocate_dead(Vacuum *vacuum)
 {
-	int			memory_kb = AmAutoVacuumWorkerProcess() && autovacuum_work_mem != -1 ?
-		autovacuum_work_mem : maintenance_work_mem;
 	Size		ids = 0;
 
 	if (tree_exists(&vacuum->table.file))
 		ids = (Size) table_logical_blocks(&vacuum->table.file) * ROWS_PER_LOGICAL_BLOCK;
-	ids = Min(ids, (Size) memory_kb * 1024 / sizeof(RowId));
+	ids = Min(ids, vacuum_memory() / sizeof(RowId));
 	ids = Min(ids, MaxAllocSize / sizeof(RowId));
 	vacuum->max_dead = Max(ids, 4 * ROWAN_PAGE_ROOM);
 	vacuum->dead = palloc(vacuum->max_dead * sizeof(RowId));
@@ -537,6 +608,25 @@ open_indexes(Vacuum *vacuum)
 	vacuum->report.index_names = palloc(sizeof(char *) * Max(vacuum->nindexes, 1));
 	for (int i = 0; i < vacuum->nindexes; i++)
 		vacuum->report.index_names[i] = pstrdup(RelationGetRelationName(vacuum->indexes[i]));
+}
+
+/*
+ * Rows are kept as long as finding their entries may be less work than going through the largest
+ * index that does so, in an eighth of the memory that there is.
+ */
+static void
+prepare_dead_rows(Vacuum *vacuum)
+{
+	BlockNumber pages = 0;
+
+	if (vacuum->params->index_cleanup == VACOPTVALUE_DISABLED || table_index_finds_by_key == NULL)
+		return;
+	for (int i = 0; i < vacuum->nindexes; i++)
+		if (table_index_finds_by_key(vacuum->indexes[i]))
+			pages = Max(pages, RelationGetNumberOfBlocks(vacuum->indexes[i]));
+	if (pages > 0)
+		vacuum->rows = dead_rows_create(vacuum->rel, Min(pages, INT_MAX / 2),
+										vacuum_memory() / 8);
 }
 
 static void
@@ -563,6 +653,7 @@ report(Vacuum *vacuum, TransactionId cutoff)
 	report->cutoff = cutoff;
 	report->index_passes = vacuum->index_passes;
 	report->indexes_bypassed = vacuum->bypassed;
+	report->indexes_by_key = vacuum->rows != NULL ? vacuum->rows->cleaned : 0;
 	report->nindexes = vacuum->nindexes;
 	report->index_stats = vacuum->index_stats;
 	vacuum_report_end(report);
@@ -583,10 +674,12 @@ rowan_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	vacuum->strategy = strategy;
 	table_row_table(rel, &vacuum->table);
 	vacuum->page = palloc(BLCKSZ);
+	vacuum->before = palloc(BLCKSZ);
 	vacuum->stat.oldest_xid = oldest_xmin;
 	vacuum->stat.oldest_multi = oldest_multi;
 	allocate_dead(vacuum);
 	open_indexes(vacuum);
+	prepare_dead_rows(vacuum);
 
 	if (tree_exists(&vacuum->table.file))
 	{

@@ -112,6 +112,9 @@ say_versions(const VacuumReport *report, StringInfo text)
 	appendStringInfo(text, "versions: %llu pages freed; stubs: %llu left; free pages: %u\n",
 					 (unsigned long long) report->version_pages_freed,
 					 (unsigned long long) report->stubs_left, report->free_pages);
+	if (report->index_passes > 0)
+		appendStringInfo(text, "indexes cleaned by key: %d of %d\n", report->indexes_by_key,
+						 report->nindexes * report->index_passes);
 }
 
 static double

@@ -42,6 +42,7 @@ typedef struct VacuumReport
 	MultiXactId new_min_multi;
 	int			index_passes;
 	bool		indexes_bypassed;
+	int			indexes_by_key; /* cleaned of rows that were looked for */
 	int			nindexes;
 	char	  **index_names;
 	IndexBulkDeleteResult **index_stats;
