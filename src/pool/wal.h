@@ -161,11 +161,15 @@ StaticAssertDecl(sizeof(ReplaceRecordData) == 3, "REPLACE");
 #define MOVE_TO_REFERENCE	3
 
 /*
- * INSERT, REPLACE and MOVE, if they clear bits of the visibility map: this block reference is the
- * map's page (row/mapclear.c), without an image; its data are the logical block, a number, or two
- * of them.
+ * INSERT, REPLACE and MOVE, if they clear bits of the visibility map (row/mapclear.c): this block
+ * reference is the map's page, without an image; its data are the logical block, a number, or two
+ * of them.  Before PostgreSQL 17 nobody reads WAL to learn which pages of a map changed; there main
+ * data begin with these numbers, and MAIN_CLEARS and MAIN_CLEARS_SECOND in their last byte say so.
  */
 #define MAP_CLEAR_REFERENCE	2
+#define MAP_CLEAR_HAS_REFERENCE	(PG_VERSION_NUM >= 170000)
+#define MAIN_CLEARS			0x80
+#define MAIN_CLEARS_SECOND	0x40	/* there are two */
 
 /*
  * A version record appended to a version page.  Behind it, in this order:
@@ -212,7 +216,7 @@ StaticAssertDecl(VERSION_UNITS_A_PAGE <= (1 << 10) && ROW_TAG_MAX < (1 << 7) &&
  *					block 0 lacks, as they stay
  *	LOGICAL_OLD		of the old row: uint16 number of columns, with LOGICAL_OLD_NULLS null bitmap,
  *					then the values, as in a heap tuple
- *	uint8			LOGICAL_* action, with the flags of what is there
+ *	uint8			LOGICAL_* action, with the flags of what is there, and MAIN_CLEARS
  *
  * The last byte is none that a check entry (below) ends with, so that one can be told from what is
  * before it, which may be somebody's text.
@@ -415,6 +419,7 @@ typedef struct WalContext
 								 * none */
 	const char *next_data;		/* its data, behind the sum */
 	Size		next_length;	/* bytes of that */
+	const struct VersionDelta *next_delta;	/* what an operation knows of it: version/version.h */
 	WalNeed		whole;			/* so much of the page is as it was before; operations: all */
 	bool		slots_restored; /* header, slots and trailer are as they are after the change */
 } WalContext;

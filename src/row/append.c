@@ -24,6 +24,13 @@
 /* A shorter run of a byte hardly takes more than its numbers do. */
 #define RUN_AT_LEAST	8
 
+/* Where a byte of a cell is repeated. */
+typedef struct CellRun
+{
+	uint16		repeated;		/* so many times; 0: nowhere */
+	uint16		at;				/* bytes between the fixed header and it, but for the xid */
+} CellRun;
+
 /* An INSERT, as far as it is not in the cells.  Of what parts do not name, nothing is said. */
 typedef struct InsertPlan
 {
@@ -37,6 +44,7 @@ typedef struct InsertPlan
 	TransactionId newest_xid;
 	uint16		dead_bytes;
 	uint16		slot;
+	CellRun		run;			/* INSERT_RUNS: of the first cell */
 	uint16		nmoved;
 	SlotData	moved[ROWAN_PAGE_ROOM / sizeof(SlotData)];
 } InsertPlan;
@@ -182,13 +190,27 @@ natts_matter(const LeafAppend *append)
 	return false;
 }
 
-/* Of several rows the first one stands for all: they are alike mostly. */
-static bool
-has_run(const char *cell)
+/* What of a cell's beginning is said without its bytes, or before them. */
+static inline int
+cell_head(const char *cell, uint16 parts)
 {
-	int			at;
+	bool		has_xid = (row_header_flags((const RowHeaderData *) cell) & ROW_XID) != 0;
 
-	return longest_run(cell, row_header_size((const RowHeaderData *) cell), &at) >= RUN_AT_LEAST;
+	return sizeof(RowHeaderData) +
+		((parts & INSERT_XID) && has_xid ? sizeof(TransactionId) : 0);
+}
+
+static CellRun
+find_run(const char *cell, uint16 parts)
+{
+	int			head = cell_head(cell, parts);
+	int			size = row_header_size((const RowHeaderData *) cell);
+	int			at;
+	int			repeated = longest_run(cell + head, size - head, &at);
+
+	return (CellRun) {
+		.repeated = repeated >= RUN_AT_LEAST ? repeated : 0, .at = at
+	};
 }
 
 static void
@@ -239,7 +261,10 @@ plan_append(Page page, const LeafAppend *append, TransactionId xid, bool runs, I
 		parts |= INSERT_SLOTS;
 	if (trailer.high_fence == TREE_KEY_MAX)
 		parts |= INSERT_NEXT;
-	if (runs && has_run(append->cells))
+	plan->run.repeated = 0;
+	if (runs)
+		plan->run = find_run(append->cells, parts);
+	if (plan->run.repeated > 0)
 		parts |= INSERT_RUNS;
 	plan->record.parts = parts;
 }
@@ -251,50 +276,42 @@ StaticAssertDecl(sizeof(InsertPlan) + sizeof(((LeafAppend *) 0)->cells) +
 				 ROWAN_PAGE_ROOM / sizeof(RowHeaderData) <= INSERT_MAX_BYTES,
 				 "INSERT_MAX_BYTES");
 
-/* The cell as INSERT_ONE and INSERT_XID want it. */
+/* The cell as INSERT_ONE and INSERT_XID want it, without what is repeated. */
 static char *
-put_cell(char *to, const char *cell, uint16 parts)
+put_cell(char *to, const char *cell, uint16 parts, const CellRun *run)
 {
-	const RowHeaderData *header = (const RowHeaderData *) cell;
-	uint16		size = row_header_size(header);
 	int			at = (parts & INSERT_ONE) ? offsetof(RowHeaderData, tag_flags) : 0;
+	int			head = cell_head(cell, parts);
+	int			size = row_header_size((const RowHeaderData *) cell);
 
-	if ((parts & INSERT_XID) && (row_header_flags(header) & ROW_XID))
-	{
-		to = put_bytes(to, cell + at, sizeof(RowHeaderData) - at);
-		at = sizeof(RowHeaderData) + sizeof(TransactionId);
-	}
-	return put_bytes(to, cell + at, size - at);
+	to = put_bytes(to, cell + at, sizeof(RowHeaderData) - at);
+	if (run->repeated == 0)
+		return put_bytes(to, cell + head, size - head);
+	to = put_bytes(to, cell + head, run->at + 1);
+	head += run->at + 1 + run->repeated;
+	return put_bytes(to, cell + head, size - head);
 }
 
-/* The same without its longest run. */
 static char *
-put_cell_without_run(char *to, const char *cell, uint16 parts)
+put_run(char *to, const CellRun *run)
 {
-	char		all[ROW_SIZE_MASK + 1];
-	int			size = put_cell(all, cell, parts) - all;
-	int			fixed = (parts & INSERT_ONE) ? sizeof(uint16) : sizeof(RowHeaderData);
-	int			at;
-	int			repeated = longest_run(all + fixed, size - fixed, &at);
-
-	if (repeated < RUN_AT_LEAST)
-		return put_bytes(put_number(to, 0), all, size);
-	to = put_number(to, repeated);
-	to = put_number(to, at);
-	at += fixed + 1;
-	to = put_bytes(to, all, at);
-	return put_bytes(to, all + at + repeated, size - at - repeated);
+	to = put_number(to, run->repeated);
+	return run->repeated > 0 ? put_number(to, run->at) : to;
 }
 
+/* run: the first one's.  It stands for all: rows that are inserted together are alike mostly. */
 static char *
-put_cells(char *to, const LeafAppend *append, uint16 parts)
+put_cells(char *to, const LeafAppend *append, uint16 parts, CellRun run)
 {
 	const char *cell = append->cells;
 
 	for (int i = 0; i < append->nrows; i++)
 	{
-		to = (parts & INSERT_RUNS) ? put_cell_without_run(to, cell, parts) :
-			put_cell(to, cell, parts);
+		if (i > 0 && (parts & INSERT_RUNS))
+			run = find_run(cell, parts);
+		if (parts & INSERT_RUNS)
+			to = put_run(to, &run);
+		to = put_cell(to, cell, parts, &run);
 		cell += TYPEALIGN(append->cell_align, row_header_size((const RowHeaderData *) cell));
 	}
 	return to;
@@ -329,7 +346,7 @@ write_insert(const InsertPlan *plan, const LeafAppend *append, char *record)
 	}
 	if ((parts & INSERT_ONE) == 0)
 		to = put_number(to, plan->nrows);
-	return put_cells(to, append, parts) - record;
+	return put_cells(to, append, parts, plan->run) - record;
 }
 
 /* Reads all but the cells; returns where they are; NULL: the record, up to `end`, is too short. */
@@ -374,13 +391,6 @@ read_insert(const char *from, const char *end, TransactionId xid, InsertPlan *pl
 		from = take_number_16(from, end, &plan->nrows);
 	return from;
 }
-
-/* Where a byte of a cell was repeated. */
-typedef struct CellRun
-{
-	uint16		repeated;		/* so many times; 0: nowhere */
-	uint16		at;				/* bytes between the fixed header and it, but for the xid */
-} CellRun;
 
 /* Takes `size` bytes of a cell, among them those that are repeated. */
 static const char *
@@ -591,10 +601,9 @@ log_insert(const PoolFile *file, PoolFrame *leaf, const char *record, Size size,
 		   const MapClear *clear, RowLogical *logical)
 {
 	wal_begin();
-	logical_log(logical, NULL);
+	logical_log(logical, NULL, map_clear_log(clear, file));
 	wal_add_page(0, leaf, insert_need(record));
 	XLogRegisterBufData(0, (char *) record, size);
-	map_clear_log(clear, file);
 	wal_insert(ROWAN_XLOG_INSERT);
 }
 

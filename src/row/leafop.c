@@ -91,9 +91,9 @@ plan_pair(ReplacePlan *plan, const char *cell, const RowShape *shape, const WalC
 	const RowHeaderData *header = (const RowHeaderData *) cell;
 	VersionDelta delta;
 
-	if (plan->record.how != REPLACE_IN_PLACE || !BlockNumberIsValid(context->next_block) ||
+	if (plan->record.how != REPLACE_IN_PLACE ||
 		(header->size_flags & ~ROW_SIZE_MASK) != 0 ||
-		!version_append_delta(context->next_data, context->next_length, &delta) ||
+		!version_append_delta(context, &delta) ||
 		delta.prefix != plan->prefix || delta.length != plan->length ||
 		delta.prefix + delta.length + delta.suffix != shape->data)
 		return;
@@ -275,8 +275,7 @@ read_pair(const WalContext *context, ReplacePlan *plan)
 	VersionDelta delta;
 	RowHeaderData header;
 
-	if (!BlockNumberIsValid(context->next_block) ||
-		!version_append_delta(context->next_data, context->next_length, &delta))
+	if (!version_append_delta(context, &delta))
 		return false;
 	plan->prefix = delta.prefix;
 	plan->length = delta.length;
@@ -553,11 +552,13 @@ replace_apply(Page page, char *data, Size length, const WalContext *context)
 
 Size
 version_record(PoolFrame *version, const VersionRecordData *record, WalContext *context,
-			   char *data)
+			   VersionDelta *delta, char *data)
 {
 	context->next_block = pool_block(version);
 	context->next_data = data;
 	context->next_length = version_append_data(pool_page(version), record, context->xid, data);
+	if (version_record_delta(record, delta))
+		context->next_delta = delta;
 	return context->next_length;
 }
 
@@ -574,12 +575,11 @@ log_replace(const PoolFile *file, PoolFrame *leaf, const char *replace, Size siz
 			RowLogical *logical, const LogicalKept *kept)
 {
 	wal_begin();
-	logical_log(logical, kept);
+	logical_log(logical, kept, map_clear_log(clear, file));
 	wal_add_page(0, leaf, replace_need(replace));
 	XLogRegisterBufData(0, (char *) replace, size);
 	if (version != NULL)
 		log_version(version, append, append_size);
-	map_clear_log(clear, file);
 	wal_insert(ROWAN_XLOG_REPLACE);
 }
 
@@ -591,6 +591,7 @@ leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 	WalContext	context = {.xid = GetCurrentTransactionIdIfAny(),
 	.next_block = InvalidBlockNumber, .whole = WAL_NEEDS_PAGE};
 	MapClear	clear;
+	VersionDelta delta;
 	LogicalKept kept;
 	char		replace[REPLACE_MAX_BYTES];
 	char		append[VERSION_APPEND_MAX];
@@ -598,7 +599,7 @@ leaf_replace(const RowTable *table, PoolFrame *leaf, int pos, const char *cell,
 				append_size = 0;
 
 	if (version != NULL)
-		append_size = version_record(version, record, &context, append);
+		append_size = version_record(version, record, &context, &delta, append);
 	FAULT_POINT(row_replace);
 	pool_refuse_damaged(leaf);
 	if (version != NULL)

@@ -91,10 +91,10 @@ extern Size replace_record(PoolFrame *leaf, int pos, const char *cell, const Row
 
 /*
  * What WAL has of the version record that goes to that page, `data`; returns its size.  *context
- * then knows where it is.
+ * then knows where it is, and points to *delta if it is one.
  */
 extern Size version_record(PoolFrame *version, const VersionRecordData *record,
-						   WalContext *context, char *data);
+						   WalContext *context, VersionDelta *delta, char *data);
 
 /* Adds it to the record, as block 1. */
 extern void log_version(PoolFrame *version, const char *data, Size size);

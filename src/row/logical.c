@@ -14,6 +14,7 @@
 #include "pool/describe.h"
 #include "replication/origin.h"
 #include "row/logical.h"
+#include "row/mapclear.h"
 
 /* ---- columns ---- */
 
@@ -202,16 +203,20 @@ log_row(RowLogical *logical, const LogicalKept *kept)
 }
 
 void
-logical_log(RowLogical *logical, const LogicalKept *kept)
+logical_log(RowLogical *logical, const LogicalKept *kept, uint8 clears)
 {
-	if (logical == NULL)
+	static uint8 mark;			/* until the record is inserted */
+
+	mark = clears | (logical == NULL ? 0 : logical->mark);
+	if (mark == 0)
 		return;
-	if (logical->mark & LOGICAL_ROW)
+	if (mark & LOGICAL_ROW)
 		log_row(logical, kept);
-	if (logical->mark & LOGICAL_OLD)
+	if (mark & LOGICAL_OLD)
 		XLogRegisterData(logical->old, logical->old_size);
-	XLogRegisterData((char *) &logical->mark, sizeof(logical->mark));
-	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
+	XLogRegisterData((char *) &mark, sizeof(mark));
+	if (logical != NULL)
+		XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
 }
 
 /* ---- reading ---- */
@@ -260,11 +265,15 @@ parse_logical(XLogReaderState *record, LogicalPart *part)
 	if (size == 0)
 		return LOGICAL_NONE;
 	mark = *end;
+	if ((mark & LOGICAL_ACTION) == 0)
+		return LOGICAL_NONE;
+	from = map_clear_skip(from, end, mark);
 	part->action = mark & LOGICAL_ACTION;
 	part->last = (mark & LOGICAL_LAST) != 0;
-	if (mark & LOGICAL_ROW)
+	if ((mark & LOGICAL_ROW) && from != NULL)
 		from = read_columns(from, end, part);
-	if ((mark & LOGICAL_ROW) && wal_record_kind(record) == ROWAN_XLOG_REPLACE)
+	if ((mark & LOGICAL_ROW) && from != NULL &&
+		wal_record_kind(record) == ROWAN_XLOG_REPLACE)
 		from = read_kept(from, end, part);
 	if ((mark & LOGICAL_OLD) && from != NULL)
 	{
@@ -303,6 +312,8 @@ logical_describe(StringInfo buf, XLogReaderState *record)
 	LogicalFound found = parse_logical(record, &part);
 	const char *action = logical_action(record);
 
+	if (!map_clear_describe_main(buf, record))
+		return false;
 	if (found == LOGICAL_NONE)
 		return true;
 	if (action == NULL)

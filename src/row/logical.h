@@ -7,7 +7,7 @@
  * to the record that makes the change, whichever that is:
  *
  *	wal_begin();
- *	logical_log(logical, kept);
+ *	logical_log(logical, kept, map_clear_log(...));
  *	...
  *
  * What it then has: pool/wal.h.
@@ -55,10 +55,10 @@ extern void logical_set_columns(RowLogical *logical, TupleDesc desc);
 extern void logical_set_old(RowLogical *logical, HeapTuple old);
 
 /*
- * Adds the logical part to the record: right behind wal_begin.  logical NULL: there is none.  kept:
- * of a REPLACE's new row; else NULL.
+ * Adds the logical part to the record: right behind wal_begin, and what map_clear_log returned.
+ * logical NULL: there is none.  kept: of a REPLACE's new row; else NULL.
  */
-extern void logical_log(RowLogical *logical, const LogicalKept *kept);
+extern void logical_log(RowLogical *logical, const LogicalKept *kept, uint8 clears);
 
 /* ---- reading ---- */
 

@@ -58,7 +58,7 @@ map_clear_apply(const MapClear *clear)
 		row_map_ops->clear(clear->buffer, clear->logical_block[i]);
 }
 
-void
+uint8
 map_clear_log(const MapClear *clear, const PoolFile *file)
 {
 	static char data[2 * NUMBER_MAX_BYTES]; /* until the record is inserted */
@@ -66,13 +66,19 @@ map_clear_log(const MapClear *clear, const PoolFile *file)
 	RelFileLocator locator = file->locator;
 
 	if (!BufferIsValid(clear->buffer))
-		return;
+		return 0;
 	for (int i = 0; i < clear->nblocks; i++)
 		to = put_number(to, clear->logical_block[i]);
+	if (!MAP_CLEAR_HAS_REFERENCE)
+	{
+		XLogRegisterData(data, to - data);
+		return clear->nblocks == 2 ? MAIN_CLEARS | MAIN_CLEARS_SECOND : MAIN_CLEARS;
+	}
 	XLogRegisterBlock(MAP_CLEAR_REFERENCE, &locator, VISIBILITYMAP_FORKNUM,
 					  BufferGetBlockNumber(clear->buffer), (char *) BufferGetPage(clear->buffer),
 					  REGBUF_NO_IMAGE);
 	XLogRegisterBufData(MAP_CLEAR_REFERENCE, data, to - data);
+	return 0;
 }
 
 void
@@ -83,52 +89,91 @@ map_clear_end(MapClear *clear)
 	clear->buffer = InvalidBuffer;
 }
 
-/* The logical blocks that a record clears the bits of, at most two; 0: it makes no sense. */
-static int
-read_map_clear(XLogReaderState *record, BlockNumber *logical_block)
+/* n logical blocks; returns what is behind them; NULL: they make no sense. */
+static const char *
+take_blocks(const char *from, const char *end, int n, BlockNumber *logical_block)
 {
-	Size		length;
-	const char *from = XLogRecGetBlockData(record, MAP_CLEAR_REFERENCE, &length);
-	const char *end = from + length;
-	int			n;
-
-	for (n = 0; n < 2 && from != NULL && from < end; n++)
+	for (int i = 0; i < n && from != NULL; i++)
 	{
 		uint64		number;
 
 		from = take_number(from, end, &number);
-		logical_block[n] = (BlockNumber) number;
+		logical_block[i] = (BlockNumber) number;
 	}
-	return from == end ? n : 0;
+	return from;
+}
+
+/* The logical blocks that a record clears the bits of, at most two; 0: none; -1: senseless. */
+static int
+read_map_clear(XLogReaderState *record, BlockNumber *logical_block)
+{
+	Size		size = wal_main_data_size(record);
+	const char *from = XLogRecGetData(record);
+	const char *end = from + size - 1;
+	int			n;
+
+	if (XLogRecHasBlockRef(record, MAP_CLEAR_REFERENCE))
+	{
+		from = XLogRecGetBlockData(record, MAP_CLEAR_REFERENCE, &size);
+		end = from + size;
+		from = take_blocks(from, end, 1, logical_block);
+		if (from == NULL || from == end)
+			return from == NULL ? -1 : 1;
+		return take_blocks(from, end, 1, logical_block + 1) == end ? 2 : -1;
+	}
+	if (size == 0 || (*end & MAIN_CLEARS) == 0)
+		return 0;
+	n = *end & MAIN_CLEARS_SECOND ? 2 : 1;
+	return take_blocks(from, end, n, logical_block) == NULL ? -1 : n;
+}
+
+const char *
+map_clear_skip(const char *from, const char *end, uint8 mark)
+{
+	BlockNumber logical_block[2];
+
+	if ((mark & MAIN_CLEARS) == 0)
+		return from;
+	return take_blocks(from, end, mark & MAIN_CLEARS_SECOND ? 2 : 1, logical_block);
 }
 
 void
 map_clear_redo(XLogReaderState *record)
 {
 	RelFileLocator locator;
-	BlockNumber map_block,
-				logical_block[2];
-	int			nblocks;
+	BlockNumber logical_block[2];
+	int			nblocks = read_map_clear(record, logical_block);
 
-	if (!XLogRecHasBlockRef(record, MAP_CLEAR_REFERENCE))
-		return;
-	nblocks = read_map_clear(record, logical_block);
-	if (nblocks == 0)
+	if (nblocks < 0)
 		elog(PANIC, "rowan: a WAL record does not say which bits of the map to clear");
-	XLogRecGetBlockTag(record, MAP_CLEAR_REFERENCE, &locator, NULL, &map_block);
+	XLogRecGetBlockTag(record, 0, &locator, NULL, NULL);
 	for (int i = 0; i < nblocks; i++)
-		row_map_ops->redo(locator, map_block, logical_block[i]);
+		row_map_ops->redo(locator, logical_block[i]);
+}
+
+static bool
+describe_blocks(StringInfo buf, const BlockNumber *logical_block, int nblocks)
+{
+	if (nblocks == 2)
+		describe(buf, "clears: [%u, %u]", logical_block[0], logical_block[1]);
+	else if (nblocks == 1)
+		describe(buf, "clears: [%u]", logical_block[0]);
+	return nblocks >= 0;
 }
 
 bool
 map_clear_describe(StringInfo buf, XLogReaderState *record, uint8 block_id)
 {
 	BlockNumber logical_block[2];
-	int			nblocks = read_map_clear(record, logical_block);
 
-	if (nblocks == 2)
-		describe(buf, "clears: [%u, %u]", logical_block[0], logical_block[1]);
-	else if (nblocks == 1)
-		describe(buf, "clears: [%u]", logical_block[0]);
-	return nblocks > 0;
+	return describe_blocks(buf, logical_block, read_map_clear(record, logical_block));
+}
+
+bool
+map_clear_describe_main(StringInfo buf, XLogReaderState *record)
+{
+	BlockNumber logical_block[2];
+
+	return XLogRecHasBlockRef(record, MAP_CLEAR_REFERENCE) ||
+		describe_blocks(buf, logical_block, read_map_clear(record, logical_block));
 }

@@ -1,7 +1,7 @@
 /*
  * mapclear.h
  *	  A row's change clears the bits of its logical block in the visibility map: in the same WAL
- *	  record, whose block reference MAP_CLEAR_REFERENCE is the map's page.
+ *	  record, by its block reference MAP_CLEAR_REFERENCE, the map's page, or by its main data.
  *
  * Private to src/row.
  */
@@ -31,8 +31,11 @@ extern bool map_clear_prepare_second(const RowTable *table, PoolFrame *leaf, Row
 /* In the critical section, before the row changes and its record is inserted. */
 extern void map_clear_apply(const MapClear *clear);
 
-/* Between wal_begin and wal_insert. */
-extern void map_clear_log(const MapClear *clear, const PoolFile *file);
+/*
+ * Right behind wal_begin.  The result is for logical_log, which comes next: what the last byte of
+ * main data says of it.
+ */
+extern uint8 map_clear_log(const MapClear *clear, const PoolFile *file);
 
 /* When all is done. */
 extern void map_clear_end(MapClear *clear);
@@ -40,7 +43,11 @@ extern void map_clear_end(MapClear *clear);
 /* Redo, before pages are latched: what the record says of the map. */
 extern void map_clear_redo(XLogReaderState *record);
 
-/* What the reference has, in words (a WalPart's function). */
+/* Main data behind what they have of it, if their last byte is mark; NULL: that makes no sense. */
+extern const char *map_clear_skip(const char *from, const char *end, uint8 mark);
+
+/* What the reference has, or main data, in words (a WalPart's function, RowanRecordOps). */
 extern bool map_clear_describe(StringInfo buf, XLogReaderState *record, uint8 block_id);
+extern bool map_clear_describe_main(StringInfo buf, XLogReaderState *record);
 
 #endif							/* ROWAN_ROW_MAPCLEAR_H */

@@ -173,6 +173,7 @@ typedef struct MoveRecords
 {
 	char		version[VERSION_APPEND_MAX];
 	Size		version_size;
+	VersionDelta delta;
 	char		replace[REPLACE_MAX_BYTES];
 	Size		replace_size;
 	char		insert[INSERT_MAX_BYTES];
@@ -209,14 +210,13 @@ log_move(const PoolFile *file, const LeafMove *move, MoveRecords *records)
 	char		prefix[5 * NUMBER_MAX_BYTES];
 
 	wal_begin();
-	logical_log(move->append->logical, NULL);
+	logical_log(move->append->logical, NULL, map_clear_log(&move->clear, file));
 	if (move->to == move->leaf)
 		log_near(move, records, prefix);
 	else
 		log_far(move, records);
 	if (move->version != NULL)
 		log_version(move->version, records->version, records->version_size);
-	map_clear_log(&move->clear, file);
 	wal_insert(ROWAN_XLOG_MOVE);
 }
 
@@ -281,7 +281,7 @@ leaf_move(const RowTable *table, LeafMove *move)
 		!wal_needs_image(move->leaf);
 	if (move->version != NULL)
 		records.version_size = version_record(move->version, move->record, &context,
-											  records.version);
+											  &records.delta, records.version);
 	START_CRIT_SECTION();
 	map_clear_apply(&move->clear);
 	begin_changes(move);

@@ -54,7 +54,7 @@ typedef struct RowMapOps
 	/* Clears the bits; in critical sections. */
 	void		(*clear) (Buffer buffer, BlockNumber logical_block);
 	/* Clears them in redo, if there is such a page. */
-	void		(*redo) (RelFileLocator locator, BlockNumber map_block, BlockNumber logical_block);
+	void		(*redo) (RelFileLocator locator, BlockNumber logical_block);
 } RowMapOps;
 
 /* Set at load. */

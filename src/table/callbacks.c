@@ -90,12 +90,8 @@ table_decode_row(Relation rel, const RowLayout *layout, const RowData *row, Datu
 BlockNumber
 table_logical_blocks(const PoolFile *file)
 {
-	char	   *page = palloc(BLCKSZ);
-	RowId		next;
+	RowId		next = tree_next_key(file);
 
-	tree_copy_leaf(file, TREE_KEY_MAX - 1, InvalidBlockNumber, NULL, page);
-	next = page_next_key(page);
-	pfree(page);
 	return (BlockNumber) ((next + ROWS_PER_LOGICAL_BLOCK - 1) / ROWS_PER_LOGICAL_BLOCK);
 }
 

@@ -102,9 +102,10 @@ clear_bits(Buffer buffer, BlockNumber logical_block)
  * VACUUM.
  */
 static void
-clear_in_redo(RelFileLocator locator, BlockNumber map_block, BlockNumber logical_block)
+clear_in_redo(RelFileLocator locator, BlockNumber logical_block)
 {
 	SMgrRelation reln = smgropen(locator, INVALID_PROC_NUMBER);
+	BlockNumber map_block = logical_block / MAP_BLOCKS_PER_PAGE;
 	Buffer		buffer;
 
 	if (!smgrexists(reln, VISIBILITYMAP_FORKNUM) ||

@@ -187,7 +187,8 @@ id_search_init(IdSearch *search, const PoolFile *file, TreeKey key)
 
 /*
  * The leaf that this backend found last in a file: a change of a row reads it, reads it again and
- * latches it.  It is the right one if it covers the key, as after any descent.
+ * latches it.  The last leaf, which also tells planners how many rows there are, is known besides.
+ * It is the right one if it covers the key, as after any descent.
  */
 typedef struct KnownLeaf
 {
@@ -198,22 +199,32 @@ typedef struct KnownLeaf
 	TreeKey		high;
 } KnownLeaf;
 
-FILE_CACHE(known_leaves, KnownLeaf, 16);
+FILE_CACHE(known_leaves, KnownLeaf, 32);
+
+/* On the last leaf, whatever rows there are. */
+#define LAST_KEY	(TREE_KEY_MAX - 1)
+
+/* Which of the file's two entries: that of its last leaf, or of any. */
+static inline uint32
+leaf_part(TreeKey key)
+{
+	return key == LAST_KEY ? 16 : 0;
+}
 
 static inline const KnownLeaf *
 recall_leaf(const PoolFile *file, TreeKey key)
 {
-	const KnownLeaf *known = file_cache_find(&known_leaves, file, 0);
+	const KnownLeaf *known = file_cache_find(&known_leaves, file, leaf_part(key));
 
 	return known != NULL && known->low <= key && key < known->high ? known : NULL;
 }
 
 /* It may be changing meanwhile: what is noted then is of no use, and does no harm. */
 static inline void
-remember_leaf(const PoolFile *file, PoolFrame *frame)
+remember_leaf(const PoolFile *file, TreeKey key, PoolFrame *frame)
 {
 	PageTrailer trailer = page_trailer(pool_page(frame));
-	KnownLeaf  *known = file_cache_make(&known_leaves, file, 0);
+	KnownLeaf  *known = file_cache_make(&known_leaves, file, leaf_part(key));
 
 	known->frame = frame;
 	known->block = pool_block(frame);
@@ -260,7 +271,23 @@ tree_read_leaf(const PoolFile *file, TreeKey key, int attempt, PoolRing *ring, P
 	if (attempt == 0 && read_known_leaf(file, key, read))
 		return;
 	find_page(file, key, 0, attempt, ring, read);
-	remember_leaf(file, read->frame);
+	remember_leaf(file, key, read->frame);
+}
+
+TreeKey
+tree_next_key(const PoolFile *file)
+{
+	for (int attempt = 0;; attempt++)
+	{
+		PoolRead	read;
+		TreeKey		next;
+
+		tree_read_leaf(file, LAST_KEY, attempt, NULL, &read);
+		next = page_next_key(read.page);
+		if (pool_read_end(&read))
+			return next;
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 bool
@@ -327,7 +354,7 @@ tree_latch_leaf(const PoolFile *file, TreeKey key, LWLockMode mode)
 	if (frame == NULL)
 	{
 		frame = tree_latch_page(file, key, 0, mode);
-		remember_leaf(file, frame);
+		remember_leaf(file, key, frame);
 	}
 	return frame;
 }
@@ -352,7 +379,7 @@ checked_last_leaf(const PoolFile *file, PoolFrame *frame)
 static PoolFrame *
 last_leaf_or_none(const PoolFile *file, PoolFrame *frame)
 {
-	if (page_covers(pool_page(frame), 0, TREE_KEY_MAX - 1))
+	if (page_covers(pool_page(frame), 0, LAST_KEY))
 		return checked_last_leaf(file, frame);
 	pool_unlatch(frame);
 	return NULL;
@@ -362,7 +389,7 @@ last_leaf_or_none(const PoolFile *file, PoolFrame *frame)
 static PoolFrame *
 latch_known_last_leaf(const PoolFile *file)
 {
-	PoolFrame  *frame = latch_known_leaf(file, TREE_KEY_MAX - 1, LW_EXCLUSIVE);
+	PoolFrame  *frame = latch_known_leaf(file, LAST_KEY, LW_EXCLUSIVE);
 
 	return frame == NULL ? NULL : checked_last_leaf(file, frame);
 }
@@ -406,7 +433,7 @@ tree_latch_last_leaf(const PoolFile *file, BlockNumber hint_block)
 	if (hint_block != InvalidBlockNumber && space_has_block(file, hint_block))
 		frame = last_leaf_or_none(file, pool_latch(file, hint_block, LW_EXCLUSIVE));
 	if (frame == NULL)
-		frame = checked_last_leaf(file, tree_latch_page(file, TREE_KEY_MAX - 1, 0, LW_EXCLUSIVE));
-	remember_leaf(file, frame);
+		frame = checked_last_leaf(file, tree_latch_page(file, LAST_KEY, 0, LW_EXCLUSIVE));
+	remember_leaf(file, LAST_KEY, frame);
 	return frame;
 }

@@ -54,6 +54,9 @@ extern bool tree_is_empty_file(const PoolFile *file);
 extern void tree_read_leaf(const PoolFile *file, TreeKey key, int attempt, PoolRing *ring,
 						   PoolRead *read);
 
+/* The next key that the right edge hands out.  Raises what tree_read_leaf does. */
+extern TreeKey tree_next_key(const PoolFile *file);
+
 /*
  * Copies a leaf to dest (BLCKSZ bytes, MAXALIGNed), consistent: the one that covers key / the one
  * left of the leaf whose low fence is given (false: there is none). Next leaf to the right:

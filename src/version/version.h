@@ -80,8 +80,11 @@ typedef struct VersionDelta
 	int			length;
 } VersionDelta;
 
-/* That of the record which these `length` bytes of WAL tell of; false: it is no delta. */
-extern bool version_append_delta(const char *data, Size length, VersionDelta *delta);
+/* That of the record, of which WAL has the data behind its header; false: it is no delta. */
+extern bool version_record_delta(const VersionRecordData *record, VersionDelta *delta);
+
+/* That of the record which the context's next reference tells of; false: it is no delta. */
+extern bool version_append_delta(const WalContext *context, VersionDelta *delta);
 
 /* ---- version.c ---- */
 

@@ -142,20 +142,38 @@ version_append_offset(const char *data)
 }
 
 bool
-version_append_delta(const char *data, Size length, VersionDelta *delta)
+version_record_delta(const VersionRecordData *record, VersionDelta *delta)
+{
+	if (record->kind != VERSION_DELTA)
+		return false;
+	delta->flags = record->flags;
+	delta->newer_tag = record->newer_tag;
+	delta->prefix = record->prefix;
+	delta->suffix = record->suffix;
+	delta->length = record->size - sizeof(*record);
+	return true;
+}
+
+bool
+version_append_delta(const WalContext *context, VersionDelta *delta)
 {
 	VersionAppendData append;
 	VersionRecordData record;
-	const char *from = read_append(data, data + length, InvalidTransactionId, &append, &record);
+	const char *end = context->next_data + context->next_length;
+	const char *from;
 
-	if (from == NULL || record.kind != VERSION_DELTA)
+	if (!BlockNumberIsValid(context->next_block))
 		return false;
-	delta->flags = record.flags;
-	delta->newer_tag = record.newer_tag;
-	delta->prefix = record.prefix;
-	delta->suffix = record.suffix;
-	delta->length = data + length - from;
-	return true;
+	if (context->next_delta != NULL)
+	{
+		*delta = *context->next_delta;
+		return true;
+	}
+	from = read_append(context->next_data, end, InvalidTransactionId, &append, &record);
+	if (from == NULL)
+		return false;
+	record.size = sizeof(record) + (end - from);
+	return version_record_delta(&record, delta);
 }
 
 bool
