@@ -123,6 +123,9 @@ typedef enum TU_UpdateIndexes
 #define relation_blocks_hit(rel)		((rel)->pgstat_info->t_counts.t_blocks_hit)
 #endif
 
+/* Does anybody read WAL to learn which blocks changed, those of visibility maps too (backups)? */
+#define WAL_IS_SUMMARIZED		(PG_VERSION_NUM >= 170000)
+
 /* Can rows lose versions that a snapshot may still want (old_snapshot_threshold)? */
 #if PG_VERSION_NUM >= 170000
 #define snapshots_grow_too_old()	false

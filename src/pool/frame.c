@@ -427,16 +427,22 @@ pool_latch_here(const PoolFile *file, BlockNumber block, PoolFrame *frame, LWLoc
 	tag_init(&tag, file, block);
 	frame = latch_if_free(file, &tag, frame, mode);
 	if (frame != NULL)
-		held_add(frame, HELD_IN_ORDER);
+		held_add(frame, HELD_TRIED);
 	return frame;
 }
 
 PoolFrame *
 pool_latch_near(const PoolFile *file, BlockNumber block, PoolFrame *near, LWLockMode mode)
 {
-	PoolFrame  *frame = pool_latch_here(file, block, near, mode);
+	PoolTag		tag;
+	PoolFrame  *frame;
 
-	return frame != NULL ? frame : pool_latch(file, block, mode);
+	tag_init(&tag, file, block);
+	frame = latch_if_free(file, &tag, near, mode);
+	if (frame == NULL)
+		return pool_latch(file, block, mode);
+	held_add(frame, HELD_IN_ORDER);
+	return frame;
 }
 
 PoolFrame *

@@ -163,11 +163,10 @@ StaticAssertDecl(sizeof(ReplaceRecordData) == 3, "REPLACE");
 /*
  * INSERT, REPLACE and MOVE, if they clear bits of the visibility map (row/mapclear.c): this block
  * reference is the map's page, without an image; its data are the logical block, a number, or two
- * of them.  Before PostgreSQL 17 nobody reads WAL to learn which pages of a map changed; there main
+ * of them.  Where nobody reads WAL to learn which pages of a map changed (WAL_IS_SUMMARIZED), main
  * data begin with these numbers, and MAIN_CLEARS and MAIN_CLEARS_SECOND in their last byte say so.
  */
 #define MAP_CLEAR_REFERENCE	2
-#define MAP_CLEAR_HAS_REFERENCE	(PG_VERSION_NUM >= 170000)
 #define MAIN_CLEARS			0x80
 #define MAIN_CLEARS_SECOND	0x40	/* there are two */
 

@@ -69,7 +69,7 @@ map_clear_log(const MapClear *clear, const PoolFile *file)
 		return 0;
 	for (int i = 0; i < clear->nblocks; i++)
 		to = put_number(to, clear->logical_block[i]);
-	if (!MAP_CLEAR_HAS_REFERENCE)
+	if (!WAL_IS_SUMMARIZED)
 	{
 		XLogRegisterData(data, to - data);
 		return clear->nblocks == 2 ? MAIN_CLEARS | MAIN_CLEARS_SECOND : MAIN_CLEARS;
