@@ -11,7 +11,8 @@
  * Not heard of on a primary: COMMIT PREPARED and ROLLBACK PREPARED of a transaction that dropped or
  * created files, and drops of temporary tables (smgrGetPendingDeletes leaves them out).  Their
  * dirty frames are dropped when they are to be written (io.c), their clean ones when a new file
- * gets the same name (rowan_set_new_filelocator, file.c).  Databases that move or go: core/hooks.c.
+ * gets the same name (rowan_set_new_filelocator, pool_file_extend), which looks only if there can
+ * be such frames.  Databases that move or go: core/hooks.c.
  *
  * Latches: those of pool_discard_*; called without any.
  */

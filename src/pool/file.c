@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/twophase.h"
 #include "access/xlog.h"
 #include "access/xloginsert.h"
 #include "access/xlogutils.h"
@@ -52,6 +53,8 @@ pool_prefetch(const PoolFile *file, BlockNumber block)
 }
 
 /* ---- growing ---- */
+
+static void discard_stale_frames(const PoolFile *file);
 
 /* In redo the file may be missing: it was dropped later. */
 void
@@ -108,9 +111,8 @@ pool_file_extend(const PoolFile *file, BlockNumber nblocks)
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	old_blocks = smgrnblocks(reln, MAIN_FORKNUM);
 
-	/* A new file: frames under its name are left from a file dropped without our knowing. */
 	if (old_blocks == 0)
-		pool_discard_file(file, 0);
+		discard_stale_frames(file);
 	for (BlockNumber block = old_blocks; block < nblocks; block++)
 	{
 		page_make_unused((Page) unused.data, block);
@@ -317,6 +319,26 @@ pool_discard_file(const PoolFile *file, BlockNumber first_block)
 	.first_block = first_block};
 
 	discard_range(&range);
+}
+
+/*
+ * The file is new: frames under its name are left from one that was dropped without our knowing.
+ * That was a temporary one, or dropped by a transaction that had been prepared (core_events.c); for
+ * others the pass over all frames is spared.
+ */
+static void
+discard_stale_frames(const PoolFile *file)
+{
+	if (file->backend != INVALID_PROC_NUMBER || max_prepared_xacts > 0 || InRecovery)
+		pool_discard_file(file, 0);
+#ifdef USE_ASSERT_CHECKING
+	else
+	{
+		DiscardRange range = {.locators = &file->locator, .n = 1, .backend = file->backend};
+
+		Assert(!range_is_in_pool(&range));	/* I-POOL-9 */
+	}
+#endif
 }
 
 /* Permanent and unlogged files; one pass over the frames for all of them. */

@@ -185,7 +185,9 @@ def wait_panicked(server, error, timeout_s=20):
 
 
 def test(options):
-    server = cluster.make('rewrite', conf={'rowan.buffers': '8MB'} if ENGINE else {})
+    # without prepared transactions new files are not looked for in the pool (I-POOL-9)
+    conf = {'max_prepared_transactions': '0'}
+    server = cluster.make('rewrite', conf=dict(conf, **{'rowan.buffers': '8MB'} if ENGINE else {}))
     old_snapshots(server)
     two_sessions(server)
     server.verify()
