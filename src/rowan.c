@@ -17,6 +17,7 @@
 #include "base/preload.h"
 #include "btree/btree.h"
 #include "core/hooks.h"
+#include "core/key_method.h"
 #include "entry/entry.h"
 #include "miscadmin.h"
 #include "pool/frame.h"
@@ -72,6 +73,7 @@ define_settings(void)
 							 false,
 							 PGC_SUSET, GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
+	key_method_define_setting();
 	fault_define_settings();
 #ifdef ROWAN_FAULTS
 	DefineCustomBoolVariable("rowan.checkpoint_gate",

@@ -152,6 +152,13 @@ typedef enum TU_UpdateIndexes
 /* Do ON CONFLICT and foreign keys insist on btree indexes?  Else core asks an index's method. */
 #define UNIQUE_INDEXES_NEED_BTREE	(PG_VERSION_NUM < 180000)
 
+/* ALTER TABLE ... SET EXPRESSION, which is like TYPE. */
+#if PG_VERSION_NUM >= 170000
+#define SETS_EXPRESSION(subtype)	((subtype) == AT_SetExpression)
+#else
+#define SETS_EXPRESSION(subtype)	false
+#endif
+
 /* A constraint that excludes what overlaps. */
 #if PG_VERSION_NUM >= 180000
 #define CONSTRAINT_WITHOUT_OVERLAPS(constraint)	((constraint)->without_overlaps)

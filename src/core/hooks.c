@@ -33,6 +33,7 @@
 #include "core/hooks.h"
 #include "core/index_move.h"
 #include "core/key_method.h"
+#include "core/key_rebuild.h"
 #include "core/rowcompare.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
@@ -271,7 +272,10 @@ run_clearly(const UtilityCall *call)
 
 	PG_TRY();
 	{
+		List	   *keys = key_rebuild_begin(call->statement->utilityStmt);
+
 		run_utility(call);
+		key_rebuild_end(keys);
 	}
 	PG_CATCH();
 	{

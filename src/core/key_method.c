@@ -12,15 +12,25 @@
  * index.  btree does not know it: where nobody sees to it, the statement fails, and no index of
  * another kind than the schema says is made.  So the parameter must not go or come later, either.
  *
+ * rowan.default_key_access_method adds the parameter to new tables' keys, so that their schema says
+ * it, too.
+ *
  * Before 18, where neither ON CONFLICT nor foreign keys could use such an index, the same text
  * makes a btree index, with a notice.
  */
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "base/compat.h"
 #include "btree/opclass.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "commands/defrem.h"
 #include "core/key_method.h"
+#include "nodes/makefuncs.h"
+#include "table/table.h"
+#include "utils/guc.h"
+#include "utils/syscache.h"
 
 #define CORE_USING_INDEX_ERROR "index \"%s\" is not a btree"
 #define CORE_SECOND_KEY_ERROR "multiple primary keys for table \"%s\" are not allowed"
@@ -94,6 +104,110 @@ apply_to_constraint(Constraint *constraint)
 		constraint->access_method = pstrdup(ROWAN_INDEX_AM);
 	}
 }
+
+/* ---- the setting ---- */
+
+static int	default_method;
+
+typedef enum KeyMethod
+{
+	KEY_BTREE,
+	KEY_ROWAN_BTREE
+} KeyMethod;
+
+static const struct config_enum_entry key_methods[] = {
+	{"btree", KEY_BTREE, false},
+	{ROWAN_INDEX_AM, KEY_ROWAN_BTREE, false},
+	{NULL, 0, false}
+};
+
+static bool
+check_default_method(int *value, void **extra, GucSource source)
+{
+	if (*value == KEY_ROWAN_BTREE && UNIQUE_INDEXES_NEED_BTREE)
+	{
+		GUC_check_errdetail("PostgreSQL before 18 supports ON CONFLICT and foreign keys with btree only.");
+		return false;
+	}
+	return true;
+}
+
+void
+key_method_define_setting(void)
+{
+	DefineCustomEnumVariable("rowan.default_key_access_method",
+							 "Access method of keys that CREATE TABLE makes for Rowan tables.",
+							 "It adds WITH (rowan_btree) to PRIMARY KEY and UNIQUE constraints that do not have that parameter.",
+							 &default_method,
+							 KEY_BTREE, key_methods,
+							 PGC_USERSET, 0,
+							 check_default_method, NULL, NULL);
+}
+
+static Oid
+method_of_parent(const CreateStmt *statement)
+{
+	Oid			method = InvalidOid;
+	HeapTuple	tuple;
+
+	if (statement->partbound == NULL)
+		return InvalidOid;
+	tuple = SearchSysCache1(RELOID,
+							ObjectIdGetDatum(RangeVarGetRelid(linitial(statement->inhRelations),
+															  NoLock, true)));
+	if (HeapTupleIsValid(tuple))
+	{
+		method = ((Form_pg_class) GETSTRUCT(tuple))->relam;
+		ReleaseSysCache(tuple);
+	}
+	return method;
+}
+
+/* A partitioned table without a method counts as what its partitions will be. */
+static bool
+makes_rowan_table(const CreateStmt *statement)
+{
+	Oid			method;
+
+	if (statement->accessMethod != NULL)
+		method = get_am_oid(statement->accessMethod, true);
+	else
+		method = method_of_parent(statement);
+	if (!OidIsValid(method))
+		method = get_am_oid(default_table_access_method, true);
+	return rowan_method_is_rowan(method);
+}
+
+/*
+ * Only in CREATE TABLE: pg_dump adds keys by ALTER TABLE, so that a restored table has the method
+ * that the dump says, whatever the setting.
+ */
+static void
+add_marker(Constraint *constraint)
+{
+	if (makes_unique_index(constraint) && !CONSTRAINT_WITHOUT_OVERLAPS(constraint) &&
+		find_marker(constraint->options) == NULL)
+		constraint->options = lappend(constraint->options,
+									  makeDefElem(pstrdup(KEY_MARKER), NULL, -1));
+}
+
+static void
+add_markers(List *elements)
+{
+	ListCell   *cell;
+
+	foreach(cell, elements)
+	{
+		Node	   *node = lfirst(cell);
+
+		if (IsA(node, ColumnDef))
+			add_markers(((ColumnDef *) node)->constraints);
+		else if (IsA(node, Constraint))
+			add_marker((Constraint *) node);
+	}
+}
+
+/* ---- constraints of a statement ---- */
 
 /* Columns, with constraints of theirs, and constraints of the table. */
 static void
@@ -180,7 +294,11 @@ key_method_apply(Node *statement)
 
 	if (IsA(statement, CreateStmt))
 	{
-		apply_to_elements(((CreateStmt *) statement)->tableElts);
+		CreateStmt *create = (CreateStmt *) statement;
+
+		if (default_method == KEY_ROWAN_BTREE && makes_rowan_table(create))
+			add_markers(create->tableElts);
+		apply_to_elements(create->tableElts);
 		return;
 	}
 	foreach(cell, ((AlterTableStmt *) statement)->cmds)
@@ -212,13 +330,13 @@ explain_second_key(ErrorData *error, Node *statement)
 		error->hint = "If the partition's key has another access method than the table's, drop it first: ATTACH PARTITION makes its own.";
 }
 
-/* Core makes keys anew by their text, where it cannot be changed. */
+/* Core makes keys anew by their text: what key_rebuild.c does not know of, such as typed tables. */
 static void
 explain_parameter(ErrorData *error, Node *statement)
 {
 	if (!UNIQUE_INDEXES_NEED_BTREE && IsA(statement, AlterTableStmt) &&
 		strstr(error->message, "\"" KEY_MARKER "\"") != NULL)
-		error->hint = "If a column of a key changes: drop the constraint in the same ALTER TABLE, and add it again. EXCLUDE takes the access method by USING.";
+		error->hint = "If a column of a key changes: drop the constraint before, and add it again. EXCLUDE takes the access method by USING.";
 }
 
 void

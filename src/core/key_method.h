@@ -8,6 +8,9 @@
 #include "nodes/parsenodes.h"
 #include "utils/elog.h"
 
+/* rowan.default_key_access_method */
+extern void key_method_define_setting(void);
+
 /* Whether the statement may add keys, or change storage parameters; then apply changes it. */
 extern bool key_method_concerns(Node *statement);
 extern void key_method_apply(Node *statement);

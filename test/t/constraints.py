@@ -8,11 +8,14 @@
 * the parameter is where the index is ours and nowhere else, whatever made the constraint
 * what cannot be done is refused with a hint
 * a catalog that names btree for a file of ours is an error before anything is changed
+* rowan.default_key_access_method is for keys that CREATE TABLE makes, and the schema says it
+* dumped and restored, each key has the method it had, whatever the setting there
 * before 18 the same text makes btree indexes, with a notice
 
 Runs on the server under test and, if that is older, on a cassert build of 18 that is there.
 """
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
@@ -97,6 +100,81 @@ STATEMENTS = [
     "INSERT INTO n (k, o) VALUES (11, 1) ON CONFLICT (o) DO UPDATE SET k = n.k + 100",
     "ALTER TABLE n RENAME CONSTRAINT n_k_m_key TO pair",
     "ALTER TABLE n DROP CONSTRAINT n_o_key",
+    # columns of keys get other types: core makes the keys anew
+    "CREATE TABLE y (id int PRIMARY KEY WITH ({key}), u varchar(10) CONSTRAINT uu UNIQUE "
+    "WITH ({key}, fillfactor = 70), w int, v int, UNIQUE NULLS NOT DISTINCT (v) WITH ({key}), "
+    "CONSTRAINT uw UNIQUE (w) INCLUDE (id) WITH ({key}) DEFERRABLE INITIALLY DEFERRED) USING {am}",
+    "INSERT INTO y SELECT g, g, g, g FROM generate_series(1, 200) g",
+    "CREATE TABLE of_y (id int REFERENCES y, u varchar(10) REFERENCES y (u)) USING {am}",
+    "INSERT INTO of_y SELECT g, g FROM generate_series(1, 50) g",
+    "COMMENT ON CONSTRAINT y_pkey ON y IS 'of a constraint'; "
+    "COMMENT ON INDEX y_pkey IS 'of an index'",
+    "ALTER TABLE y CLUSTER ON y_pkey, REPLICA IDENTITY USING INDEX y_pkey",
+    "ALTER TABLE y ALTER id TYPE bigint",
+    "SELECT conname, contype, condeferrable, condeferred, conislocal, coninhcount, connoinherit, "
+    "relname, obj_description(n.oid, 'pg_constraint'), obj_description(c.oid, 'pg_class'), "
+    "indisprimary, indimmediate, indisclustered, indisreplident, "
+    "(SELECT count(*) FROM pg_trigger WHERE tgconstrindid = c.oid) FROM pg_constraint n "
+    "JOIN pg_class c ON c.oid = conindid JOIN pg_index ON indexrelid = c.oid "
+    "WHERE conrelid IN ('y'::regclass, 'of_y'::regclass) ORDER BY 1",
+    "CREATE TEMP TABLE before AS SELECT pg_relation_filenode('uu') AS n",
+    "ALTER TABLE y ALTER u TYPE varchar(20)",
+    "SELECT n = pg_relation_filenode('uu') FROM before; DROP TABLE before",
+    "ALTER TABLE y ALTER u TYPE text, ALTER w TYPE bigint, ALTER v TYPE numeric",
+    "INSERT INTO y VALUES (5, 'x', -5, -5)",
+    "INSERT INTO y VALUES (-5, '5', -5, -5)",
+    "INSERT INTO y VALUES (-5, 'x', -5, 5)",
+    "INSERT INTO y VALUES (-5, 'x', 5, -5)",
+    "BEGIN; INSERT INTO y VALUES (-5, 'x', 5, -5); UPDATE y SET w = -5 WHERE id = -5; COMMIT",
+    "DELETE FROM y WHERE id = 1",
+    "INSERT INTO y VALUES (2, 'n', 0, 0) ON CONFLICT (id) DO UPDATE SET v = -1 RETURNING *",
+    "ALTER TABLE y ALTER id TYPE int USING id % 3",
+    "ALTER TABLE y ALTER id TYPE int, ADD PRIMARY KEY (v)",
+    "ALTER TABLE y ALTER id TYPE int, ALTER id DROP NOT NULL",
+    "BEGIN; ALTER TABLE y ALTER id TYPE int; INSERT INTO y VALUES (2); ROLLBACK",
+    "ALTER TABLE y DROP CONSTRAINT uw, ALTER w TYPE int",
+    "ALTER TABLE y DROP COLUMN v, ALTER u TYPE varchar",
+    "ALTER TABLE y ALTER id TYPE int, ADD COLUMN x int UNIQUE WITH ({key})",
+    "START TRANSACTION READ ONLY; ALTER TABLE y ALTER id TYPE bigint",
+    "ROLLBACK",
+    "ALTER TABLE y ALTER nothing TYPE bigint",
+    "ALTER TABLE IF EXISTS nothing ALTER nothing TYPE bigint",
+    "CREATE TABLE tree (a int, b int, c int, PRIMARY KEY (a, b) WITH ({key}), "
+    "CONSTRAINT cba UNIQUE (c, b, a) INCLUDE (b) WITH ({key}) DEFERRABLE) PARTITION BY LIST (a)",
+    "CREATE TABLE tree_1 PARTITION OF tree FOR VALUES IN (1) USING {am}",
+    "CREATE TABLE tree_2 PARTITION OF tree FOR VALUES IN (2) PARTITION BY LIST (a)",
+    "CREATE TABLE tree_2a PARTITION OF tree_2 FOR VALUES IN (2) USING {am}",
+    "CREATE TABLE tree_3 (x int, c int, b int, a int, PRIMARY KEY (a, b) "
+    "WITH ({key}), CONSTRAINT own UNIQUE (c) WITH ({key})) USING {am}",
+    "ALTER TABLE tree_3 DROP COLUMN x; ALTER TABLE tree ATTACH PARTITION tree_3 FOR VALUES IN (3)",
+    "CREATE TABLE of_tree (a int, b int, FOREIGN KEY (a, b) REFERENCES tree) USING {am}",
+    "INSERT INTO tree SELECT 1 + g % 3, g, g FROM generate_series(1, 30) g",
+    "INSERT INTO of_tree SELECT a, b FROM tree",
+    "ALTER TABLE tree ALTER b TYPE bigint",
+    "ALTER TABLE tree ALTER c TYPE text",
+    "SELECT conrelid::regclass, conname, contype, conislocal, coninhcount, connoinherit, "
+    "conparentid <> 0, conindid::regclass, indisprimary, indimmediate, indisvalid "
+    "FROM pg_constraint JOIN pg_index ON indexrelid = conindid "
+    "WHERE conrelid::regclass::text ~ '^(tree|y)' AND conname !~ 'fkey' ORDER BY 1, 2",
+    "SELECT i.inhrelid::regclass, i.inhparent::regclass FROM pg_inherits i "
+    "WHERE inhparent::regclass::text ~ '^(tree|cba)' ORDER BY 1, 2",
+    "SELECT pg_describe_object(classid, objid, objsubid), "
+    "pg_describe_object(refclassid, refobjid, refobjsubid), deptype FROM pg_depend "
+    "WHERE refclassid <> 'pg_opclass'::regclass AND ((classid = 'pg_class'::regclass AND objid IN "
+    "(SELECT indexrelid FROM pg_index WHERE indrelid::regclass::text ~ '^(tree|y)')) OR "
+    "(classid = 'pg_constraint'::regclass AND objid IN (SELECT oid FROM pg_constraint "
+    "WHERE conrelid::regclass::text ~ '^(tree|y)')))",
+    "INSERT INTO tree VALUES (3, 2, 0)",
+    "INSERT INTO tree VALUES (3, 2, 0) ON CONFLICT (b, a) DO UPDATE SET c = 'n' RETURNING *",
+    "INSERT INTO of_tree VALUES (3, 3)",
+    "ALTER TABLE tree_1 DROP CONSTRAINT tree_1_pkey",
+    "ALTER TABLE of_tree DROP CONSTRAINT of_tree_a_b_fkey; ALTER TABLE tree DROP CONSTRAINT cba",
+    "CREATE TABLE up (id int PRIMARY KEY WITH ({key})) USING {am}; "
+    "CREATE TABLE down (UNIQUE (id) WITH ({key})) INHERITS (up) USING {am}",
+    "ALTER TABLE up ALTER id TYPE bigint",
+    "ALTER TABLE ONLY up ALTER id TYPE int",
+    "CREATE TABLE generated (a int, b int GENERATED ALWAYS AS (a * 2) STORED UNIQUE "
+    "WITH ({key})) USING {am}; INSERT INTO generated VALUES (1), (2)",
     # LIKE, inheritance
     "CREATE TABLE copy (LIKE t INCLUDING INDEXES) USING {am}",
     "INSERT INTO copy SELECT * FROM t; INSERT INTO copy SELECT * FROM t ON CONFLICT DO NOTHING",
@@ -170,7 +248,10 @@ KEYS = """SELECT replace(pg_get_indexdef(i.indexrelid), current_schema || '.', '
 # from 18 on
 WITH_ANY_UNIQUE_INDEX = ["UPDATE t SET v = v + 1 WHERE a = 4",
                          "REFRESH MATERIALIZED VIEW CONCURRENTLY m",
-                         "SELECT * FROM m ORDER BY a"]
+                         "SELECT * FROM m ORDER BY a",
+                         "ALTER TABLE generated ALTER b SET EXPRESSION AS (a * 3)",
+                         "ALTER TABLE generated ALTER b SET EXPRESSION AS (1)",
+                         "INSERT INTO generated VALUES (2)"]
 
 
 def outcome(result):
@@ -208,6 +289,11 @@ def check_methods(c, of, what):
     return rows
 
 
+def plain_definitions(keys):
+    """Without storage parameters, which differ."""
+    return [re.sub(r" WITH \(.*\)", '', d) for d, _, _ in keys]
+
+
 def same_on_both(server, expected):
     """expected: the method of our keys."""
     heap = Side(server, 'on_heap', key='deduplicate_items = on', am='heap', index='btree')
@@ -220,9 +306,113 @@ def same_on_both(server, expected):
     check(len(a) > 10 and a == b, 'contents: %s\n%s' % (a, b))
     a = check_methods(heap.c, 'btree', 'on heap')
     b = check_methods(ours.c, expected, 'here')
-    check(len(a) == len(b), 'keys: %d on heap, %d here' % (len(a), len(b)))
+    a, b = ([d.replace('rowan_btree', 'btree') for d in plain_definitions(x)] for x in (a, b))
+    check(a == b, 'keys: %s\n%s' % (a, b))
     say('%d statements, %d keys' % (len(STATEMENTS), len(b)))
     return ours
+
+
+# ---- the setting ----
+
+def keys_of(c, *tables):
+    return c.rows("SELECT conrelid::regclass, conname, amname FROM pg_constraint "
+                  "JOIN pg_class c ON c.oid = conindid JOIN pg_am a ON a.oid = relam "
+                  "WHERE contype IN ('p', 'u') AND conrelid IN (%s) ORDER BY 1, 2"
+                  % ','.join("'%s'::regclass" % t for t in tables))
+
+
+def default_method(server):
+    """It is for keys of new Rowan tables, and only if CREATE TABLE makes them."""
+    with server.connect() as c:
+        c.exec('SET rowan.default_key_access_method = rowan_btree')
+        c.exec('CREATE TABLE s1 (id int PRIMARY KEY, u int UNIQUE WITH (fillfactor = 50), '
+               'w int UNIQUE WITH (rowan_btree = off), UNIQUE (u, w)) USING rowan;'
+               'CREATE TABLE s2 (id int PRIMARY KEY, u int UNIQUE WITH (rowan_btree));'
+               'CREATE TABLE s3 (id int) USING rowan; ALTER TABLE s3 ADD PRIMARY KEY (id);'
+               'CREATE TABLE s4 (q int4range, r int4range, id int UNIQUE, '
+               'PRIMARY KEY (q, r WITHOUT OVERLAPS)) '
+               'USING rowan;'
+               'CREATE TABLE s5 (id int, PRIMARY KEY (id)) PARTITION BY LIST (id) USING rowan;'
+               'CREATE TABLE s5_1 PARTITION OF s5 (UNIQUE (id)) FOR VALUES IN (1);'
+               'CREATE TABLE s7 (LIKE s2 INCLUDING INDEXES) USING rowan;'
+               'SET default_table_access_method = rowan;'
+               'CREATE TABLE s6 (id int PRIMARY KEY); CREATE TEMP TABLE s8 (id int UNIQUE);'
+               'CREATE TABLE s9 (id int PRIMARY KEY) USING heap')
+        found = {'%s %s' % (t, k): m for t, k, m in
+                 keys_of(c, *('s%d' % n for n in range(1, 10)), 's5_1')}
+        ours = {'s1 s1_pkey', 's1 s1_u_key', 's1 s1_u_w_key', 's2 s2_u_key', 's4 s4_id_key',
+                's5 s5_pkey', 's5_1 s5_1_pkey', 's5_1 s5_1_id_key', 's6 s6_pkey', 's7 s7_u_key',
+                's8 s8_id_key'}
+        others = {'s1 s1_w_key': 'btree', 's2 s2_pkey': 'btree', 's3 s3_pkey': 'btree',
+                  's4 s4_pkey': 'gist', 's7 s7_pkey': 'btree', 's9 s9_pkey': 'btree'}
+        expected = dict({k: 'rowan_btree' for k in ours}, **others)
+        check(found == expected, 'with the setting: %s' % (found.items() ^ expected.items()))
+        rows = c.rows("SELECT relname FROM pg_class c JOIN pg_am a ON a.oid = relam "
+                      "WHERE relname ~ '^s[0-9]_.*key$' AND (amname = 'rowan_btree') <> "
+                      "('rowan_btree=true' = ANY (coalesce(reloptions, '{}')))")
+        check(rows == [], 'the parameter and the method differ: %s' % rows)
+
+
+# ---- dump and restore ----
+
+def restored(server, how, dump, restore, options=()):
+    """Into a new database with the setting or without it; its keys."""
+    for setting in ('btree', 'rowan_btree'):
+        db = 'restored_%s_%s' % (how, setting)
+        server.sql('CREATE DATABASE %s TEMPLATE template0' % db)
+        server.sql('ALTER DATABASE %s SET rowan.default_key_access_method = %s' % (db, setting))
+        server.run_tool('pg_dump', *dump, '-f', '%s/%s' % (server.dir, db), 'dumped')
+        server.run_tool(restore[0], *restore[1:], '-d', db, *options, '%s/%s' % (server.dir, db))
+        yield db
+
+
+def round_trip(server):
+    server.sql('CREATE DATABASE dumped TEMPLATE template0')
+    server.create_extension('dumped')
+    with server.connect('dumped') as c:
+        c.exec('CREATE SCHEMA on_ours; SET search_path = on_ours, public')
+        for statement in STATEMENTS:
+            c.try_(statement.format(key=KEY, am='rowan', index='rowan_btree'))
+        c.exec('CREATE TABLE plain (id int PRIMARY KEY, u int UNIQUE) USING rowan;'
+               'CREATE TABLE on_heap (id int PRIMARY KEY WITH (rowan_btree)) USING heap;'
+               'CREATE UNLOGGED TABLE lost (id int PRIMARY KEY WITH (rowan_btree)) USING rowan')
+        keys = c.rows(KEYS)
+    methods = {k[1] for k in keys}
+    check(methods == {'btree', 'rowan_btree'}, 'methods of keys: %s' % methods)
+    script = ('psql', '-Xq', '-v', 'ON_ERROR_STOP=1')
+    ways = [('plain', ('-Fp',), script, '-f'),
+            ('custom', ('-Fc',), ('pg_restore', '-j2', '-e'), None),
+            ('directory', ('-Fd', '-j2'), ('pg_restore', '-j2', '-e'), None)]
+    for how, dump, restore, file in ways:
+        for db in restored(server, how, dump, restore, (file,) if file else ()):
+            with server.connect(db) as c:
+                c.exec('SET search_path = on_ours, public')
+                found = c.rows(KEYS)
+            check(found == keys, '%s: %s' % (db, set(map(str, found)) ^ set(map(str, keys))))
+            server.verify_indexes(db=db)
+    # one table
+    for db in restored(server, 'table', ('-Fp', '-t', 'on_ours.y', '-t', 'on_ours.plain'),
+                       script, ('-c', 'CREATE SCHEMA on_ours; CREATE EXTENSION rowan', '-f')):
+        with server.connect(db) as c:
+            c.exec('SET search_path = on_ours, public')
+            found = c.rows(KEYS)
+        of = [k for k in keys if re.search(r' ON (y|plain) ', k[0])]
+        check(found == of and len(of) > 3, '%s: %s\n%s' % (db, found, of))
+
+
+def without_rowan(server):
+    """The parameter is refused, not ignored."""
+    server.stop()
+    server.preload = ''
+    server.write_conf()
+    server.start()
+    for statement in ('CREATE TABLE bare (id int PRIMARY KEY WITH (rowan_btree))',
+                      'CREATE TABLE bare (id int); ALTER TABLE bare ADD UNIQUE (id) '
+                      'WITH (rowan_btree)'):
+        with server.connect() as c:
+            r = c.try_(statement)
+            check(r.error is not None and r.error.primary == 'unrecognized parameter "rowan_btree"',
+                  '%s: %s' % (statement, r.error))
 
 
 def refused(c, statement, sqlstate, hint):
@@ -257,6 +447,12 @@ def refusals(server):
         c.exec('CREATE TABLE q (a int PRIMARY KEY WITH (rowan_btree)) PARTITION BY LIST (a);'
                'CREATE TABLE q1 (a int PRIMARY KEY)')
         refused(c, 'ALTER TABLE q ATTACH PARTITION q1 FOR VALUES IN (1)', '42P16', 'drop it first')
+        c.exec('CREATE VIEW grouped AS SELECT id, v FROM r GROUP BY id')
+        refused(c, 'ALTER TABLE r ALTER id TYPE bigint', '2BP01', 'CASCADE')
+        c.exec('CREATE TYPE pair AS (a int, b int);'
+               'CREATE TABLE typed OF pair (PRIMARY KEY (a) WITH (rowan_btree))')
+        refused(c, 'ALTER TYPE pair ALTER ATTRIBUTE a TYPE bigint CASCADE', '22023',
+                'drop the constraint')
         c.exec('CREATE DATABASE without TEMPLATE template0')
     with server.connect('without') as c:
         refused(c, 'CREATE TABLE r (id int PRIMARY KEY WITH (rowan_btree))', '42704',
@@ -298,6 +494,7 @@ def notices(server):
         c.exec('ALTER TABLE old ADD UNIQUE (id, u) WITH (rowan_btree)')
         said = [n for n in c.notices if 'using access method "btree" instead of "rowan_btree"' in n]
         check(len(said) == 2, 'notices: %s' % list(c.notices))
+        refused(c, 'SET rowan.default_key_access_method = rowan_btree', '22023', '')
         rows = c.rows("SELECT amname, reloptions FROM pg_class c JOIN pg_am a ON a.oid = relam "
                       "WHERE relname ~ '^old_.*key$' ORDER BY relname")
         check(rows == [('btree', None), ('btree', '{fillfactor=80}'), ('btree', None)],
@@ -311,10 +508,14 @@ def run(origin):
     same_on_both(server, ours)
     if ENGINE and major >= 18:
         refusals(server)
+        default_method(server)
+        round_trip(server)
         disagreement(server)
     elif ENGINE:
         notices(server)
     server.verify()
+    if ENGINE:
+        without_rowan(server)
     server.check_log()
     server.stop()
 

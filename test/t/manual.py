@@ -102,7 +102,8 @@ def settings(c, section):
         in_file = c.one("SELECT setting = boot_val FROM pg_settings WHERE name = '%s'" % name)
         check(in_file != 't' or default.group(1) == shown, '%s: default %s, the manual says %s'
               % (name, shown, default.group(1)))
-        when = {'postmaster': 'restart', 'sighup': 'reload', 'superuser': 'superuser'}[context]
+        when = {'postmaster': 'restart', 'sighup': 'reload', 'superuser': 'superuser',
+                'user': 'anybody'}[context]
         check(when in text, '%s: the manual does not say "%s"' % (name, when))
     return rows
 
