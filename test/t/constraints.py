@@ -10,6 +10,7 @@
 * a catalog that names btree for a file of ours is an error before anything is changed
 * rowan.default_key_access_method is for keys that CREATE TABLE makes, and the schema says it
 * dumped and restored, each key has the method it had, whatever the setting there
+* apply workers find rows by such keys
 * before 18 the same text makes btree indexes, with a notice
 
 Runs on the server under test and, if that is older, on a cassert build of 18 that is there.
@@ -21,7 +22,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 import cluster
 import harness
-from harness import ENGINE, check, say
+from harness import ENGINE, check, say, wait_for
 
 KEY = 'rowan_btree' if ENGINE else 'deduplicate_items = on'
 
@@ -400,6 +401,37 @@ def round_trip(server):
         check(found == of and len(of) > 3, '%s: %s\n%s' % (db, found, of))
 
 
+# ---- a subscription ----
+
+def replicated(server):
+    """Apply workers find rows by such keys: the identity's, and any for identity FULL."""
+    for db in ('publisher', 'subscriber'):
+        server.sql('CREATE DATABASE %s TEMPLATE template0' % db)
+        server.create_extension(db)
+        server.sql('CREATE TABLE r (id int PRIMARY KEY WITH (rowan_btree), v int) USING rowan;'
+                   'CREATE TABLE f (id int UNIQUE WITH (rowan_btree), v int) USING rowan', db)
+    with server.connect('publisher') as c:
+        c.exec("ALTER TABLE f REPLICA IDENTITY FULL; CREATE PUBLICATION p FOR ALL TABLES")
+        c.exec("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
+        server.sql("CREATE SUBSCRIPTION s CONNECTION 'host=%s port=5432 user=postgres "
+                   "dbname=publisher' PUBLICATION p WITH (create_slot = false, copy_data = false)"
+                   % server.dir, 'subscriber')
+        for t in ('r', 'f'):
+            c.exec('INSERT INTO %s SELECT g, 0 FROM generate_series(1, 300) g' % t)
+            c.exec('UPDATE %s SET v = id WHERE id %% 3 = 0' % t)
+            c.exec('UPDATE %s SET id = -id WHERE id %% 7 = 0' % t)
+            c.exec('DELETE FROM %s WHERE id %% 5 = 0' % t)
+    content = 'SELECT count(*), sum(id), sum(v) FROM %s'
+    for t in ('r', 'f'):
+        expected = server.sql(content % t, 'publisher')
+        wait_for(lambda: server.sql(content % t, 'subscriber') == expected, 'rows of ' + t)
+    scans = ("SELECT relname, idx_scan FROM pg_stat_user_tables WHERE relname IN ('r', 'f') "
+             'AND idx_scan > 100')
+    wait_for(lambda: len(server.sql(scans, 'subscriber')) == 2, 'scans of the indexes')
+    server.sql('DROP SUBSCRIPTION s', 'subscriber')
+    server.verify_indexes(db='subscriber')
+
+
 def without_rowan(server):
     """The parameter is refused, not ignored."""
     server.stop()
@@ -503,13 +535,14 @@ def notices(server):
 
 def run(origin):
     major = harness.major(origin)
-    server = cluster.make('constraints', origin=origin)
+    server = cluster.make('constraints', origin=origin, conf={'wal_level': 'logical'})
     ours = 'rowan_btree' if ENGINE and major >= 18 else 'btree'
     same_on_both(server, ours)
     if ENGINE and major >= 18:
         refusals(server)
         default_method(server)
         round_trip(server)
+        replicated(server)
         disagreement(server)
     elif ENGINE:
         notices(server)
