@@ -219,6 +219,14 @@ write_back(Page page, int pos, const RowMeta *meta, const RowData *data)
 	return true;
 }
 
+/* Of a row dead to everybody the slot is enough; what its cell was is not touched. */
+static void
+put_stub(PruneState *state, int pos)
+{
+	page_make_stub(state->page, pos);
+	state->changed = true;
+}
+
 static void
 prune_slot(PruneState *state, int pos)
 {
@@ -235,7 +243,9 @@ prune_slot(PruneState *state, int pos)
 	if (prune_row(state, row, &version))
 	{
 		/* restoring a longer, older version may not fit */
-		if (write_back(state->page, pos, &version.meta, &version.data))
+		if (row_is_stub(&version.meta))
+			put_stub(state, pos);
+		else if (write_back(state->page, pos, &version.meta, &version.data))
 			state->changed = true;
 		else
 			version.meta = before;
@@ -445,9 +455,7 @@ prune_dead_slot(PruneState *state, int pos)
 					"its cell makes no sense");
 	row_version_init(&version, row);
 	note_deleted(state, row, &version);
-	make_stub(state, &version.meta, &version.data);
-	if (write_back(state->page, pos, &version.meta, &version.data))
-		state->changed = true;
+	put_stub(state, pos);
 }
 
 bool

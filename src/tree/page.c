@@ -357,38 +357,60 @@ page_fits_replace(Page page, int pos, uint16 new_size)
 
 /* ---- changing ---- */
 
-/*
- * Moves the cells that need alignment (or those that don't) below upper, in slot order;
- * returns the new upper.  old: the bytes as they were.
- */
-static int
-pack_cells(Page page, Page old, bool aligned, int skip, int upper)
+/* A page whose cells are packed anew. */
+typedef struct Packing
 {
-	SlotData   *slots = page_slots(page);
-	int			nslots = page_nslots(page);
+	Page		page;
+	Page		old;			/* the bytes as they were */
+	int			upper;			/* cells from here on are packed */
+	int			cells;			/* their bytes, with slack */
+} Packing;
+
+static inline void
+pack_cell(Packing *packing, int pos, const char *cell, uint16 size, const RowShape *shape)
+{
+	char	   *bytes = (char *) packing->page;
+	int			offset = page_place_below(packing->upper, size, shape->aligned);
+
+	Assert(offset - shape->slack >= header_of(packing->page)->pd_lower);
+	memcpy(bytes + offset, cell, size);
+	memset(bytes + offset + size, 0, packing->upper - offset - size);
+	page_slots(packing->page)[pos].offset = offset;
+	packing->upper = offset - shape->slack;
+	memset(bytes + packing->upper, 0, shape->slack);
+	packing->cells += size + shape->slack;
+}
+
+/*
+ * Packs the cells that need alignment, or those that don't, in slot order.  Returns whether there
+ * are others.
+ */
+static bool
+pack_cells(Packing *packing, bool aligned, int skip)
+{
+	Page		old = packing->old;
+	bool		leaf = page_trailer(old)->type == ROWAN_PAGE_LEAF;
+	int			nslots = page_nslots(old);
+	bool		others = false;
 
 	for (int pos = 0; pos < nslots; pos++)
 	{
 		uint16		size;
 		char	   *cell;
 		RowShape	shape;
-		int			offset;
 
 		if (pos == skip || leaf_stubs(old, pos) > 0 ||
 			(cell = page_cell(old, pos, &size)) == NULL)
 			continue;
-		shape = page_cell_shape(old, cell, size);
-		if (shape.aligned != aligned)
+		if ((leaf && (row_header_flags((RowHeaderData *) cell) & ROW_ALIGNED)) != aligned)
+		{
+			others = true;
 			continue;
-		offset = page_place_below(upper, size, aligned);
-		Assert(offset - shape.slack >= header_of(page)->pd_lower);
-		memcpy((char *) page + offset, cell, size);
-		memset((char *) page + offset + size, 0, upper - offset - size);
-		slots[pos].offset = offset;
-		upper = offset - shape.slack;
-		memset((char *) page + upper, 0, shape.slack);
+		}
+		shape = page_cell_shape(old, cell, size);
+		pack_cell(packing, pos, cell, size, &shape);
 	}
-	return upper;
+	return others;
 }
 
 /*
@@ -398,30 +420,19 @@ pack_cells(Page page, Page old, bool aligned, int skip, int upper)
 static void
 compact_without(Page page, int skip)
 {
-	PageHeader	header = header_of(page);
-	int			cells = 0;
 	union
 	{
 		char		bytes[BLCKSZ];
 		double		force_align_d;
 		int64		force_align_i64;
 	}			old;
-	Page		old_page = (Page) old.bytes;
+	Packing		packing = {.page = page, .old = (Page) old.bytes, .upper = ROWAN_PAGE_SPECIAL};
 
-	memcpy(old_page, page, BLCKSZ);
-	header->pd_upper = pack_cells(page, old_page, true, skip, ROWAN_PAGE_SPECIAL);
-	header->pd_upper = pack_cells(page, old_page, false, skip, header->pd_upper);
-
-	for (int pos = 0; pos < page_nslots(page); pos++)
-	{
-		uint16		size;
-
-		char	   *cell = page_cell(page, pos, &size);
-
-		if (pos != skip && cell != NULL && leaf_stubs(page, pos) == 0)
-			cells += size + page_cell_shape(page, cell, size).slack;
-	}
-	page_trailer(page)->dead_bytes = ROWAN_PAGE_SPECIAL - header->pd_upper - cells;
+	memcpy(old.bytes, page, BLCKSZ);
+	if (pack_cells(&packing, true, skip))
+		(void) pack_cells(&packing, false, skip);
+	header_of(page)->pd_upper = packing.upper;
+	page_trailer(page)->dead_bytes = ROWAN_PAGE_SPECIAL - packing.upper - packing.cells;
 }
 
 void
@@ -607,6 +618,14 @@ page_delete_slots(Page page, int pos, int count)
 }
 
 /* ---- stubs ---- */
+
+void
+page_make_stub(Page page, int pos)
+{
+	Assert(page_trailer(page)->type == ROWAN_PAGE_LEAF && leaf_stubs(page, pos) == 0);
+	drop_cell(page, pos);
+	page_slots(page)[pos].offset = SLOT_STUBS | 1;
+}
 
 static bool
 is_stub(Page page, int pos)

@@ -268,6 +268,9 @@ page_add_slot(Page page, int pos, uint16 offset, uint16 delta)
 	((PageHeader) page)->pd_lower += sizeof(SlotData);
 }
 
+/* The row of slot pos becomes a stub without a cell; the bytes of its cell stay. */
+extern void page_make_stub(Page page, int pos);
+
 /*
  * Stubs of a leaf lose their cells, and those with consecutive row ids share a slot.
  */

@@ -672,7 +672,7 @@ check_joined(Page page)
 	must(runs == count_runs());
 }
 
-/* Some rows become stubs, as a prune leaves them. */
+/* Some rows become stubs: as a prune leaves them, or with cells, as insertions that failed. */
 static void
 kill_rows(Page page)
 {
@@ -685,7 +685,10 @@ kill_rows(Page page)
 		if (leaf_stubs(page, pos) > 0 || test_below(3) > 0)
 			continue;
 		fill_cell(cell, &m);
-		page_replace_row(page, pos, cell);
+		if (test_below(2) == 0)
+			page_make_stub(page, pos);
+		else
+			page_replace_row(page, pos, cell);
 		kinds[m.delta] = 's';
 	}
 }
