@@ -268,6 +268,20 @@ put_differences(Page page, const char *list, Size size)
 /* From so many bytes on it is less work to sum up the page than twice what they touch. */
 #define MUCH_OF_A_PAGE	(BLCKSZ / 4)
 
+/*
+ * Is it less work to sum up the page as it is then: because much of it changes, or little is left,
+ * as on a leaf whose rows all go?
+ */
+static bool
+is_made_anew(Size size, const PageSumBounds *before, const Gap *after)
+{
+	int			left = after->lower + BLCKSZ - after->upper;
+	int			gone = Max(before->lower - after->lower, 0) + Max(after->upper - before->upper, 0);
+
+	return size > MUCH_OF_A_PAGE || after->lower > after->upper || after->upper > BLCKSZ ||
+		gone + 2 * (int) size > left;
+}
+
 void
 delta_apply(Page page, const char *list, Size size, bool whole)
 {
@@ -275,7 +289,7 @@ delta_apply(Page page, const char *list, Size size, bool whole)
 	PageSumBounds before = page_sum_bounds(page);
 	uint32		rest;
 
-	if (!whole || size > MUCH_OF_A_PAGE || after.lower > after.upper || after.upper > BLCKSZ)
+	if (!whole || is_made_anew(size, &before, &after))
 	{
 		put_differences(page, list, size);
 		page_set_sum(page);

@@ -475,6 +475,22 @@ pool_latch_empty(const PoolFile *file, BlockNumber block)
 }
 
 PoolFrame *
+pool_latch_present(const PoolFile *file, BlockNumber block)
+{
+	PoolTag		tag;
+	PoolFrame  *frame;
+
+	tag_init(&tag, file, block);
+	frame = frame_latch_if_present(&tag, LW_EXCLUSIVE);
+	if (frame == NULL)
+		return NULL;
+	held_add(frame, HELD_IN_ORDER);
+	count_hit(file);
+	pool_mark_referenced(frame);
+	return frame;
+}
+
+PoolFrame *
 pool_latch_redo(const PoolFile *file, BlockNumber block)
 {
 	MemoryContext context = CurrentMemoryContext;

@@ -115,6 +115,9 @@ extern void frame_give_back(PoolFrame *frame);
 extern PoolFrame *frame_latch_if_present(const PoolTag *tag, LWLockMode mode);
 extern void frame_discard(PoolFrame *frame);
 
+/* Latches the page exclusively if it is in the pool; else NULL. */
+extern PoolFrame *pool_latch_present(const PoolFile *file, BlockNumber block);
+
 /* As pool_latch_empty, for redo; NULL: what is on disk is no good page. */
 extern PoolFrame *pool_latch_redo(const PoolFile *file, BlockNumber block);
 

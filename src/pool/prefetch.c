@@ -43,13 +43,26 @@ forget_pending(XLogRecPtr redone)
 	}
 }
 
+/*
+ * The page that was looked for last, by the number of the block reference.  Many records in a row
+ * want the same one; and looking for it has its bytes fetched, which is slow while this process has
+ * not touched them.
+ */
+#define LAST_WANTED		4
+
+static PoolTag last_wanted[LAST_WANTED];
+
 static void
-ask_for(const DecodedXLogRecord *record, const DecodedBkpBlock *block)
+ask_for(const DecodedXLogRecord *record, const DecodedBkpBlock *block, int block_id)
 {
 	PoolFile	file = {.locator = block->rlocator, .backend = INVALID_PROC_NUMBER};
+	PoolTag    *last = &last_wanted[block_id % LAST_WANTED];
 	PoolTag		tag;
 
 	tag_init(&tag, &file, block->blkno);
+	if (tag_equal(last, &tag))
+		return;
+	*last = tag;
 	if (map_find_optimistic(&tag) != NULL)
 		return;
 	if (!prefetch_block(smgropen(file.locator, INVALID_PROC_NUMBER), block->blkno))
@@ -83,7 +96,7 @@ look_ahead_at(const DecodedXLogRecord *record)
 		return;
 	for (int i = 0; i <= record->max_block_id && npending < MAX_PENDING; i++)
 		if (is_left_to_us(record, i))
-			ask_for(record, &record->blocks[i]);
+			ask_for(record, &record->blocks[i], i);
 }
 
 void

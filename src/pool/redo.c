@@ -180,11 +180,11 @@ redo_check_missing(void)
 
 /* ---- latching ---- */
 
-/* Existing page, whole or torn; false: not there. */
+/* A page that was not in the pool; false: the file does not have it. */
 static bool
-latch_existing(const PoolFile *file, BlockNumber block, BlockNumber nblocks, RedoPage *page)
+latch_from_file(const PoolFile *file, BlockNumber block, RedoPage *page)
 {
-	if (block >= nblocks)
+	if (block >= pool_file_blocks_in_redo(file))
 	{
 		remember_missing(file->locator, block, false);
 		return false;
@@ -194,10 +194,22 @@ latch_existing(const PoolFile *file, BlockNumber block, BlockNumber nblocks, Red
 		return true;
 	page->frame = pool_latch_redo(file, block);
 	if (page->frame == NULL)
-	{
 		page->torn = torn_take(file, block);
+	return true;
+}
+
+/*
+ * Existing page, whole or torn; false: not there.  One that is in the pool is not torn (I-POOL-12),
+ * and there is a file that has it (I-POOL-9).
+ */
+static bool
+latch_existing(const PoolFile *file, BlockNumber block, RedoPage *page)
+{
+	page->frame = pool_latch_present(file, block);
+	if (page->frame == NULL && !latch_from_file(file, block, page))
+		return false;
+	if (page->torn != NULL)
 		return true;
-	}
 	if (page_has_no_content(pool_page(page->frame)))
 	{
 		pool_unlatch(page->frame);
@@ -209,9 +221,9 @@ latch_existing(const PoolFile *file, BlockNumber block, BlockNumber nblocks, Red
 }
 
 static PoolFrame *
-latch_to_overwrite(const PoolFile *file, BlockNumber block, BlockNumber nblocks)
+latch_to_overwrite(const PoolFile *file, BlockNumber block)
 {
-	if (block >= nblocks)
+	if (block >= pool_file_blocks_in_redo(file))
 		pool_file_extend(file, block + 1);
 	torn_forget_page(file->locator, block);
 	return pool_latch_new(file, block);
@@ -262,8 +274,7 @@ latch_page(XLogReaderState *record, bool overwrite, RedoPage *page)
 {
 	PoolFile	file = {.backend = INVALID_PROC_NUMBER, .logged = true};
 	ForkNumber	fork;
-	BlockNumber block,
-				nblocks;
+	BlockNumber block;
 
 	XLogRecGetBlockTag(record, page->block_id, &file.locator, &fork, &block);
 	if (fork != MAIN_FORKNUM)
@@ -271,10 +282,9 @@ latch_page(XLogReaderState *record, bool overwrite, RedoPage *page)
 			 page->block_id);
 	if (block == 0)
 		remember_grown(file.locator);
-	nblocks = pool_file_blocks_in_redo(&file);
 	if (!overwrite)
-		return latch_existing(&file, block, nblocks, page);
-	page->frame = latch_to_overwrite(&file, block, nblocks);
+		return latch_existing(&file, block, page);
+	page->frame = latch_to_overwrite(&file, block);
 	return true;
 }
 
