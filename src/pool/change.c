@@ -165,8 +165,16 @@ static void
 set_sums(PageChange *change)
 {
 	for (int i = 0; i < change->npages; i++)
-		if (is_changed(i))
-			page_set_sum(change->pages[i].copy);
+	{
+		Page		copy = change->pages[i].copy;
+
+		if (deltas[i].size < 0)
+			page_set_sum(copy);
+		else if (is_changed(i))
+			page_sum_kept(copy) = delta_sum(pool_page(change->pages[i].frame), copy,
+											deltas[i].bytes, deltas[i].size);
+		Assert(!is_changed(i) || page_sum_kept(copy) == page_sum(copy));
+	}
 }
 
 static void

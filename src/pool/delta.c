@@ -282,6 +282,20 @@ is_made_anew(Size size, const PageSumBounds *before, const Gap *after)
 		gone + 2 * (int) size > left;
 }
 
+uint32
+delta_sum(Page old_page, Page new_page, const char *list, Size size)
+{
+	PageSumBounds before = page_sum_bounds(old_page);
+	PageHeader	header = (PageHeader) new_page;
+	Gap			after = {.lower = header->pd_lower, .upper = header->pd_upper};
+
+	if (is_made_anew(size, &before, &after) ||
+		page_sum_bounds(new_page).marks != before.marks)
+		return page_sum(new_page);
+	return page_sum_kept(old_page) - touched_sum(old_page, list, size, &before, &after) +
+		touched_sum(new_page, list, size, &before, &after);
+}
+
 void
 delta_apply(Page page, const char *list, Size size, bool whole)
 {

@@ -16,6 +16,9 @@
  */
 extern int	delta_compute(Page old_page, Page new_page, char *list);
 
+/* The new page's sum, if the old one keeps the right one; the list is what delta_compute made. */
+extern uint32 delta_sum(Page old_page, Page new_page, const char *list, Size size);
+
 /* Where the list's second difference is, or its end; NULL: the first one makes no sense. */
 extern const char *delta_next(const char *list, Size size);
 

@@ -271,6 +271,11 @@ def ticks(c, rnd):
         c.exec('UPDATE ticks SET n = n + 1')
 
 
+def keys(c, rnd):
+    """Locks that pass the moves of rows that others are updating."""
+    c.exec('SELECT n FROM ticks WHERE id = %d FOR KEY SHARE' % rnd.randrange(1, 201))
+
+
 def vacuums(c, rnd):
     r = c.try_('VACUUM ' + rnd.choice(['items', 'accounts', 'churn']))
     if r.error and r.error.sqlstate not in ('0A000',):
@@ -308,7 +313,8 @@ class Load:
         self.cycles += 1
         self.sessions = [s.again(self.seed * 1000003 + self.cycles * 101 + s.number) for s in self.sessions]
         self.helpers = [Helper(self, snapshots, (0.0, 0.2)), Helper(self, churn, (0.05, 0.3)), Helper(self, tide, (0.0, 0.4)),
-                        Helper(self, vacuums, (0.2, 1.0)), Helper(self, ticks, (0.0, 0.3))]
+                        Helper(self, vacuums, (0.2, 1.0)), Helper(self, ticks, (0.0, 0.3)),
+                        Helper(self, keys, (0.0, 0.02))]
         if checkpoint_pause_s:
             self.helpers.append(Helper(self, checkpoints, checkpoint_pause_s))
         for t in self.sessions + self.helpers:
