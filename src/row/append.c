@@ -205,12 +205,16 @@ find_run(const char *cell, uint16 parts)
 {
 	int			head = cell_head(cell, parts);
 	int			size = row_header_size((const RowHeaderData *) cell);
+	CellRun		run = {0};
 	int			at;
 	int			repeated = longest_run(cell + head, size - head, &at);
 
-	return (CellRun) {
-		.repeated = repeated >= RUN_AT_LEAST ? repeated : 0, .at = at
-	};
+	if (repeated >= RUN_AT_LEAST)
+	{
+		run.repeated = repeated;
+		run.at = at;
+	}
+	return run;
 }
 
 static void

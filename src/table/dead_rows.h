@@ -26,7 +26,8 @@ typedef struct DeadRows
 	Size		bytes;
 	Size		max_bytes;
 	bool		overflowed;		/* some were not kept */
-	bool		optional;		/* who does not find all entries leaves the others where they are */
+	bool		optional;		/* who does not find all entries leaves the others where they
+								 * are */
 	int			cleaned;		/* indexes that had all found, since VACUUM began */
 } DeadRows;
 
