@@ -104,7 +104,8 @@ class Reader(threading.Thread):
             if self.c.alive():
                 check(e.sqlstate == '40001', 'not cancelled by recovery: %s %s' % (e.sqlstate, e))
             else:
-                self.c = self.standby.connect(self.db)
+                # recovery may cancel a session while it begins, too
+                self.c = self.standby.connect_patiently(db=self.db)
             return False
 
     def run(self):
