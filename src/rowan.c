@@ -16,6 +16,7 @@
 #include "base/fault.h"
 #include "base/preload.h"
 #include "btree/btree.h"
+#include "btree/index_by_key.h"
 #include "core/hooks.h"
 #include "core/key_method.h"
 #include "entry/entry.h"
@@ -153,7 +154,7 @@ _PG_init(void)
 	pool_forget_marks = ipage_forget_marks;
 	table_bitmap_scan_begins = hooks_stop_prefetching;
 	table_size_is_asked = guard_check_size;
-	table_index_finds_by_key = index_is_rowan;
+	table_index_finds_by_key = index_finds_by_key;
 	hooks_install();
 	core_events_register();
 	checkpoint_register_worker();

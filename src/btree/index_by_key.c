@@ -18,14 +18,17 @@
 #include "postgres.h"
 
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "base/attempt.h"
 #include "btree/btree.h"
 #include "btree/index_by_key.h"
 #include "catalog/index.h"
 #include "commands/vacuum.h"
 #include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
 #include "tree/tree.h"
 #include "utils/memutils.h"
+#include "utils/relcache.h"
 
 typedef struct DeadEntry
 {
@@ -232,7 +235,9 @@ delete_on_leaf(ByKey *by, int first)
 		pool_unlatch(frame);
 		return at;
 	}
-	by->deleted += index_clean_latched(by->tree, frame, keep_others, by, &is_small);
+	/* rows, not TIDs: if there should be one twice, it does not stand for another */
+	by->deleted += by->nfound;
+	(void) index_clean_latched(by->tree, frame, keep_others, by, &is_small);
 	if (is_small && itree_merge_leaf(by->tree, &point))
 		by->stats->pages_newly_deleted++;
 	return at;
@@ -260,6 +265,35 @@ delete_entries(ByKey *by)
 
 /* ---- the whole ---- */
 
+static bool
+is_no_function_of_core(Oid function, void *arg)
+{
+	return function >= FirstNormalObjectId;
+}
+
+static bool
+runs_code_of_others(Node *node, void *arg)
+{
+	if (node == NULL)
+		return false;
+	return IsA(node, CoerceToDomain) ||
+		check_functions_in_node(node, is_no_function_of_core, arg) ||
+		expression_tree_walker(node, runs_code_of_others, arg);
+}
+
+/*
+ * Not if a user's function would run.  Snapshots and horizons pass over a VACUUM (PROC_IN_VACUUM):
+ * what the function reads may be removed meanwhile, and what it writes others take for aborted, for
+ * good.  Nor should VACUUM wait for what it locks.  Core has the same rule for PROC_IN_SAFE_IC.
+ */
+bool
+index_finds_by_key(Relation index)
+{
+	return index_is_rowan(index) &&
+		!runs_code_of_others((Node *) RelationGetIndexExpressions(index), NULL) &&
+		!runs_code_of_others((Node *) RelationGetIndexPredicate(index), NULL);
+}
+
 /* Finding an entry takes about as long as going through a leaf. */
 static bool
 is_worth_it(const IndexTree *tree, const DeadRows *rows)
@@ -279,7 +313,7 @@ index_delete_by_key(Relation index, const IndexTree *tree, DeadRows *rows,
 				caller;
 	bool		all;
 
-	if (!is_worth_it(tree, rows))
+	if (!index_finds_by_key(index) || !is_worth_it(tree, rows))
 		return false;
 	context = AllocSetContextCreate(CurrentMemoryContext, "rowan index cleaning",
 									ALLOCSET_DEFAULT_SIZES);

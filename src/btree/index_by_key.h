@@ -18,6 +18,9 @@ extern bool index_leaf_is_small(Page page);
 extern int	index_clean_latched(const IndexTree *tree, PoolFrame *frame, IndexKeepTids keep,
 								void *arg, bool *is_small);
 
+/* index_by_key.c: may entries be made once more, by VACUUM? */
+extern bool index_finds_by_key(Relation index);
+
 /*
  * index_by_key.c: false: not all entries of the rows were found, and some may be there.  Those that
  * were found are gone in any case.

@@ -318,6 +318,17 @@ wait_for_scans(Relation index)
 	pfree(holders);
 }
 
+static bool
+scans_hold_tids(Relation index)
+{
+	LOCKTAG		tag;
+	int			nholders;
+
+	index_tids_tag(index, &tag);
+	pfree(GetLockConflicts(&tag, ExclusiveLock, &nholders));
+	return nholders > 0;
+}
+
 /* ---- the callbacks ---- */
 
 /* False: all of the index has to be gone through. */
@@ -343,6 +354,7 @@ rowan_index_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 						IndexBulkDeleteCallback callback, void *arg)
 {
 	Cleaning	cleaning = {.callback = callback, .arg = arg};
+	DeadRows   *rows;
 
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
@@ -355,7 +367,11 @@ rowan_index_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		pool_prepare_write();
 		if (!clean_by_key(info->index, &cleaning))
 			clean_all(&cleaning);
-		wait_for_scans(info->index);
+		rows = table_dead_rows(callback, arg);
+		if (rows == NULL || !rows->optional)
+			wait_for_scans(info->index);
+		else if (!rows->held)
+			rows->held = scans_hold_tids(info->index);
 	}
 	return stats;
 }

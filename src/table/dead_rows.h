@@ -28,6 +28,7 @@ typedef struct DeadRows
 	bool		overflowed;		/* some were not kept */
 	bool		optional;		/* who does not find all entries leaves the others where they
 								 * are */
+	bool		held;			/* optional, and a scan holds TIDs: their ids stay taken */
 	int			cleaned;		/* indexes that had all found, since VACUUM began */
 } DeadRows;
 

@@ -314,7 +314,7 @@ remove_known_rows(Vacuum *vacuum)
 	clean_indexes(vacuum);
 	vacuum->ndead = 0;
 	for (int i = 0; i < rows->n; i++)
-		if (rows->rows[i].indexes == vacuum->nindexes)
+		if (!rows->held && rows->rows[i].indexes == vacuum->nindexes)
 			vacuum->dead[vacuum->ndead++] = rows->rows[i].row;
 	if (vacuum->ndead > 0)
 		remove_stubs(vacuum);
