@@ -154,15 +154,6 @@ others_may_need(TransactionId xid)
 	return n > 0;
 }
 
-/* What xid superseded may have gone while this server was, or is, a standby. */
-static bool
-may_be_replayed(TransactionId xid)
-{
-	TransactionId first = pool_first_xid();
-
-	return !TransactionIdIsValid(first) || TransactionIdPrecedes(xid, first);
-}
-
 /*
  * Somebody needs the version before the one that xid made: because xid may roll back, or has, and a
  * writer will put the older one back; or because of his snapshot.  Others' snapshots don't see
@@ -173,7 +164,8 @@ older_is_needed(Verify *verify, TransactionId xid)
 {
 	if (xid_state(xid) != XID_COMMITTED)
 		return true;
-	if (may_be_replayed(xid))
+	/* it may have gone while this server was, or is, a standby */
+	if (pool_may_be_replayed(xid))
 		return false;
 	if (XidInMVCCSnapshot(xid, verify->snapshot))
 		return true;

@@ -323,6 +323,15 @@ extern bool pool_can_write(void);
  */
 extern TransactionId pool_first_xid(void);
 
+/* May what xid did have been done by recovery: did it begin before that ended, if it has? */
+static inline bool
+pool_may_be_replayed(TransactionId xid)
+{
+	TransactionId first = pool_first_xid();
+
+	return !TransactionIdIsValid(first) || TransactionIdPrecedes(xid, first);
+}
+
 /* ---- files ---- */
 
 /* Serialises the initialisation of files (tree_create); comes before all latches. */

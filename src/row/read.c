@@ -295,12 +295,13 @@ row_step_older(RowTable *table, RowId row, RowVersion *version, RowWork *work, b
 /*
  * A query on a standby that does not see what xid did, and does not find the record of what xid
  * superseded, sees no version below it: else it was cancelled when that record went (reclaim.c).
+ * What began after a promotion has no such excuse: its horizons have regard for the query.
  */
 static bool
 is_no_loss(TransactionId xid, Snapshot snapshot)
 {
 	return snapshot->snapshot_type == SNAPSHOT_MVCC && snapshot->takenDuringRecovery &&
-		xid_state(xid) == XID_COMMITTED;
+		pool_may_be_replayed(xid) && xid_state(xid) == XID_COMMITTED;
 }
 
 /*
