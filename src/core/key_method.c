@@ -191,38 +191,24 @@ add_marker(Constraint *constraint)
 									  makeDefElem(pstrdup(KEY_MARKER), NULL, -1));
 }
 
-static void
-add_markers(List *elements)
-{
-	ListCell   *cell;
-
-	foreach(cell, elements)
-	{
-		Node	   *node = lfirst(cell);
-
-		if (IsA(node, ColumnDef))
-			add_markers(((ColumnDef *) node)->constraints);
-		else if (IsA(node, Constraint))
-			add_marker((Constraint *) node);
-	}
-}
-
 /* ---- constraints of a statement ---- */
 
-/* Columns, with constraints of theirs, and constraints of the table. */
+/* Columns, with constraints of theirs, and constraints of the table: what has no others in it. */
 static void
-apply_to_elements(List *elements)
+apply_to_elements(List *elements, void (*apply) (Constraint *constraint))
 {
 	ListCell   *cell;
+	ListCell   *own;
 
 	foreach(cell, elements)
 	{
 		Node	   *node = lfirst(cell);
 
-		if (IsA(node, ColumnDef))
-			apply_to_elements(((ColumnDef *) node)->constraints);
-		else if (IsA(node, Constraint))
-			apply_to_constraint((Constraint *) node);
+		if (IsA(node, Constraint))
+			apply((Constraint *) node);
+		else if (IsA(node, ColumnDef))
+			foreach(own, ((ColumnDef *) node)->constraints)
+				apply(lfirst_node(Constraint, own));
 	}
 }
 
@@ -249,7 +235,7 @@ apply_to_command(AlterTableCmd *command)
 	{
 		case AT_AddConstraint:
 		case AT_AddColumn:
-			apply_to_elements(list_make1(command->def));
+			apply_to_elements(list_make1(command->def), apply_to_constraint);
 			break;
 		case AT_SetRelOptions:
 		case AT_ResetRelOptions:
@@ -297,8 +283,8 @@ key_method_apply(Node *statement)
 		CreateStmt *create = (CreateStmt *) statement;
 
 		if (default_method == KEY_ROWAN_BTREE && makes_rowan_table(create))
-			add_markers(create->tableElts);
-		apply_to_elements(create->tableElts);
+			apply_to_elements(create->tableElts, add_marker);
+		apply_to_elements(create->tableElts, apply_to_constraint);
 		return;
 	}
 	foreach(cell, ((AlterTableStmt *) statement)->cmds)
