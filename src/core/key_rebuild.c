@@ -278,6 +278,7 @@ give_constraint(const TakenKey *key, Oid relid, Oid index_oid, Oid parent)
 	ObjectAddress address;
 	ListCell   *cell;
 
+	check_stack_depth();
 	name_as_before(key, relid, index_oid);
 	table = table_open(relid, NoLock);
 	index = index_open(index_oid, AccessShareLock);

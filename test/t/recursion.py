@@ -14,6 +14,7 @@ from harness import check, run, say
 BOUNDED = {
     ('add_separator', 'next_page'): 'index load: one level up at each turn, MAX_LEVELS at most',
     ('fulfil',): 'split: one level up at each turn, no further than the root',
+    ('give_constraint',): 'partitions: one level down at each turn; looks after the stack',
     ('merge_level',): 'merge: one level up at each turn, no further than the root',
     ('stop_prefetching',): "nodes of a plan: core's planstate_tree_walker looks after the stack",
 }
