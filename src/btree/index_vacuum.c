@@ -333,9 +333,8 @@ scans_hold_tids(Relation index)
 
 /* False: all of the index has to be gone through. */
 static bool
-clean_by_key(Relation index, Cleaning *cleaning)
+clean_by_key(Relation index, Cleaning *cleaning, DeadRows *rows)
 {
-	DeadRows   *rows = table_dead_rows(cleaning->callback, cleaning->arg);
 	bool		all;
 
 	if (rows == NULL)
@@ -354,7 +353,7 @@ rowan_index_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 						IndexBulkDeleteCallback callback, void *arg)
 {
 	Cleaning	cleaning = {.callback = callback, .arg = arg};
-	DeadRows   *rows;
+	DeadRows   *rows = table_dead_rows(callback, arg);
 
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
@@ -365,9 +364,8 @@ rowan_index_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	if (tree_exists(&cleaning.tree.file))
 	{
 		pool_prepare_write();
-		if (!clean_by_key(info->index, &cleaning))
+		if (!clean_by_key(info->index, &cleaning, rows))
 			clean_all(&cleaning);
-		rows = table_dead_rows(callback, arg);
 		if (rows == NULL || !rows->optional)
 			wait_for_scans(info->index);
 		else if (!rows->held)

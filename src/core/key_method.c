@@ -32,6 +32,9 @@
 #include "utils/guc.h"
 #include "utils/syscache.h"
 
+#define BEFORE_18 \
+	"PostgreSQL before 18 supports ON CONFLICT and foreign keys with btree only."
+
 #define CORE_USING_INDEX_ERROR "index \"%s\" is not a btree"
 #define CORE_SECOND_KEY_ERROR "multiple primary keys for table \"%s\" are not allowed"
 #define CORE_PARAMETER_ERROR "unrecognized parameter \"%s\""
@@ -70,7 +73,7 @@ say_before_18(void)
 {
 	ereport(NOTICE,
 			(errmsg("using access method \"btree\" instead of \"%s\" for a key", ROWAN_INDEX_AM),
-			 errdetail("PostgreSQL before 18 supports ON CONFLICT and foreign keys with btree only.")));
+			 errdetail(BEFORE_18)));
 }
 
 static void
@@ -126,7 +129,7 @@ check_default_method(int *value, void **extra, GucSource source)
 {
 	if (*value == KEY_ROWAN_BTREE && UNIQUE_INDEXES_NEED_BTREE)
 	{
-		GUC_check_errdetail("PostgreSQL before 18 supports ON CONFLICT and foreign keys with btree only.");
+		GUC_check_errdetail(BEFORE_18);
 		return false;
 	}
 	return true;

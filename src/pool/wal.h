@@ -163,8 +163,8 @@ StaticAssertDecl(sizeof(ReplaceRecordData) == 3, "REPLACE");
 /*
  * INSERT, REPLACE and MOVE, if they clear bits of the visibility map (row/mapclear.c): this block
  * reference is the map's page, without an image; its data are the logical block, a number, or two
- * of them.  Where nobody reads WAL to learn which pages of a map changed (WAL_IS_SUMMARIZED), main
- * data begin with these numbers, and MAIN_CLEARS and MAIN_CLEARS_SECOND in their last byte say so.
+ * of them.  Where nobody reads WAL to learn which pages of a map changed (no WAL_IS_SUMMARIZED),
+ * main data begin with these numbers; MAIN_CLEARS and MAIN_CLEARS_SECOND in their last byte say so.
  */
 #define MAP_CLEAR_REFERENCE	2
 #define MAIN_CLEARS			0x80

@@ -33,26 +33,19 @@ typedef struct PruneState
 	TransactionId newest_xid;
 } PruneState;
 
-static bool
-is_newer_horizon(const PruneState *state, TransactionId xid)
-{
-	return TransactionIdIsNormal(xid) &&
-		(!TransactionIdIsValid(state->horizon) || TransactionIdFollows(xid, state->horizon));
-}
-
 static void
 note_removed(PruneState *state, TransactionId xid)
 {
-	if (is_newer_horizon(state, xid))
+	if (TransactionIdIsNormal(xid) &&
+		(!TransactionIdIsValid(state->horizon) || TransactionIdFollows(xid, state->horizon)))
 		state->horizon = xid;
 }
 
-/* A row goes, as its newest version is a deletion.  Steps *version down. */
+/* A row goes, as its newest version is a deletion. */
 static void
 note_deleted(PruneState *state, RowId row, RowVersion *version)
 {
-	if (is_newer_horizon(state, version->meta.xid))
-		note_removed(state, row_deletion_horizon(state->table, row, version, state->work));
+	row_note_deletion(state->table, row, version, state->work, &state->horizon);
 }
 
 static void
@@ -227,19 +220,27 @@ put_stub(PruneState *state, int pos)
 	state->changed = true;
 }
 
+/* The row of slot pos, its data in the copy. */
+static RowId
+read_slot(const PruneState *state, int pos, RowCellBuffer *copy, RowVersion *version)
+{
+	RowId		row = leaf_key(state->page, pos);
+
+	if (!copy_row(state->page, pos, copy, &version->meta, &version->data))
+		row_corrupt(&state->table->file, page_trailer(state->page)->self_block, row,
+					"its cell makes no sense");
+	row_version_init(version, row);
+	return row;
+}
+
 static void
 prune_slot(PruneState *state, int pos)
 {
-	RowId		row = leaf_key(state->page, pos);
 	RowCellBuffer copy;
 	RowVersion	version;
-	RowMeta		before;
+	RowId		row = read_slot(state, pos, &copy, &version);
+	RowMeta		before = version.meta;
 
-	if (!copy_row(state->page, pos, &copy, &version.meta, &version.data))
-		row_corrupt(&state->table->file, page_trailer(state->page)->self_block, row,
-					"its cell makes no sense");
-	row_version_init(&version, row);
-	before = version.meta;
 	if (prune_row(state, row, &version))
 	{
 		/* restoring a longer, older version may not fit */
@@ -446,14 +447,10 @@ row_count_dead(RowTable *table, Page page)
 static void
 prune_dead_slot(PruneState *state, int pos)
 {
-	RowId		row = leaf_key(state->page, pos);
 	RowCellBuffer copy;
 	RowVersion	version;
+	RowId		row = read_slot(state, pos, &copy, &version);
 
-	if (!copy_row(state->page, pos, &copy, &version.meta, &version.data))
-		row_corrupt(&state->table->file, page_trailer(state->page)->self_block, row,
-					"its cell makes no sense");
-	row_version_init(&version, row);
 	note_deleted(state, row, &version);
 	put_stub(state, pos);
 }

@@ -44,21 +44,30 @@ is_own(RowTable *table, BlockNumber block, const VersionRecordData *record, RowW
 						record->tag);
 }
 
-TransactionId
-row_deletion_horizon(RowTable *table, RowId row, RowVersion *version, RowWork *work)
+static inline bool
+is_newer(TransactionId xid, TransactionId horizon)
+{
+	return !TransactionIdIsValid(horizon) || TransactionIdFollows(xid, horizon);
+}
+
+void
+row_note_deletion(RowTable *table, RowId row, RowVersion *version, RowWork *work,
+				  TransactionId *horizon)
 {
 	TransactionId deleter = version->meta.xid;
 	bool		gone;
 
+	if (!TransactionIdIsNormal(deleter) || !is_newer(deleter, *horizon))
+		return;
 	Assert((version->meta.flags & ROW_DELETED) && !row_is_stub(&version->meta));
 	for (int i = 0; i < MAX_OWN_STEPS; i++)
 	{
 		if (!row_step_older(table, row, version, work, &gone))
-			return InvalidTransactionId;	/* he had inserted it, or the claim above */
+			return;				/* he had inserted it, or the claim above */
 		if (version->meta.xid != deleter)
 			break;
 	}
-	return deleter;
+	*horizon = deleter;
 }
 
 /*
@@ -79,8 +88,7 @@ records_all_settled(RowTable *table, Page copy, RowWork *work, TransactionId *ho
 		switch (xid_state(record->superseder))
 		{
 			case XID_COMMITTED:
-				if ((!TransactionIdIsValid(*horizon) ||
-					 TransactionIdFollows(record->superseder, *horizon)) &&
+				if (is_newer(record->superseder, *horizon) &&
 					!is_own(table, block, record, work))
 					*horizon = record->superseder;
 				break;

@@ -268,12 +268,12 @@ row_parse_slot(const PoolFile *file, Page copy, int pos, RowVersion *version)
 extern bool row_is_dead_to_all(RowTable *table, const RowMeta *newest, TransactionId *removed_xid);
 
 /*
- * What queries on a standby must have seen to miss nothing when a row goes that was deleted and is
- * no stub yet, everybody here seeing that: the deletion's xid, or none if he had made the row, too
- * (reclaim.c).  Steps *version down.
+ * Raises *horizon to what queries on a standby must have seen to miss nothing when a row goes that
+ * was deleted and is no stub yet, everybody here seeing that: the deletion's xid, or nothing if he
+ * had made the row, too (reclaim.c).  May step *version down.
  */
-extern TransactionId row_deletion_horizon(RowTable *table, RowId row, RowVersion *version,
-										  RowWork *work);
+extern void row_note_deletion(RowTable *table, RowId row, RowVersion *version, RowWork *work,
+							  TransactionId *horizon);
 
 /* ---- writing ---- */
 

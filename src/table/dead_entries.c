@@ -159,12 +159,8 @@ is_dead(Look *look, ItemPointer tid)
 		return true;
 	if (!row_is_dead_to_all(&look->table, &version.meta, &removed))
 		return false;
-	if (!TransactionIdIsNormal(removed) ||
-		(TransactionIdIsValid(look->horizon) && !TransactionIdFollows(removed, look->horizon)))
-		return true;
-	removed = row_deletion_horizon(&look->table, row, &version, look->work);
-	if (TransactionIdIsValid(removed))
-		look->horizon = removed;
+	if (TransactionIdIsNormal(removed))
+		row_note_deletion(&look->table, row, &version, look->work, &look->horizon);
 	return true;
 }
 

@@ -199,7 +199,9 @@ typedef struct KnownLeaf
 	TreeKey		high;
 } KnownLeaf;
 
-FILE_CACHE(known_leaves, KnownLeaf, 32);
+#define KNOWN_LEAVES	32
+
+FILE_CACHE(known_leaves, KnownLeaf, KNOWN_LEAVES);
 
 /* On the last leaf, whatever rows there are. */
 #define LAST_KEY	(TREE_KEY_MAX - 1)
@@ -208,7 +210,7 @@ FILE_CACHE(known_leaves, KnownLeaf, 32);
 static inline uint32
 leaf_part(TreeKey key)
 {
-	return key == LAST_KEY ? 16 : 0;
+	return key == LAST_KEY ? KNOWN_LEAVES / 2 : 0;
 }
 
 static inline const KnownLeaf *
